@@ -1,0 +1,3 @@
+//! The command that runs the model.
+
+fn main() {}

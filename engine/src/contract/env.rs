@@ -1,0 +1,336 @@
+//! Time, randomness and drivers, handed in, so that a run can be replayed.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::error::{Error, Result};
+use super::op::{Op, Pending, Promise};
+
+/// Where time comes from.
+pub trait Clock: Send + Sync + Debug {
+    /// Nanoseconds since some fixed moment; never goes back.
+    fn monotonic_ns(&self) -> u64;
+    /// Microseconds since 1970, as the wall clock has it.
+    fn unix_us(&self) -> u64;
+    /// Blocks this thread for about so long.
+    fn sleep(&self, time: Duration);
+}
+
+/// Where randomness comes from.
+pub trait Random: Send + Sync + Debug {
+    /// Sixty-four random bits.
+    fn next_u64(&self) -> u64;
+}
+
+/// A piece of work for a driver.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Where work that waits for a device runs.
+pub trait Drivers: Send + Sync + Debug {
+    /// Runs `job` on some driver thread, soon. Jobs may run side by side and in any order.
+    fn run(&self, job: Job);
+    /// Whether jobs run on the caller's own thread, inside [`Drivers::run`].
+    fn inline(&self) -> bool;
+    /// Starts a thread that lives as long as its owner wants it to; its body ends by itself.
+    fn thread(&self, name: &str, body: Job) -> Result<()>;
+}
+
+/// Everything a stack may not take from the outside by itself. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Env {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// Drivers.
+    pub drivers: Arc<dyn Drivers>,
+}
+
+impl Env {
+    /// The real world: system clocks, the kernel's randomness, a few threads.
+    #[must_use]
+    pub fn system() -> Self {
+        Self {
+            clock: Arc::new(system::SystemClock::new()),
+            random: Arc::new(system::SystemRandom),
+            drivers: Arc::new(Pool::new(4)),
+        }
+    }
+
+    /// Sixteen random bytes: an identity.
+    #[must_use]
+    pub fn identity(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.random.next_u64().to_le_bytes());
+        bytes[8..].copy_from_slice(&self.random.next_u64().to_le_bytes());
+        bytes
+    }
+
+    /// Hands `work` to a driver and returns the place of its answer. A thread that waits for the
+    /// answer before a driver took the work does the work itself: one hand-over less on the path of
+    /// a durable commit.
+    pub fn offload<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Op<T> {
+        if self.drivers.inline() {
+            return Op::ready(work());
+        }
+        let (promise, answer) = Promise::new();
+        let task = Arc::new(Mutex::new(Some(Task {
+            work: Box::new(work),
+            promise,
+        })));
+        let theirs = task.clone();
+        self.drivers.run(Box::new(move || {
+            if let Some(task) = take(&theirs) {
+                task.promise.fulfil((task.work)());
+            }
+        }));
+        Op::pending(Offloaded {
+            task,
+            answer: Some(answer),
+        })
+    }
+}
+
+struct Task<T> {
+    work: Box<dyn FnOnce() -> Result<T> + Send>,
+    promise: Promise<T>,
+}
+
+fn take<T>(task: &Mutex<Option<T>>) -> Option<T> {
+    task.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+struct Offloaded<T> {
+    task: Arc<Mutex<Option<Task<T>>>>,
+    answer: Option<Op<T>>,
+}
+
+impl<T: Send + 'static> Pending<T> for Offloaded<T> {
+    fn poll(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<T>> {
+        match &mut self.answer {
+            Some(answer) => std::pin::Pin::new(answer).poll(context),
+            None => {
+                std::task::Poll::Ready(Err(Error::invalid("an op was polled after its answer")))
+            }
+        }
+    }
+
+    fn wait(mut self: Box<Self>) -> Result<T> {
+        if let Some(task) = take(&self.task) {
+            let answer = (task.work)();
+            // Nobody else waits for this promise: its op is ours, and dropped here.
+            drop(task.promise);
+            return answer;
+        }
+        match self.answer.take() {
+            Some(answer) => answer.wait(),
+            None => Err(Error::invalid("an op was polled after its answer")),
+        }
+    }
+}
+
+/// A few threads that take jobs in turn; started at the first job, ended when the pool is dropped.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<PoolShared>,
+    most: usize,
+}
+
+#[derive(Debug)]
+struct PoolShared {
+    queue: Mutex<PoolQueue>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct PoolQueue {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+impl Debug for PoolQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} jobs, {} threads", self.jobs.len(), self.threads)
+    }
+}
+
+impl Pool {
+    /// A pool of at most this many threads.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        let shared = PoolShared {
+            queue: Mutex::default(),
+            more: Condvar::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            most: most.max(1),
+        }
+    }
+}
+
+impl Drivers for Pool {
+    fn run(&self, job: Job) {
+        let mut queue = self
+            .shared
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        queue.jobs.push_back(job);
+        if queue.idle > 0 {
+            drop(queue);
+            self.shared.more.notify_one();
+        } else if queue.threads < self.most {
+            queue.threads += 1;
+            drop(queue);
+            let shared = self.shared.clone();
+            if self
+                .thread("travertine-driver", Box::new(move || drive(&shared)))
+                .is_err()
+            {
+                // No thread to be had: the jobs still run, on whoever brings or awaits them.
+                let mut queue = self
+                    .shared
+                    .queue
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                queue.threads -= 1;
+                let job = if queue.threads == 0 {
+                    queue.jobs.pop_back()
+                } else {
+                    None
+                };
+                drop(queue);
+                if let Some(job) = job {
+                    job();
+                }
+            }
+        }
+    }
+
+    fn inline(&self) -> bool {
+        false
+    }
+
+    fn thread(&self, name: &str, body: Job) -> Result<()> {
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(body)
+            .map(drop)
+            .map_err(|source| Error::io(format!("starting the thread {name}"), source))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .closed = true;
+        self.shared.more.notify_all();
+    }
+}
+
+fn drive(shared: &PoolShared) {
+    let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        if let Some(job) = queue.jobs.pop_front() {
+            drop(queue);
+            job();
+            queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        } else if queue.closed {
+            return;
+        } else {
+            queue.idle += 1;
+            queue = shared
+                .more
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
+        }
+    }
+}
+
+mod system {
+    //! The one file that may ask the operating system for time and chance.
+    #![expect(
+        clippy::disallowed_methods,
+        reason = "this is where Env gets them from"
+    )]
+
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    use std::time::{Duration, Instant, SystemTime};
+
+    #[derive(Debug)]
+    pub(super) struct SystemClock(Instant);
+
+    impl SystemClock {
+        pub(super) fn new() -> Self {
+            Self(Instant::now())
+        }
+    }
+
+    impl super::Clock for SystemClock {
+        fn monotonic_ns(&self) -> u64 {
+            self.0.elapsed().as_nanos() as u64
+        }
+
+        fn unix_us(&self) -> u64 {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            since.map_or(0, |time| time.as_micros() as u64)
+        }
+
+        fn sleep(&self, time: Duration) {
+            std::thread::sleep(time);
+        }
+    }
+
+    /// The standard library seeds each `RandomState` from the kernel; no further crate is needed
+    /// for identities and tags, which must be unlikely to meet but need not be secret.
+    #[derive(Debug)]
+    pub(super) struct SystemRandom;
+
+    impl super::Random for SystemRandom {
+        fn next_u64(&self) -> u64 {
+            let mut hasher = RandomState::new().build_hasher();
+            hasher.write_u128(
+                SystemTime::now()
+                    .elapsed()
+                    .map_or(0, |time| time.as_nanos()),
+            );
+            hasher.finish()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offloaded_work_is_done_once_whoever_gets_to_it() {
+        let env = Env::system();
+        let done = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let ops: Vec<_> = (0..200)
+            .map(|n| {
+                let done = done.clone();
+                env.offload(move || {
+                    done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    Ok(n)
+                })
+            })
+            .collect();
+        for (n, op) in ops.into_iter().enumerate() {
+            assert_eq!(op.wait().unwrap(), n);
+        }
+        assert_eq!(done.load(std::sync::atomic::Ordering::Relaxed), 200);
+    }
+}

@@ -1,0 +1,25 @@
+//! The contract: words and bytes that every floor shares. Imports nothing else of ours.
+
+pub mod batch;
+pub mod env;
+pub mod error;
+pub mod level;
+pub mod limits;
+pub mod marker;
+pub mod oid;
+pub mod op;
+pub mod record;
+pub mod store;
+
+pub use batch::{Batch, BatchBuilder, BatchHeader, End, Proven};
+pub use env::{Clock, Drivers, Env, Random};
+pub use error::{Error, ErrorKind, Result};
+pub use level::{Epoch, Level};
+pub use marker::{Changes, Name, Names, RootMarker, Vector};
+pub use oid::{Oid, Position, Stream};
+pub use op::{Op, Pending, Promise};
+pub use record::{Kind, NewRecord, Record, Reference};
+pub use store::{
+    Batches, ChainLink, Commit, Freed, Placement, Reclaim, RootAt, Status, Store, StreamState,
+    StreamStatus, Tail,
+};

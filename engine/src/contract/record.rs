@@ -1,0 +1,430 @@
+//! Records and references: what lies at an OID.
+//!
+//! ```text
+//!  0        4      6      8        12       16                 16+16n            +body   8-aligned
+//!  | length | kind | refs | epoch  | check  | n references …   | body …          | zeros |
+//!    u32      u16    u16    u32      u32      oid u64, length u32, check u32
+//! ```
+//!
+//! All numbers are little-endian. `length` is the body's, in its low 25 bits; the bits above say
+//! which codecs the body went through. `check` is a CRC32 over the OID, the first twelve bytes, the
+//! references and the body, so a record read at a wrong place never passes for another.
+//! Invariant: a body names its children by index into the table, never by an OID in its bytes.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::error::{Error, Result};
+use super::limits::{RECORD_BODY_MAX, REFERENCES_MAX};
+use super::oid::{Oid, UNIT};
+
+/// Bytes of a record before its references.
+pub const RECORD_HEADER: usize = 16;
+/// Bytes of one reference.
+pub const REFERENCE: usize = 16;
+
+const LENGTH_BITS: u32 = 25;
+const LENGTH_MASK: u32 = (1 << LENGTH_BITS) - 1;
+const WEAK: u32 = 1 << 31;
+const LEAF: u32 = 1 << 30;
+
+/// What a record is, so that a reader who knows the kind can make sense of the body. Floors pass
+/// kinds they do not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Kind(pub u16);
+
+impl Kind {
+    /// A root marker, made by the engine only.
+    pub const MARKER: Self = Self(1);
+    /// A directory of names, made by the engine only.
+    pub const DIRECTORY: Self = Self(2);
+    /// A piece of a value too large for one record.
+    pub const CHUNK: Self = Self(3);
+    /// An inner node of a tree of chunks.
+    pub const CHUNK_INDEX: Self = Self(4);
+    /// Bytes stored as they are, by the raw verbs.
+    pub const BLOB: Self = Self(5);
+    /// The first kind that interfaces outside this workspace may use.
+    pub const FIRST_FREE: Self = Self(1024);
+}
+
+/// A visible edge from one record to another.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Reference {
+    /// Where the target lies.
+    pub oid: Oid,
+    /// How many bytes the target takes, header to padding.
+    pub length: u32,
+    /// The target's own check, so that a wrong target is caught at the edge.
+    pub check: u32,
+    /// Reclaim does not follow it; *absent* is a legal answer.
+    pub weak: bool,
+    /// The target has no references, so a mark need not read it.
+    pub leaf: bool,
+}
+
+impl Reference {
+    /// The same edge, weak.
+    #[must_use]
+    pub fn weakened(self) -> Self {
+        Self { weak: true, ..self }
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let flags = if self.weak { WEAK } else { 0 } | if self.leaf { LEAF } else { 0 };
+        out.extend_from_slice(&self.oid.raw().to_le_bytes());
+        out.extend_from_slice(&(self.length | flags).to_le_bytes());
+        out.extend_from_slice(&self.check.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let oid = Oid::from_raw(u64_at(bytes, 0))?;
+        let length = u32_at(bytes, 8);
+        Some(Self {
+            oid,
+            length: length & !(WEAK | LEAF),
+            check: u32_at(bytes, 12),
+            weak: length & WEAK != 0,
+            leaf: length & LEAF != 0,
+        })
+    }
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{}", self.oid, self.length)?;
+        if self.weak {
+            f.write_str(" weak")?;
+        }
+        if self.leaf {
+            f.write_str(" leaf")?;
+        }
+        Ok(())
+    }
+}
+
+/// A record on its way in: borrowed parts that the engine encodes into its tail buffer.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRecord<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// The records it names.
+    pub references: &'a [Reference],
+    /// Its bytes, given in pieces so that a caller need not join them.
+    pub body: &'a [&'a [u8]],
+}
+
+impl NewRecord<'_> {
+    /// Bytes of the body.
+    #[must_use]
+    pub fn body_len(&self) -> usize {
+        self.body.iter().map(|part| part.len()).sum()
+    }
+
+    /// Bytes that the encoded record takes, padding included.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        encoded_len(self.references.len(), self.body_len())
+    }
+
+    /// Refuses what the format cannot hold.
+    pub fn check_limits(&self) -> Result<()> {
+        let body = self.body_len();
+        if body > RECORD_BODY_MAX {
+            return Err(Error::invalid(format!(
+                "a record body of {body} bytes is over the limit of {RECORD_BODY_MAX}; \
+                 store it as a tree of chunks"
+            )));
+        }
+        let count = self.references.len();
+        if count > REFERENCES_MAX {
+            return Err(Error::invalid(format!(
+                "{count} references are over the limit of {REFERENCES_MAX} for one record"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Appends the encoding to `out`, as the record at `oid` born in epoch number `epoch`, and
+    /// returns the reference to it. The limits must have been checked.
+    pub fn encode(&self, oid: Oid, epoch: u32, out: &mut Vec<u8>) -> Reference {
+        let start = out.len();
+        let body = self.body_len();
+        out.extend_from_slice(&(body as u32).to_le_bytes());
+        out.extend_from_slice(&self.kind.0.to_le_bytes());
+        out.extend_from_slice(&(self.references.len() as u16).to_le_bytes());
+        out.extend_from_slice(&epoch.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        for reference in self.references {
+            reference.encode(out);
+        }
+        for part in self.body {
+            out.extend_from_slice(part);
+        }
+        let check = check_of(oid, &out[start..]);
+        out[start + 12..start + 16].copy_from_slice(&check.to_le_bytes());
+        out.resize(start + encoded_len(self.references.len(), body), 0);
+        Reference {
+            oid,
+            length: (out.len() - start) as u32,
+            check,
+            weak: false,
+            leaf: self.references.is_empty(),
+        }
+    }
+}
+
+fn encoded_len(references: usize, body: usize) -> usize {
+    (RECORD_HEADER + references * REFERENCE + body).next_multiple_of(UNIT as usize)
+}
+
+fn check_of(oid: Oid, unpadded: &[u8]) -> u32 {
+    let mut head = [0; 20];
+    head[..8].copy_from_slice(&oid.raw().to_le_bytes());
+    head[8..].copy_from_slice(&unpadded[..12]);
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&head);
+    hasher.update(&unpadded[RECORD_HEADER..]);
+    hasher.finalize()
+}
+
+/// How many bytes the record whose header these are takes. Needs [`RECORD_HEADER`] bytes; `None` if
+/// they state a body over the limit.
+#[must_use]
+pub fn stated_len(header: &[u8]) -> Option<usize> {
+    let body = (u32_at(header, 0) & LENGTH_MASK) as usize;
+    let references = u16_at(header, 6) as usize;
+    (body <= RECORD_BODY_MAX).then(|| encoded_len(references, body))
+}
+
+/// One immutable object, as it lies on the medium: a view of checked bytes that clones cheaply.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    bytes: Bytes,
+}
+
+impl Record {
+    /// Takes the record at the start of `bytes`, checking everything it states about itself.
+    ///
+    /// Errors are [`Corrupt`](super::ErrorKind::Corrupt): the bytes are not the record of `oid`.
+    pub fn decode(oid: Oid, bytes: Bytes) -> Result<Self> {
+        let record = Self::decode_unverified(oid, bytes)?;
+        record.verify(oid)?;
+        Ok(record)
+    }
+
+    /// As [`Record::decode`], for bytes whose check was verified before: only bounds are looked at.
+    pub fn decode_unverified(oid: Oid, bytes: Bytes) -> Result<Self> {
+        let bad = |what: &str| Error::corrupt(format!("{what} at {oid}"));
+        if bytes.len() < RECORD_HEADER {
+            return Err(bad("no room for a record header"));
+        }
+        let length = stated_len(&bytes).ok_or_else(|| bad("a record states an absurd length"))?;
+        if bytes.len() < length {
+            return Err(bad("a record reaches past the bytes that hold it"));
+        }
+        Ok(Self {
+            bytes: if bytes.len() == length {
+                bytes
+            } else {
+                bytes.slice(..length)
+            },
+        })
+    }
+
+    /// Computes the check anew.
+    pub fn verify(&self, oid: Oid) -> Result<()> {
+        let unpadded = &self.bytes[..self.unpadded_len()];
+        let found = check_of(oid, unpadded);
+        if found != self.check() {
+            return Err(Error::corrupt(format!(
+                "the record at {oid} has checksum {found:08x}, its header says {:08x}",
+                self.check()
+            )));
+        }
+        Ok(())
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        Kind(u16_at(&self.bytes, 4))
+    }
+
+    /// The number of the epoch it was born in.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        u32_at(&self.bytes, 8)
+    }
+
+    /// Its checksum.
+    #[must_use]
+    pub fn check(&self) -> u32 {
+        u32_at(&self.bytes, 12)
+    }
+
+    /// Bits that say which codecs the body went through; zero for none.
+    #[must_use]
+    pub fn codecs(&self) -> u8 {
+        (u32_at(&self.bytes, 0) >> LENGTH_BITS) as u8
+    }
+
+    /// How many references it has.
+    #[must_use]
+    pub fn reference_count(&self) -> usize {
+        u16_at(&self.bytes, 6) as usize
+    }
+
+    /// The reference with this index, `None` past the end of the table or if it names no OID.
+    #[must_use]
+    pub fn reference(&self, index: usize) -> Option<Reference> {
+        if index >= self.reference_count() {
+            return None;
+        }
+        let start = RECORD_HEADER + index * REFERENCE;
+        Reference::decode(&self.bytes[start..start + REFERENCE])
+    }
+
+    /// All references, in table order.
+    pub fn references(&self) -> impl Iterator<Item = Reference> + '_ {
+        (0..self.reference_count()).filter_map(|index| self.reference(index))
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.bytes[self.body_start()..self.unpadded_len()]
+    }
+
+    /// The body, shared.
+    #[must_use]
+    pub fn body_bytes(&self) -> Bytes {
+        self.bytes.slice(self.body_start()..self.unpadded_len())
+    }
+
+    /// The encoded bytes, padding included.
+    #[must_use]
+    pub fn encoded(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// A strong reference to this record, which lies at `oid`.
+    #[must_use]
+    pub fn reference_to(&self, oid: Oid) -> Reference {
+        Reference {
+            oid,
+            length: self.bytes.len() as u32,
+            check: self.check(),
+            weak: false,
+            leaf: self.reference_count() == 0,
+        }
+    }
+
+    fn body_start(&self) -> usize {
+        RECORD_HEADER + self.reference_count() * REFERENCE
+    }
+
+    fn unpadded_len(&self) -> usize {
+        self.body_start() + (u32_at(&self.bytes, 0) & LENGTH_MASK) as usize
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("kind", &self.kind().0)
+            .field("references", &self.reference_count())
+            .field("body", &self.body().len())
+            .finish()
+    }
+}
+
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    let mut word = [0; 2];
+    word.copy_from_slice(&bytes[at..at + 2]);
+    u16::from_le_bytes(word)
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(word)
+}
+
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::oid::{Position, Stream};
+    use super::*;
+
+    fn sample() -> (Oid, Vec<u8>) {
+        let oid = Oid::new(Stream(1), Position(16)).unwrap();
+        let child = Reference {
+            oid: Oid::new(Stream(0), Position(64)).unwrap(),
+            length: 40,
+            check: 0xAABB_CCDD,
+            weak: true,
+            leaf: true,
+        };
+        let mut out = Vec::new();
+        NewRecord {
+            kind: Kind::BLOB,
+            references: &[child],
+            body: &[b"hel", b"lo"],
+        }
+        .encode(oid, 3, &mut out);
+        (oid, out)
+    }
+
+    #[test]
+    fn a_record_has_these_golden_bytes() {
+        let (_, bytes) = sample();
+        let golden = "050000000500010003000000353d77be\
+                      4000000000000000280000c0ddccbbaa68656c6c6f000000";
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, golden);
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        let (oid, bytes) = sample();
+        let record = Record::decode(oid, bytes.into()).unwrap();
+        assert_eq!(record.body(), b"hello");
+        assert_eq!(record.kind(), Kind::BLOB);
+        assert_eq!(record.epoch(), 3);
+        let child = record.reference(0).unwrap();
+        assert!(child.weak && child.leaf && child.length == 40);
+        assert!(record.reference(1).is_none());
+    }
+
+    #[test]
+    fn any_flipped_bit_before_the_padding_is_caught() {
+        let (oid, bytes) = sample();
+        for bit in 0..(bytes.len() - 3) * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Record::decode(oid, bad.into()).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_record_read_at_a_wrong_place_is_caught() {
+        let (oid, bytes) = sample();
+        let other = Oid::from_raw(oid.raw() + 1).unwrap();
+        assert!(Record::decode(other, bytes.into()).is_err());
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let (oid, bytes) = sample();
+        for length in 0..bytes.len() {
+            assert!(Record::decode(oid, bytes[..length].to_vec().into()).is_err());
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The contract: what every floor of a stack honours, and so does a whole stack.
+
+use std::fmt::Debug;
+
+use super::batch::{Batch, End, Proven};
+use super::level::{Epoch, Level};
+use super::marker::{RootMarker, Vector};
+use super::oid::{Oid, Position, Stream};
+use super::op::Op;
+use super::record::Record;
+
+/// Ten verbs, no defaults: a wrapper that forgets one does not compile, so none silently bypasses
+/// what is below. A floor that cannot do a thing answers [`Unsupported`](super::ErrorKind) with its
+/// name.
+///
+/// # Three answers
+///
+/// `Ok(Some(_))` is found. `Ok(None)` is *absent, with proof*. An error of kind `Unavailable` or
+/// `Corrupt` is *unknown*. Only absent may change a decision.
+///
+/// # Rules for implementers
+///
+/// - The call starts the work; dropping the op stops the waiting only.
+/// - Ready means done: the effects are visible before the call returns.
+/// - No lock is held across a call below.
+/// - Floors pass, keep, refuse or copy a whole batch; none splits, joins, skips or reorders.
+pub trait Store: Send + Sync + Debug {
+    /// Appends a batch at its own place. Promises order, not survival. The same batch at the same
+    /// place again is a no-op; other bytes at or below the tail are refused.
+    ///
+    /// Errors: `Fenced` (a newer epoch took over), `Full`, `Closed`, `Invalid` (does not follow on).
+    fn store(&self, sender: Epoch, batch: Batch) -> Op<Tail>;
+
+    /// The record at `oid`, verified.
+    fn read(&self, oid: Oid) -> Op<Option<Record>>;
+
+    /// Brings everything stored so far, and the batches in `commit`, to a level. Ready or pending,
+    /// its answer is the level reached, never less than asked.
+    fn commit(&self, commit: Commit) -> Op<Level>;
+
+    /// A root marker: what a store without an engine on it knows of its commits. `Ok(None)`: none
+    /// yet, or none that old.
+    fn root(&self, at: RootAt) -> Op<Option<(Oid, RootMarker)>>;
+
+    /// Refuses from now on, durably, every sender of an older epoch, and reports each stream as it
+    /// lies. Changes no batch.
+    fn fence(&self, epoch: Epoch) -> Op<Vec<StreamState>>;
+
+    /// Tells where the older epochs end. Everything above is void; everything below is rewritten
+    /// where it was not proven, and made durable, before the answer.
+    fn adopt(&self, epoch: Epoch, vector: Vector) -> Op<()>;
+
+    /// Whole batches of `stream` in order, a bounded number from the first that begins at or after
+    /// `from`.
+    fn scan(&self, stream: Stream, from: Position) -> Op<Batches>;
+
+    /// Gives space back.
+    fn reclaim(&self, decision: Reclaim) -> Op<Freed>;
+
+    /// What is here, without touching a device.
+    fn status(&self) -> Status;
+
+    /// Flushes nothing, ends the drivers, frees the lock. The engine commits before it closes.
+    fn close(&self) -> Op<()>;
+}
+
+/// Where a stream ends after a store, and how far its writer may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tail {
+    /// Where the last batch ended.
+    pub end: Position,
+    /// OIDs may be handed out only below this: announced durably, and with space claimed.
+    pub ceiling: Position,
+}
+
+/// What [`Store::commit`] is asked.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// Who asks.
+    pub sender: Epoch,
+    /// The level needed.
+    pub level: Level,
+    /// The last batch of each stream that still has one to send; the marker lies in one of them.
+    pub last: Vec<Batch>,
+}
+
+/// Which root marker is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RootAt {
+    /// The newest.
+    Newest,
+    /// The one with this sequence number.
+    Sequence(u64),
+    /// The newest at or before this time, in microseconds since 1970.
+    Time(u64),
+}
+
+/// How one stream lies, as a fence reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamState {
+    /// Which.
+    pub stream: Stream,
+    /// End of the valid chain of batches.
+    pub end: End,
+    /// Known durable up to here: nothing below may ever be cut.
+    pub durable: Position,
+    /// The next epoch starts no lower than this.
+    pub ceiling: Position,
+    /// Whether the last writer closed cleanly.
+    pub clean: bool,
+    /// The newest proven commit named by anything in the stream.
+    pub proven: Option<Proven>,
+    /// The newest epoch that wrote here.
+    pub epoch: Epoch,
+    /// Ends of the batches above the proven mark, oldest first: the window of recovery.
+    pub chain: Vec<ChainLink>,
+}
+
+/// One batch in the window of recovery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainLink {
+    /// Where the batch ended.
+    pub end: End,
+    /// The newest marker in it.
+    pub marker: Option<(Oid, RootMarker)>,
+}
+
+/// Some batches of a scan.
+#[derive(Debug, Clone)]
+pub struct Batches {
+    /// In order.
+    pub batches: Vec<Batch>,
+    /// Where to go on; `None` at the end of the stream.
+    pub next: Option<Position>,
+}
+
+/// What may be freed: positions of one stream below `before`, of which nothing is alive.
+#[derive(Debug, Clone)]
+pub struct Reclaim {
+    /// Who decided.
+    pub sender: Epoch,
+    /// The stream.
+    pub stream: Stream,
+    /// Everything that ends at or before this may go.
+    pub before: Position,
+}
+
+/// What was freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Freed {
+    /// Bytes given back to the medium.
+    pub bytes: u64,
+}
+
+/// How the engine picks a stream for a record.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Placement {
+    /// There is one stream.
+    One(u16),
+    /// By a hash of the hint's tag over these streams.
+    Tag(Vec<u16>),
+    /// Small records to the first stream, and so on by size class: (largest bytes, stream).
+    Size(Vec<(u32, u16)>),
+    /// In turn.
+    RoundRobin(Vec<u16>),
+}
+
+/// What a floor says of itself and what lies below.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Status {
+    /// Its kind.
+    pub kind: &'static str,
+    /// The name that the stack file gave it, if any.
+    pub name: Option<String>,
+    /// Identity of the store, sixteen bytes as hex.
+    pub identity: String,
+    /// The highest level it can reach.
+    pub level: Level,
+    /// The stream that root markers go to.
+    pub root_stream: u16,
+    /// How records are placed.
+    pub placement: Placement,
+    /// After a commit the next batch begins at a multiple of this many bytes.
+    pub unit: u64,
+    /// Whether writes are accepted; else why not.
+    pub refusing: Option<String>,
+    /// Its streams.
+    pub streams: Vec<StreamStatus>,
+    /// Figures of its own, by name.
+    pub figures: Vec<(&'static str, u64)>,
+    /// What lies below.
+    pub below: Vec<Status>,
+}
+
+/// One stream as its floor sees it now.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct StreamStatus {
+    /// Which.
+    pub stream: u16,
+    /// Where it ends, in steps of eight bytes.
+    pub end: u64,
+    /// Known durable up to here, in steps of eight bytes.
+    pub durable: u64,
+    /// OIDs may be handed out below this, in steps of eight bytes.
+    pub ceiling: u64,
+    /// Bytes on the medium.
+    pub bytes: u64,
+    /// Segments on the medium.
+    pub segments: u64,
+}

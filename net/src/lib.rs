@@ -1,0 +1,1 @@
+//! Travertine over the network. A beginning: only the place where the protocol will stand.
