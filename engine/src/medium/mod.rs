@@ -1,1 +1,88 @@
-//! medium.
+//! Where bytes physically go: a few named files that are written at an offset, synced and listed.
+//!
+//! A medium is deliberately narrow, so that a simulated one can tell every lie a real one tells. It
+//! promises what POSIX promises and no more: written bytes are readable at once in this process,
+//! survive a kill of the process, and survive a power cut only after [`MediumFile::sync`]; a name
+//! survives a power cut only after [`Medium::sync_dir`]. After a failed write or sync nothing is
+//! known of the unsynced bytes, and the log above never retries.
+
+pub mod file;
+pub mod memory;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::contract::{Level, Result};
+
+/// A directory of files, or something that behaves as one.
+pub trait Medium: Send + Sync + Debug {
+    /// Where this is, for people.
+    fn place(&self) -> String;
+
+    /// Names of the files, sorted. `Ok` and empty where the directory does not exist yet.
+    fn list(&self) -> Result<Vec<String>>;
+
+    /// Makes a file that must not exist yet. Durable only after [`Medium::sync_dir`].
+    fn create(&self, name: &str) -> Result<Arc<dyn MediumFile>>;
+
+    /// Opens a file, for reading only or also for writing. Missing is
+    /// [`Invalid`](crate::contract::ErrorKind::Invalid).
+    fn open(&self, name: &str, write: bool) -> Result<Arc<dyn MediumFile>>;
+
+    /// Renames a file, replacing the target. Durable only after [`Medium::sync_dir`].
+    fn rename(&self, from: &str, to: &str) -> Result<()>;
+
+    /// Unlinks a file. Open handles go on reading.
+    fn remove(&self, name: &str) -> Result<()>;
+
+    /// Makes names durable.
+    fn sync_dir(&self) -> Result<()>;
+
+    /// Takes the one writer's lock, making the directory where it is missing. Held until the medium
+    /// is dropped or unlocked. Refused, nothing changed, while another process or handle holds it:
+    /// [`Unavailable`](crate::contract::ErrorKind::Unavailable), naming the holder.
+    fn lock(&self) -> Result<()>;
+
+    /// Gives the lock back.
+    fn unlock(&self);
+
+    /// Bytes that a power cut may tear or lose together when any of them is written again: the
+    /// sector, or a page. Eight on a medium that declares power-safe overwrite.
+    fn unit(&self) -> u64;
+
+    /// The highest level that a sync here reaches.
+    fn level(&self) -> Level;
+}
+
+/// An open file of a medium.
+pub trait MediumFile: Send + Sync + Debug {
+    /// Bytes it is long.
+    fn len(&self) -> Result<u64>;
+
+    /// Whether it is empty.
+    fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Reads up to `length` bytes at `offset`; fewer only at the end of the file.
+    fn read_at(&self, offset: u64, length: usize) -> Result<Bytes>;
+
+    /// Writes all of the parts, one after the other, at `offset`.
+    fn write_at(&self, offset: u64, parts: &[&[u8]]) -> Result<()>;
+
+    /// Claims room up to byte `end` without changing the length, so that writes below it do not run
+    /// out of space. `Full` if there is none; `Ok` where the medium cannot claim.
+    fn claim(&self, end: u64) -> Result<()>;
+
+    /// Cuts or extends the file with zeros.
+    fn set_len(&self, length: u64) -> Result<()>;
+
+    /// Makes bytes and length durable. A failure is final for this handle.
+    fn sync(&self) -> Result<()>;
+
+    /// The first `length` bytes, mapped for reading, where the medium can map. They must lie within
+    /// the file and never be cut off while mapped.
+    fn map(&self, length: u64) -> Option<Result<Bytes>>;
+}

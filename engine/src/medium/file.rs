@@ -1,0 +1,340 @@
+//! A real directory: plain writes and reads, `fdatasync`, an OS lock.
+//!
+//! The kernel reports the loss of a dirty page once and then calls it clean, so a failed sync is
+//! never tried again on the same handle: the log above is poisoned by it.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the medium is where files are touched"
+)]
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use rustix::fs::{FallocateFlags, FlockOperation};
+
+use super::{Medium, MediumFile};
+use crate::contract::{Error, Level, Result};
+
+/// Name of the file that the lock lies on, and that names its holder.
+const LOCK: &str = "lock";
+
+/// A directory of the file system.
+#[derive(Debug)]
+pub struct FileMedium {
+    directory: PathBuf,
+    unit: u64,
+    lock: Mutex<Option<File>>,
+}
+
+impl FileMedium {
+    /// The directory at this path. It is made when a writer takes the lock, not before.
+    ///
+    /// `unit` is how many bytes may be torn together: 4,096 unless the device is known to overwrite
+    /// power-safely (then 8).
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>, unit: u64) -> Self {
+        Self {
+            directory: directory.into(),
+            unit,
+            lock: Mutex::new(None),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn failed(&self, what: &str, name: &str, source: io::Error) -> Error {
+        Error::io(format!("{what} {}", self.path(name).display()), source)
+    }
+}
+
+impl Medium for FileMedium {
+    fn place(&self) -> String {
+        self.directory.display().to_string()
+    }
+
+    fn list(&self) -> Result<Vec<String>> {
+        let entries = match std::fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(self.failed("listing", "", source)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|source| self.failed("listing", "", source))?;
+            // A name that is not UTF-8 is none of ours.
+            if let Ok(name) = entry.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> Result<Arc<dyn MediumFile>> {
+        let path = self.path(name);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(|source| self.failed("creating", name, source))?;
+        Ok(Arc::new(OpenFile { file, path }))
+    }
+
+    fn open(&self, name: &str, write: bool) -> Result<Arc<dyn MediumFile>> {
+        let path = self.path(name);
+        // A FIFO or a device in the place of a file would block or do worse.
+        match std::fs::metadata(&path) {
+            Ok(found) if !found.is_file() => {
+                return Err(Error::invalid(format!(
+                    "{} is not a regular file",
+                    path.display()
+                )));
+            }
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::invalid(format!("there is no {}", path.display())));
+            }
+            _ => {}
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(write)
+            .open(&path)
+            .map_err(|source| self.failed("opening", name, source))?;
+        Ok(Arc::new(OpenFile { file, path }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        std::fs::rename(self.path(from), self.path(to))
+            .map_err(|source| self.failed("renaming", from, source))
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        match std::fs::remove_file(self.path(name)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(self.failed("removing", name, source))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_dir(&self) -> Result<()> {
+        sync_directory(&self.directory).map_err(|source| self.failed("syncing", "", source))
+    }
+
+    fn lock(&self) -> Result<()> {
+        self.make_directory()?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.path(LOCK))
+            .map_err(|source| self.failed("opening", LOCK, source))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut holder = String::new();
+                let _ = (&file).take(64).read_to_string(&mut holder);
+                let holder = holder.trim();
+                let holder = if holder.is_empty() {
+                    "another handle"
+                } else {
+                    holder
+                };
+                return Err(Error::unavailable(format!(
+                    "{} is being written by {holder}; a log has one writer at a time, open it \
+                     for reading or wait",
+                    self.directory.display()
+                )));
+            }
+            Err(source) => return Err(self.failed("locking", LOCK, source.into())),
+        }
+        // Who holds it is a courtesy to the next one: failing to say so is no failure.
+        let _ = file.set_len(0);
+        let _ = writeln!(file, "process {}", std::process::id());
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        Ok(())
+    }
+
+    fn unlock(&self) {
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn unit(&self) -> u64 {
+        self.unit
+    }
+
+    fn level(&self) -> Level {
+        Level::Disk
+    }
+}
+
+impl FileMedium {
+    /// Makes the directory and every missing parent, each name durable in its own parent.
+    fn make_directory(&self) -> Result<()> {
+        let mut missing = Vec::new();
+        let mut path = self.directory.as_path();
+        while !path.as_os_str().is_empty() && !path.exists() {
+            missing.push(path);
+            match path.parent() {
+                Some(parent) => path = parent,
+                None => break,
+            }
+        }
+        for path in missing.into_iter().rev() {
+            match std::fs::create_dir(path) {
+                Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(Error::io(format!("making {}", path.display()), source));
+                }
+                _ => {}
+            }
+            let parent = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            sync_directory(parent.unwrap_or(Path::new(".")))
+                .map_err(|source| Error::io(format!("syncing above {}", path.display()), source))?;
+        }
+        if !self.directory.is_dir() {
+            return Err(Error::invalid(format!(
+                "{} is not a directory; a log lives in a directory of its own",
+                self.directory.display()
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl OpenFile {
+    fn failed(&self, what: &str, source: io::Error) -> Error {
+        Error::io(format!("{what} {}", self.path.display()), source)
+    }
+}
+
+impl MediumFile for OpenFile {
+    fn len(&self) -> Result<u64> {
+        let metadata = self
+            .file
+            .metadata()
+            .map_err(|source| self.failed("measuring", source))?;
+        Ok(metadata.len())
+    }
+
+    fn read_at(&self, offset: u64, length: usize) -> Result<Bytes> {
+        let mut buffer = Vec::with_capacity(length);
+        while buffer.len() < length {
+            let at = offset + buffer.len() as u64;
+            let spare = rustix::buffer::spare_capacity(&mut buffer);
+            match rustix::io::pread(&self.file, spare, at) {
+                Ok(0) => break,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(source) => return Err(self.failed("reading", source.into())),
+            }
+        }
+        Ok(Bytes::from(buffer))
+    }
+
+    fn write_at(&self, mut offset: u64, parts: &[&[u8]]) -> Result<()> {
+        if let [part] = parts {
+            return self
+                .file
+                .write_all_at(part, offset)
+                .map_err(|source| self.failed("writing", source));
+        }
+        let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut slices = slices.as_mut_slice();
+        while !slices.is_empty() {
+            match rustix::io::pwritev(&self.file, slices, offset) {
+                Ok(0) => return Err(self.failed("writing", io::ErrorKind::WriteZero.into())),
+                Ok(written) => {
+                    offset += written as u64;
+                    IoSlice::advance_slices(&mut slices, written);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(source) => return Err(self.failed("writing", source.into())),
+            }
+        }
+        Ok(())
+    }
+
+    fn claim(&self, end: u64) -> Result<()> {
+        use rustix::io::Errno;
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, end) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(source) => Err(self.failed("claiming room in", source.into())),
+        }
+    }
+
+    fn set_len(&self, length: u64) -> Result<()> {
+        self.file
+            .set_len(length)
+            .map_err(|source| self.failed("resizing", source))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file
+            .sync_data()
+            .map_err(|source| self.failed("syncing", source))
+    }
+
+    fn map(&self, _length: u64) -> Option<Result<Bytes>> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::ErrorKind;
+
+    #[test]
+    fn a_second_writer_is_refused_with_the_holder_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep/er");
+        let first = FileMedium::new(&path, 4096);
+        first.lock().unwrap();
+        let error = FileMedium::new(&path, 4096).lock().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(
+            error
+                .message()
+                .contains(&format!("process {}", std::process::id())),
+            "{error}"
+        );
+        first.unlock();
+        FileMedium::new(&path, 4096).lock().unwrap();
+    }
+
+    #[test]
+    fn written_parts_read_back_and_reads_stop_at_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let medium = FileMedium::new(directory.path(), 4096);
+        let file = medium.create("a").unwrap();
+        file.claim(1 << 20).unwrap();
+        file.write_at(4, &[b"ab", b"", b"cde"]).unwrap();
+        file.sync().unwrap();
+        assert_eq!(file.read_at(3, 100).unwrap().as_ref(), b"\0abcde");
+        assert_eq!(file.len().unwrap(), 9);
+        assert!(medium.create("a").is_err());
+        assert_eq!(
+            medium.open("b", false).unwrap_err().kind(),
+            ErrorKind::Invalid
+        );
+    }
+}
