@@ -1,1 +1,5 @@
-//! conformance.
+//! The conformance kit: what our tests and an outsider's share.
+
+pub mod env;
+pub mod model;
+pub mod rng;

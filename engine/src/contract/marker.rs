@@ -17,6 +17,7 @@
 //! newest in a logarithmic number of reads.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::batch::{End, Proven};
 use super::error::{Error, Result};
@@ -33,7 +34,7 @@ const ENTRY: usize = 24;
 
 /// The name of a root: 1 to 255 bytes of UTF-8 without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name(Box<str>);
+pub struct Name(Arc<str>);
 
 impl Name {
     /// Takes a name, or says why it is none.

@@ -43,7 +43,8 @@ pub trait Store: Send + Sync + Debug {
     fn root(&self, at: RootAt) -> Op<Option<(Oid, RootMarker)>>;
 
     /// Refuses from now on, durably, every sender of an older epoch, and reports each stream as it
-    /// lies. Changes no batch.
+    /// lies. Changes no batch. Fencing again with the same epoch only reports; so does the epoch
+    /// number 0, which is nobody's: it refuses no one and writes nothing.
     fn fence(&self, epoch: Epoch) -> Op<Vec<StreamState>>;
 
     /// Tells where the older epochs end. Everything above is void; everything below is rewritten
@@ -106,13 +107,14 @@ pub struct StreamState {
     pub durable: Position,
     /// The next epoch starts no lower than this.
     pub ceiling: Position,
-    /// Whether the last writer closed cleanly.
+    /// Whether the last writer closed cleanly; true for a stream nobody has written to.
     pub clean: bool,
     /// The newest proven commit named by anything in the stream.
     pub proven: Option<Proven>,
     /// The newest epoch that wrote here.
     pub epoch: Epoch,
-    /// Ends of the batches above the proven mark, oldest first: the window of recovery.
+    /// The window of recovery: the batches that end above `proven`'s marker, oldest first, so the
+    /// one that holds that marker comes first. All batches, if nothing is proven.
     pub chain: Vec<ChainLink>,
 }
 

@@ -1,0 +1,83 @@
+//! A simulated environment: a clock that only moves when told, chance from a seed, and drivers that
+//! run every job on the caller's own thread. What happens in it is decided by its seed alone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::rng::SeededRandom;
+use crate::contract::env::Job;
+use crate::contract::{Clock, Drivers, Env, Error, Result};
+
+/// When simulated time begins: 2001-09-09, in microseconds since 1970.
+const BEGINNING_US: u64 = 1_000_000_000_000_000;
+
+/// An [`Env`] and the hand on its clock.
+#[derive(Debug, Clone)]
+pub struct SimEnv {
+    clock: Arc<SimClock>,
+    env: Env,
+}
+
+impl SimEnv {
+    /// The environment of this seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let clock = Arc::new(SimClock::default());
+        let env = Env {
+            clock: clock.clone(),
+            random: Arc::new(SeededRandom::new(seed)),
+            drivers: Arc::new(Inline),
+        };
+        Self { clock, env }
+    }
+
+    /// What a store or an engine is opened with.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, time: Duration) {
+        self.clock.sleep(time);
+    }
+}
+
+/// A clock that moves when somebody sleeps, and at no other time.
+#[derive(Debug, Default)]
+pub struct SimClock(AtomicU64);
+
+impl Clock for SimClock {
+    fn monotonic_ns(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn unix_us(&self) -> u64 {
+        BEGINNING_US + self.monotonic_ns() / 1_000
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.0.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Drivers without threads.
+#[derive(Debug)]
+pub struct Inline;
+
+impl Drivers for Inline {
+    fn run(&self, job: Job) {
+        job();
+    }
+
+    fn inline(&self) -> bool {
+        true
+    }
+
+    fn thread(&self, name: &str, _body: Job) -> Result<()> {
+        Err(Error::unsupported(format!(
+            "a simulated environment starts no thread, {name} neither"
+        )))
+    }
+}
