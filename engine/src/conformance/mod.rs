@@ -3,4 +3,3 @@
 pub mod env;
 pub mod model;
 pub mod rng;
-pub mod sim;

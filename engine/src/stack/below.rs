@@ -1,0 +1,158 @@
+//! How a floor opens what lies below it.
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::contract::{Env, Error, Result, Store, Stream};
+
+use super::fingerprint::Fingerprint;
+use super::plan::{Floor, Opening};
+
+/// Stands at a boundary between two floors and sees every call.
+pub trait Probe: Send + Sync + Debug {
+    /// Called once for each floor that is opened: answers a store that passes everything on to
+    /// `store`, which is that floor.
+    fn wrap(&self, floor: &Floor, store: Arc<dyn Store>) -> Arc<dyn Store>;
+}
+
+/// What a floor may know when it is opened.
+#[derive(Debug, Clone)]
+pub struct OpenContext {
+    /// Time, randomness and drivers.
+    pub env: Env,
+    /// Nothing may be written.
+    pub read_only: bool,
+    /// The stream whose batches come here.
+    pub stream: Stream,
+    /// The identity that the store must have. `None`: whichever is there, or a new one for a new
+    /// store.
+    pub identity: Option<[u8; 16]>,
+    /// What of the stack the bytes depend on: a bottom keeps it, and names a mismatch.
+    pub fingerprint: Arc<Fingerprint>,
+    /// The name that the spec gave the floor, if any.
+    pub name: Option<String>,
+    base: PathBuf,
+    parts: Vec<u32>,
+    probes: Vec<Arc<dyn Probe>>,
+}
+
+impl OpenContext {
+    pub(super) fn new(
+        env: &Env,
+        base: &Path,
+        fingerprint: Arc<Fingerprint>,
+        opening: &Opening,
+    ) -> Self {
+        Self {
+            env: env.clone(),
+            read_only: opening.read_only,
+            stream: Stream::default(),
+            identity: opening.identity,
+            fingerprint,
+            name: None,
+            base: base.to_owned(),
+            parts: Vec::new(),
+            probes: opening.probes.clone(),
+        }
+    }
+
+    /// Where a path of the config really lies: relative paths count from the stack file, and each
+    /// part has a directory of its own inside.
+    #[must_use]
+    pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
+        let mut resolved = self.base.join(path);
+        resolved.extend(self.parts.iter().map(|part| format!("part-{part:06}")));
+        resolved
+    }
+
+    /// Which part of a part this is, outermost first; empty for a floor that is opened once.
+    #[must_use]
+    pub fn parts(&self) -> &[u32] {
+        &self.parts
+    }
+}
+
+/// One of the stacks below a floor, not open yet. It may be opened more than once; clones are free.
+#[derive(Debug, Clone)]
+pub struct Below {
+    floor: Arc<Floor>,
+    context: OpenContext,
+}
+
+impl Below {
+    pub(super) fn new(floor: Arc<Floor>, context: OpenContext) -> Self {
+        Self { floor, context }
+    }
+
+    /// The one below, for a floor of arity one.
+    pub fn only(below: Vec<Self>) -> Result<Self> {
+        match <[Self; 1]>::try_from(below) {
+            Ok([below]) => Ok(below),
+            Err(below) => Err(Error::invalid(format!(
+                "a floor over exactly one stack was opened over {}",
+                below.len()
+            ))),
+        }
+    }
+
+    /// Its topmost floor.
+    #[must_use]
+    pub fn floor(&self) -> &Floor {
+        &self.floor
+    }
+
+    /// The same, as part number `part`: what it keeps lies apart from every other part.
+    #[must_use]
+    pub fn part(mut self, part: u32) -> Self {
+        self.context.parts.push(part);
+        self
+    }
+
+    /// The same, for the batches of this stream.
+    #[must_use]
+    pub fn stream(mut self, stream: Stream) -> Self {
+        self.context.stream = stream;
+        self
+    }
+
+    /// The same, and it must have this identity.
+    #[must_use]
+    pub fn identity(mut self, identity: [u8; 16]) -> Self {
+        self.context.identity = Some(identity);
+        self
+    }
+
+    /// The same, with a probe at every boundary from here down. Probes that were there stay, further
+    /// out.
+    #[must_use]
+    pub fn probed(mut self, probe: Arc<dyn Probe>) -> Self {
+        self.context.probes.push(probe);
+        self
+    }
+
+    /// Where a path of a config below would lie.
+    #[must_use]
+    pub fn context(&self) -> &OpenContext {
+        &self.context
+    }
+
+    /// Opens it, and through it all that lies below.
+    pub fn open(&self) -> Result<Arc<dyn Store>> {
+        let mut context = self.context.clone();
+        context.name = self.floor.name().map(str::to_owned);
+        let below = self
+            .floor
+            .below()
+            .iter()
+            .map(|floor| Self::new(floor.clone(), self.context.clone()))
+            .collect();
+        let store = self
+            .floor
+            .config
+            .open(&context, below)
+            .map_err(|error| error.at(format!("layer {}", self.floor.title())))?;
+        let probes = self.context.probes.iter().rev();
+        Ok(probes.fold(store, |store, probe| probe.wrap(&self.floor, store)))
+    }
+}

@@ -1,0 +1,252 @@
+//! What a plug-in is: a type that is read from a config, some data about its kind, and two methods.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use travertine_engine::contract::{Result, Store};
+//! use travertine_engine::stack::{
+//!     Arity, Below, Declared, Fault, OpenContext, OptionRow, OptionType, Plugin, PluginKind,
+//! };
+//!
+//! /// Lets everything pass; `tries` shows how an option is declared and read.
+//! #[derive(Debug, serde::Deserialize)]
+//! struct Pass {
+//!     tries: u32,
+//! }
+//!
+//! impl Plugin for Pass {
+//!     const KIND: PluginKind = PluginKind {
+//!         summary: "lets everything pass",
+//!         options: &[OptionRow::preset(
+//!             "tries",
+//!             OptionType::Integer { min: 1, max: 9 },
+//!             "3",
+//!             "how often it would try",
+//!         )],
+//!         declared: Declared::TRANSPARENT,
+//!         ..PluginKind::new("pass", Arity::One)
+//!     };
+//!
+//!     fn declare(&self, _declared: &mut Declared) -> std::result::Result<Vec<String>, Fault> {
+//!         Ok(Vec::new())
+//!     }
+//!
+//!     fn open(&self, _context: &OpenContext, below: Vec<Below>) -> Result<Arc<dyn Store>> {
+//!         Below::only(below)?.open()
+//!     }
+//! }
+//! ```
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::contract::{Level, Result, Store};
+
+use super::below::{Below, OpenContext};
+use super::fault::Fault;
+use super::guarantee::{LevelRule, Properties};
+use super::options::OptionRow;
+use super::value::Value;
+
+/// A plug-in is its config: a type that serde reads, once every option was checked by the rows of
+/// its kind and every default was filled in.
+pub trait Plugin: DeserializeOwned + Debug + Send + Sync + 'static {
+    /// Everything about the kind that can be said before a config is read.
+    const KIND: PluginKind;
+
+    /// What the rows cannot say: rules between options (a [`Fault`] names the option), and what this
+    /// very config changes in what its kind declares. Answers the choices in force that one should
+    /// know of, a sentence each. Touches nothing outside.
+    fn declare(&self, declared: &mut Declared) -> std::result::Result<Vec<String>, Fault>;
+
+    /// Opens the floor. `below` has as many entries as the stack file put below it, and none of them
+    /// is open yet.
+    fn open(&self, context: &OpenContext, below: Vec<Below>) -> Result<Arc<dyn Store>>;
+}
+
+/// The data of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PluginKind {
+    /// The word that a layer's `use` says.
+    pub name: &'static str,
+    /// What it does, in half a sentence.
+    pub summary: &'static str,
+    /// What it costs, in half a sentence.
+    pub cost: &'static str,
+    /// What one should know beyond that.
+    pub doc: &'static str,
+    /// How many lie below.
+    pub arity: Arity,
+    /// Its options.
+    pub options: &'static [OptionRow],
+    /// What it requires, adds and keeps, unless its config says otherwise.
+    pub declared: Declared,
+    /// Where it may not stand.
+    pub rules: &'static [TreeRule],
+    /// Whether the bytes on the media depend on its being there: part of the fingerprint.
+    pub structural: bool,
+    /// Whether it is there for tests only, and refused unless the stack file says so.
+    pub test_only: bool,
+}
+
+impl PluginKind {
+    /// A kind without options, docs and rules, to be completed by `..PluginKind::new(…)`.
+    #[must_use]
+    pub const fn new(name: &'static str, arity: Arity) -> Self {
+        Self {
+            name,
+            summary: "",
+            cost: "",
+            doc: "",
+            arity,
+            options: &[],
+            declared: Declared::NOTHING,
+            rules: &[],
+            structural: false,
+            test_only: false,
+        }
+    }
+}
+
+/// How many stacks lie below a floor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arity {
+    /// None: bytes come to rest here.
+    Bottom,
+    /// One: the next layer.
+    One,
+    /// So many, as `over` lists them; if one is enough, the next layer will do.
+    Many {
+        /// Least.
+        min: usize,
+        /// Most.
+        max: usize,
+    },
+}
+
+/// What a floor requires from each one below, and what it makes of what they give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Declared {
+    /// Each one below must give these.
+    pub requires: Properties,
+    /// It gives these, whatever lies below.
+    pub adds: Properties,
+    /// It passes these on, where all below give them. The rest is dropped.
+    pub keeps: Properties,
+    /// The level it reaches.
+    pub level: LevelRule,
+    /// When the engine should send its tail buffer down, if this floor has a say in it.
+    pub flush: Option<FlushRule>,
+}
+
+impl Declared {
+    /// Requires, adds and keeps nothing.
+    pub const NOTHING: Self = Self {
+        requires: Properties::NONE,
+        adds: Properties::NONE,
+        keeps: Properties::NONE,
+        level: LevelRule::Below,
+        flush: None,
+    };
+    /// Passes on everything that lies below.
+    pub const TRANSPARENT: Self = Self {
+        keeps: Properties::ALL,
+        ..Self::NOTHING
+    };
+
+    /// What a bottom gives.
+    #[must_use]
+    pub const fn bottom(level: Level, adds: Properties) -> Self {
+        Self {
+            adds,
+            level: LevelRule::At(level),
+            ..Self::NOTHING
+        }
+    }
+}
+
+/// When the engine's tail buffer goes down without being asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
+pub struct FlushRule {
+    /// When it holds so many bytes.
+    pub bytes: Option<u64>,
+    /// When its oldest record is this old.
+    pub age: Option<Duration>,
+}
+
+/// Where a kind may not stand; each says why, in half a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TreeRule {
+    /// Not right above a layer of this kind.
+    NotDirectlyOver {
+        /// The kind.
+        kind: &'static str,
+        /// Why not.
+        why: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
+    /// Not above a layer of this kind, however far below.
+    NotOver {
+        /// The kind.
+        kind: &'static str,
+        /// Why not.
+        why: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
+}
+
+/// A plug-in without its type, for the registry.
+pub(super) trait AnyPlugin: Debug + Send + Sync {
+    fn kind(&self) -> &PluginKind;
+    fn read(&self, options: &Value) -> std::result::Result<Arc<dyn AnyFloor>, Fault>;
+}
+
+/// A config without its type, for the plan.
+pub(super) trait AnyFloor: Debug + Send + Sync {
+    fn declare(&self, declared: &mut Declared) -> std::result::Result<Vec<String>, Fault>;
+    fn open(&self, context: &OpenContext, below: Vec<Below>) -> Result<Arc<dyn Store>>;
+}
+
+/// The one adapter between the typed and the untyped side.
+#[derive(Debug)]
+pub(super) struct Erased<P> {
+    kind: PluginKind,
+    of: std::marker::PhantomData<fn() -> P>,
+}
+
+impl<P: Plugin> Erased<P> {
+    pub(super) fn new() -> Self {
+        Self {
+            kind: P::KIND,
+            of: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<P: Plugin> AnyPlugin for Erased<P> {
+    fn kind(&self) -> &PluginKind {
+        &self.kind
+    }
+
+    fn read(&self, options: &Value) -> std::result::Result<Arc<dyn AnyFloor>, Fault> {
+        let config = P::deserialize(options)?;
+        Ok(Arc::new(config))
+    }
+}
+
+impl<P: Plugin> AnyFloor for P {
+    fn declare(&self, declared: &mut Declared) -> std::result::Result<Vec<String>, Fault> {
+        Plugin::declare(self, declared)
+    }
+
+    fn open(&self, context: &OpenContext, below: Vec<Below>) -> Result<Arc<dyn Store>> {
+        Plugin::open(self, context, below)
+    }
+}
