@@ -176,7 +176,11 @@ impl MediumFile for MemoryFile {
             file.reach(length);
         } else {
             file.blocks.truncate(length.div_ceil(BLOCK));
-            if let Some(last) = file.blocks.last_mut().filter(|_| length % BLOCK > 0) {
+            if let Some(last) = file
+                .blocks
+                .last_mut()
+                .filter(|_| !length.is_multiple_of(BLOCK))
+            {
                 last[length % BLOCK..].fill(0);
             }
             file.length = length;

@@ -1,0 +1,457 @@
+//! The seam: what a process can ask of the simulated disk.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+
+use super::disk::{Going, LOCK, SimDisk, State, dead};
+use super::file::BLOCK;
+use super::names::FileNumber;
+use super::plan::Fault;
+use crate::contract::{Error, Level, Result};
+use crate::medium::{Medium, MediumFile};
+
+/// A simulated directory as one process sees it. Clones are the same process; once it was killed,
+/// every call answers with an error, whoever still holds it.
+#[derive(Debug, Clone)]
+pub struct SimMedium {
+    disk: SimDisk,
+    process: u64,
+    held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    disk: SimDisk,
+    process: u64,
+    locked: AtomicBool,
+}
+
+impl Held {
+    fn free(&self) {
+        if self.locked.swap(false, Ordering::AcqRel) {
+            let mut state = self.disk.state();
+            if state.process == self.process {
+                state.holder = None;
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.free();
+    }
+}
+
+impl SimMedium {
+    pub(super) fn new(disk: SimDisk, process: u64) -> Self {
+        let held = Arc::new(Held {
+            disk: disk.clone(),
+            process,
+            locked: AtomicBool::new(false),
+        });
+        Self {
+            disk,
+            process,
+            held,
+        }
+    }
+
+    /// The disk behind it.
+    #[must_use]
+    pub fn disk(&self) -> &SimDisk {
+        &self.disk
+    }
+
+    fn handle(&self, file: FileNumber, name: &str, write: bool) -> Arc<dyn MediumFile> {
+        Arc::new(SimHandle {
+            disk: self.disk.clone(),
+            process: self.process,
+            file,
+            name: name.to_owned(),
+            write,
+        })
+    }
+
+    /// Changes names unless a fault says otherwise.
+    fn change_names<T>(
+        &self,
+        what: &str,
+        change: impl FnOnce(&mut State) -> Result<T>,
+    ) -> Result<T> {
+        let mut state = self.disk.state();
+        match state.call(self.process, what, true)? {
+            Going::On => {
+                if state.hit(Fault::NameError) {
+                    return Err(eio(what));
+                }
+                change(&mut state)
+            }
+            Going::Down(done) => {
+                if done > 0 {
+                    change(&mut state)?;
+                }
+                Err(dead(what))
+            }
+        }
+    }
+}
+
+impl Medium for SimMedium {
+    fn place(&self) -> String {
+        "simulation".to_owned()
+    }
+
+    fn list(&self) -> Result<Vec<String>> {
+        let mut state = self.disk.state();
+        state.call(self.process, "list", false)?;
+        if state.hit(Fault::ReadError) {
+            return Err(eio("listing"));
+        }
+        Ok(state.names.live.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> Result<Arc<dyn MediumFile>> {
+        let number = self.change_names(&format!("creating {name}"), |state| {
+            if !state.made {
+                return Err(Error::unavailable(format!(
+                    "creating {name}: no such directory"
+                )));
+            }
+            if state.names.live.contains_key(name) {
+                return Err(Error::unavailable(format!("creating {name}: file exists")));
+            }
+            if state.hit(Fault::FullCreate) {
+                return Err(enospc(&format!("creating {name}")));
+            }
+            Ok(state.make_file(name))
+        })?;
+        Ok(self.handle(number, name, true))
+    }
+
+    fn open(&self, name: &str, write: bool) -> Result<Arc<dyn MediumFile>> {
+        let mut state = self.disk.state();
+        let what = format!("opening {name}");
+        state.call(self.process, &what, false)?;
+        if state.hit(Fault::ReadError) {
+            return Err(eio(&what));
+        }
+        let number = state.names.live.get(name).copied();
+        drop(state);
+        match number {
+            Some(number) => Ok(self.handle(number, name, write)),
+            None => Err(Error::invalid(format!("there is no {name}"))),
+        }
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.change_names(&format!("renaming {from} {to}"), |state| {
+            let Some(&number) = state.names.live.get(from) else {
+                return Err(Error::unavailable(format!("renaming {from}: no such file")));
+            };
+            state.names.rename(from, to, number);
+            Ok(())
+        })
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        self.change_names(&format!("removing {name}"), |state| {
+            if state.names.live.contains_key(name) {
+                state.names.drop_name(name);
+            }
+            Ok(())
+        })
+    }
+
+    fn sync_dir(&self) -> Result<()> {
+        let mut state = self.disk.state();
+        let going = state.call(self.process, "syncing the directory", true)?;
+        state.tally.directory_syncs += 1;
+        match going {
+            Going::Down(1000) => {
+                state.sync_names();
+                Err(dead("syncing the directory"))
+            }
+            Going::Down(_) => Err(dead("syncing the directory")),
+            Going::On if state.hit(Fault::DirSyncError) => Err(eio("syncing the directory")),
+            Going::On if state.hit(Fault::LyingDirSync) => Ok(()),
+            Going::On => {
+                state.sync_names();
+                Ok(())
+            }
+        }
+    }
+
+    fn lock(&self) -> Result<()> {
+        let mut state = self.disk.state();
+        state.call(self.process, "locking", false)?;
+        state.made = true;
+        if let Some(holder) = &state.holder {
+            return Err(Error::unavailable(format!(
+                "the simulated directory is being written by {holder}"
+            )));
+        }
+        state.holder = Some(format!("process {}", self.process));
+        if !state.names.live.contains_key(LOCK) {
+            state.make_file(LOCK);
+        }
+        drop(state);
+        self.held.locked.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn unlock(&self) {
+        self.held.free();
+    }
+
+    fn unit(&self) -> u64 {
+        let plan = self.disk.plan();
+        if plan.power_safe { 8 } else { plan.sector }
+    }
+
+    fn level(&self) -> Level {
+        Level::Disk
+    }
+}
+
+#[derive(Debug)]
+struct SimHandle {
+    disk: SimDisk,
+    process: u64,
+    file: FileNumber,
+    name: String,
+    write: bool,
+}
+
+impl SimHandle {
+    fn what(&self, verb: &str) -> String {
+        format!("{verb} {}", self.name)
+    }
+
+    fn refuse_reader(&self, what: &str) -> Result<()> {
+        if self.write {
+            Ok(())
+        } else {
+            Err(Error::invalid(format!("{what}: opened for reading only")))
+        }
+    }
+}
+
+impl MediumFile for SimHandle {
+    fn len(&self) -> Result<u64> {
+        let what = self.what("measuring");
+        let mut state = self.disk.state();
+        state.call(self.process, &what, false)?;
+        if state.hit(Fault::ReadError) {
+            return Err(eio(&what));
+        }
+        Ok(state.files[self.file].live.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, length: usize) -> Result<Bytes> {
+        let what = self.what("reading");
+        let mut state = self.disk.state();
+        state.call(self.process, &what, false)?;
+        let sector = state.plan.sector;
+        let size = state.files[self.file].live.len() as u64;
+        let start = offset.min(size);
+        let end = offset.saturating_add(length as u64).min(size);
+        let (first, last) = (start / sector, end.div_ceil(sector));
+        if state.hit(Fault::ReadError) {
+            return Err(eio(&what));
+        }
+        if end > start && state.hit(Fault::LatentSector) {
+            let bad = first + state.rng.below(last - first);
+            state.files[self.file].latent.insert(bad);
+        }
+        let latent = &state.files[self.file].latent;
+        if end > start && latent.range(first..last).next().is_some() {
+            return Err(eio(&what));
+        }
+        let mut bytes = state.files[self.file].live[start as usize..end as usize].to_vec();
+        if end > start && state.hit(Fault::StaleRead) {
+            let at = first + state.rng.below(last - first);
+            let old = state.files[self.file].stale(at, sector);
+            for (index, byte) in old.into_iter().enumerate() {
+                let place = at * sector + index as u64;
+                if (start..end).contains(&place) {
+                    bytes[(place - start) as usize] = byte;
+                }
+            }
+        }
+        if end > start && state.hit(Fault::ReadFlip) {
+            let bit = state.rng.below((end - start) * 8);
+            bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
+        }
+        state.note(&start.to_le_bytes());
+        state.note(&bytes);
+        Ok(Bytes::from(bytes))
+    }
+
+    fn write_at(&self, offset: u64, parts: &[&[u8]]) -> Result<()> {
+        let what = self.what("writing");
+        self.refuse_reader(&what)?;
+        let bytes = parts.concat();
+        let mut state = self.disk.state();
+        let going = state.call(self.process, &what, true)?;
+        state.note(&offset.to_le_bytes());
+        state.note(&bytes);
+        state.tally.writes += 1;
+        state.tally.bytes += bytes.len() as u64;
+        let whole = bytes.len() as u64;
+        let (written, error) = match going {
+            Going::Down(done) => (whole * u64::from(done) / 1000, Some(dead(&what))),
+            Going::On if state.hit(Fault::WriteError) => (0, Some(eio(&what))),
+            Going::On if state.hit(Fault::PartialWrite) => {
+                (state.rng.below(whole + 1), Some(eio(&what)))
+            }
+            Going::On if state.hit(Fault::FullWrite) => {
+                (state.rng.below(whole + 1), Some(enospc(&what)))
+            }
+            Going::On => (whole, None),
+        };
+        let mut written = written;
+        let mut error = error;
+        let free = state.free_blocks();
+        let end = offset + written;
+        if state.files[self.file].missing_blocks(offset, end) > free {
+            // Whole blocks from the front, as many as there are.
+            while state.files[self.file].missing_blocks(offset, offset + written) > free {
+                written = (offset + written - 1) / BLOCK * BLOCK;
+                written = written.saturating_sub(offset);
+            }
+            state.fire(Fault::FullWrite);
+            error = Some(enospc(&what));
+        }
+        let sector = state.plan.sector;
+        let mapped = state.files[self.file].mapped;
+        if offset < mapped {
+            let old = state.files[self.file].live[offset as usize..]
+                .iter()
+                .zip(&bytes)
+                .take((mapped - offset) as usize);
+            if old.into_iter().any(|(old, new)| old != new) {
+                state.violation(format!("{what} at {offset}: changes mapped bytes"));
+            }
+        }
+        state.files[self.file].write(offset, &bytes[..written as usize], sector);
+        error.map_or(Ok(()), Err)
+    }
+
+    fn claim(&self, end: u64) -> Result<()> {
+        let what = self.what("claiming room in");
+        self.refuse_reader(&what)?;
+        let mut state = self.disk.state();
+        let going = state.call(self.process, &what, true)?;
+        state.note(&end.to_le_bytes());
+        if let Going::Down(_) = going {
+            return Err(dead(&what));
+        }
+        if state.hit(Fault::NameError) {
+            return Err(eio(&what));
+        }
+        let missing = state.files[self.file].missing_blocks(0, end);
+        if missing > state.free_blocks() {
+            state.fire(Fault::FullClaim);
+            return Err(enospc(&what));
+        }
+        if missing > 0 && state.hit(Fault::FullClaim) {
+            return Err(enospc(&what));
+        }
+        state.files[self.file].take_blocks(0, end);
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> Result<()> {
+        let what = self.what("resizing");
+        self.refuse_reader(&what)?;
+        let mut state = self.disk.state();
+        let going = state.call(self.process, &what, true)?;
+        state.note(&length.to_le_bytes());
+        if going == Going::On && state.hit(Fault::NameError) {
+            return Err(eio(&what));
+        }
+        if length < state.files[self.file].mapped {
+            state.violation(format!("{what} to {length}: cuts mapped bytes"));
+        }
+        if going != Going::Down(0) {
+            let sector = state.plan.sector;
+            state.files[self.file].set_length(length, sector);
+        }
+        match going {
+            Going::On => Ok(()),
+            Going::Down(_) => Err(dead(&what)),
+        }
+    }
+
+    fn sync(&self) -> Result<()> {
+        let what = self.what("syncing");
+        let mut state = self.disk.state();
+        let going = state.call(self.process, &what, true)?;
+        state.tally.syncs += 1;
+        let sector = state.plan.sector;
+        if let Going::Down(done) = going {
+            if done == 1000 {
+                state.sync_file(self.file);
+            }
+            return Err(dead(&what));
+        }
+        if state.files[self.file].pending.is_empty() {
+            // Nothing dirty, nothing to fail: also after a sync that failed and dropped it all.
+            return Ok(());
+        }
+        for (fault, dropped) in [
+            (Fault::SyncDropped, 1000),
+            (Fault::SyncDroppedPartly, 500),
+            (Fault::FullSync, 500),
+        ] {
+            if state.hit(fault) {
+                let State { files, rng, .. } = &mut *state;
+                files[self.file].drop_pending(sector, dropped, rng);
+                let full = fault == Fault::FullSync;
+                return Err(if full { enospc(&what) } else { eio(&what) });
+            }
+        }
+        if state.hit(Fault::SyncKept) {
+            state.sync_file(self.file);
+            return Err(eio(&what));
+        }
+        if state.hit(Fault::LyingSync) {
+            return Ok(());
+        }
+        state.sync_file(self.file);
+        Ok(())
+    }
+
+    fn map(&self, length: u64) -> Option<Result<Bytes>> {
+        let what = self.what("mapping");
+        let mut state = self.disk.state();
+        if !state.plan.map {
+            return None;
+        }
+        if let Err(error) = state.call(self.process, &what, false) {
+            return Some(Err(error));
+        }
+        if state.hit(Fault::ReadError) {
+            return Some(Err(eio(&what)));
+        }
+        let size = state.files[self.file].live.len() as u64;
+        if length > size {
+            state.violation(format!("{what}: {length} bytes of a file of {size}"));
+            return Some(Err(eio(&what)));
+        }
+        let file = &mut state.files[self.file];
+        file.mapped = file.mapped.max(length);
+        Some(Ok(Bytes::copy_from_slice(&file.live[..length as usize])))
+    }
+}
+
+fn eio(what: &str) -> Error {
+    Error::io(what, std::io::Error::from_raw_os_error(5))
+}
+
+fn enospc(what: &str) -> Error {
+    Error::io(what, std::io::Error::from_raw_os_error(28))
+}

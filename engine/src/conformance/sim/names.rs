@@ -1,0 +1,88 @@
+//! The directory of the simulated disk: names as the running system sees them, names as the disk
+//! has them, and the changes between the two.
+
+use std::collections::BTreeMap;
+
+use super::plan::{Fault, NameRule, Plan};
+use crate::conformance::rng::Rng;
+
+/// Which file a name points to.
+pub(super) type FileNumber = usize;
+
+#[derive(Debug, Clone)]
+enum NameChange {
+    Point(String, FileNumber),
+    Move(String, String, FileNumber),
+    Drop(String),
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Directory {
+    pub(super) live: BTreeMap<String, FileNumber>,
+    pub(super) durable: BTreeMap<String, FileNumber>,
+    pending: Vec<NameChange>,
+}
+
+impl Directory {
+    pub(super) fn point(&mut self, name: &str, file: FileNumber) {
+        self.change(NameChange::Point(name.to_owned(), file));
+    }
+
+    pub(super) fn rename(&mut self, from: &str, to: &str, file: FileNumber) {
+        self.change(NameChange::Move(from.to_owned(), to.to_owned(), file));
+    }
+
+    pub(super) fn drop_name(&mut self, name: &str) {
+        self.change(NameChange::Drop(name.to_owned()));
+    }
+
+    fn change(&mut self, change: NameChange) {
+        apply(&mut self.live, &change);
+        self.pending.push(change);
+    }
+
+    pub(super) fn sync(&mut self) {
+        self.pending.clear();
+        self.durable.clone_from(&self.live);
+    }
+
+    pub(super) fn power_cut(&mut self, plan: &Plan, rng: &mut Rng, fired: &mut dyn FnMut(Fault)) {
+        let pending = std::mem::take(&mut self.pending);
+        let count = pending.len() as u64;
+        let kept = if rng.chance(plan.persist_name, 1000) {
+            count
+        } else {
+            rng.below(count + 1)
+        };
+        for (index, change) in pending.iter().enumerate() {
+            let survives = match plan.names {
+                NameRule::Strict => rng.chance(plan.persist_name, 1000),
+                NameRule::Journalled => plan.persist_name > 0 && (index as u64) < kept,
+            };
+            if survives {
+                apply(&mut self.durable, change);
+            } else {
+                fired(Fault::LostName);
+            }
+        }
+        self.live.clone_from(&self.durable);
+    }
+}
+
+fn apply(names: &mut BTreeMap<String, FileNumber>, change: &NameChange) {
+    match change {
+        NameChange::Point(name, file) => {
+            names.insert(name.clone(), *file);
+        }
+        NameChange::Move(from, to, file) => {
+            // The old name may never have become durable: the new one does all the same.
+            if names.get(from) == Some(file) {
+                names.remove(from);
+            }
+            names.insert(to.clone(), *file);
+        }
+        NameChange::Drop(name) => {
+            names.remove(name);
+        }
+    }
+}

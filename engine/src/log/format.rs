@@ -1,0 +1,379 @@
+//! Bytes that a log puts round the engine's batches: its own local knowledge.
+//!
+//! ```text
+//!  directory/  identity          who this is: store, medium, stream; written once
+//!              writer            newest epoch, ceiling, cut, the stack that wrote; replaced whole
+//!              seg-00000000ab00  header (4,096 bytes), then batches; the name is the base position
+//!              spare             claimed room for the next segment; no content
+//!              lock              the one writer's
+//!
+//!  segment     | header 4096 | batch | batch | … zeros or nothing
+//!  batch       | frame 40 | shared header 88 | records …
+//!
+//!  frame:  0 magic "TVF1"   4 crc32 of medium identity, base and bytes 8..40   8 durable upto
+//!         16 ceiling       24 running checksum after the batch   32 length u32   36 zeros
+//! ```
+//!
+//! No OID lies in these, and no shared checksum covers them. Invariant: `durable upto` is where a
+//! sync that had ended *before* the frame was built had reached; damage below it is damage, never a
+//! torn tail.
+
+use crate::contract::batch::{BATCH_HEADER, FRAME_SLOT};
+use crate::contract::record::{u32_at, u64_at};
+use crate::contract::{End, Epoch, Error, Position, Result, Stream};
+
+/// Bytes in front of the first position of a segment.
+pub const SEGMENT_HEADER: u64 = 4096;
+/// Version of every format in this file and of batches and records.
+pub const FORMAT: u32 = 1;
+
+const FRAME_MAGIC: &[u8; 4] = b"TVF1";
+const IDENTITY_MAGIC: &[u8; 8] = b"TRAVLOG\0";
+const WRITER_MAGIC: &[u8; 8] = b"TRAVWRT\0";
+const SEGMENT_MAGIC: &[u8; 8] = b"TRAVSEG\0";
+const IDENTITY: usize = 56;
+const SEGMENT_FIELDS: usize = 128;
+const WRITER_FIELDS: usize = 48;
+/// Longest description of a stack that is kept.
+const FINGERPRINT_MAX: usize = 16 << 10;
+
+/// Who a log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Of the whole store; the same on every medium of it.
+    pub store: [u8; 16],
+    /// Of this medium alone.
+    pub medium: [u8; 16],
+    /// The stream that lies here.
+    pub stream: Stream,
+}
+
+impl Identity {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![0; IDENTITY];
+        out[16..32].copy_from_slice(&self.store);
+        out[32..48].copy_from_slice(&self.medium);
+        out[48..50].copy_from_slice(&self.stream.0.to_le_bytes());
+        seal(out, IDENTITY_MAGIC)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
+        let bytes = opened(bytes, IDENTITY_MAGIC, IDENTITY, "identity")?;
+        Ok(Self {
+            store: array(bytes, 16),
+            medium: array(bytes, 32),
+            stream: Stream(u64_at(bytes, 48) as u16),
+        })
+    }
+}
+
+/// What the newest writer left for the next one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Writer {
+    /// Senders of an older epoch are refused.
+    pub epoch: Epoch,
+    /// Positions below it may have been handed out.
+    pub ceiling: Position,
+    /// Where the epochs before this one ended, once that was decided.
+    pub cut: Option<Position>,
+    /// The stack that wrote, in its own words.
+    pub fingerprint: String,
+}
+
+impl Writer {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![0; WRITER_FIELDS];
+        out[16..24].copy_from_slice(&self.epoch.tag.to_le_bytes());
+        out[24..28].copy_from_slice(&self.epoch.number.to_le_bytes());
+        let mut text = self.fingerprint.as_str();
+        while text.len() > FINGERPRINT_MAX {
+            text = &text[..text.floor_char_boundary(FINGERPRINT_MAX)];
+        }
+        out[28..32].copy_from_slice(&(text.len() as u32).to_le_bytes());
+        out[32..40].copy_from_slice(&self.ceiling.0.to_le_bytes());
+        let cut = self.cut.map_or(u64::MAX, |cut| cut.0);
+        out[40..48].copy_from_slice(&cut.to_le_bytes());
+        out.extend_from_slice(text.as_bytes());
+        seal(out, WRITER_MAGIC)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
+        let damaged = || Error::corrupt("the writer file is damaged");
+        if bytes.len() < WRITER_FIELDS {
+            return Err(damaged());
+        }
+        let length = u32_at(bytes, 28) as usize;
+        if length > FINGERPRINT_MAX {
+            return Err(damaged());
+        }
+        let bytes = opened(bytes, WRITER_MAGIC, WRITER_FIELDS + length, "writer file")?;
+        let cut = u64_at(bytes, 40);
+        Ok(Self {
+            epoch: Epoch {
+                tag: u64_at(bytes, 16),
+                number: u32_at(bytes, 24),
+            },
+            ceiling: Position(u64_at(bytes, 32)),
+            cut: (cut != u64::MAX).then_some(Position(cut)),
+            fingerprint: String::from_utf8(bytes[WRITER_FIELDS..].to_vec())
+                .map_err(|_| damaged())?,
+        })
+    }
+}
+
+/// What stands in front of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentHeader {
+    /// Where its first batch begins.
+    pub base: Position,
+    /// Where the batch before ended, in the segment before.
+    pub before: End,
+    /// The epoch that began the segment.
+    pub epoch: Epoch,
+    /// Announced when the segment began.
+    pub ceiling: Position,
+    /// Known durable when the segment began.
+    pub durable: Position,
+}
+
+impl SegmentHeader {
+    pub(super) fn encode(&self, identity: &Identity) -> Vec<u8> {
+        let mut out = vec![0; SEGMENT_FIELDS];
+        out[16..32].copy_from_slice(&identity.medium);
+        let words = [
+            self.base.0,
+            self.before.position.0,
+            self.before.running,
+            self.epoch.tag,
+            u64::from(self.epoch.number),
+            self.ceiling.0,
+            self.durable.0,
+            u64::from(identity.stream.0),
+        ];
+        for (index, word) in words.into_iter().enumerate() {
+            out[32 + index * 8..40 + index * 8].copy_from_slice(&word.to_le_bytes());
+        }
+        let mut out = seal(out, SEGMENT_MAGIC);
+        out.resize(SEGMENT_HEADER as usize, 0);
+        out
+    }
+
+    pub(super) fn decode(bytes: &[u8], identity: &Identity) -> Result<Self> {
+        let bytes = opened(
+            bytes.get(..SEGMENT_FIELDS).unwrap_or(bytes),
+            SEGMENT_MAGIC,
+            SEGMENT_FIELDS,
+            "segment header",
+        )?;
+        if bytes[16..32] != identity.medium || u64_at(bytes, 88) != u64::from(identity.stream.0) {
+            return Err(Error::invalid("the segment belongs to another log"));
+        }
+        Ok(Self {
+            base: Position(u64_at(bytes, 32)),
+            before: End {
+                position: Position(u64_at(bytes, 40)),
+                running: u64_at(bytes, 48),
+            },
+            epoch: Epoch {
+                tag: u64_at(bytes, 56),
+                number: u64_at(bytes, 64) as u32,
+            },
+            ceiling: Position(u64_at(bytes, 72)),
+            durable: Position(u64_at(bytes, 80)),
+        })
+    }
+}
+
+/// A log's own words about one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// Where an earlier sync had reached.
+    pub durable: Position,
+    /// Positions below it may be handed out, once this frame is durable.
+    pub ceiling: Position,
+    /// Running checksum after the batch.
+    pub running: u64,
+    /// Bytes of the batch.
+    pub length: u32,
+}
+
+impl Frame {
+    pub(super) fn encode(&self, identity: &Identity, base: Position) -> [u8; FRAME_SLOT] {
+        let mut out = [0; FRAME_SLOT];
+        out[..4].copy_from_slice(FRAME_MAGIC);
+        out[8..16].copy_from_slice(&self.durable.0.to_le_bytes());
+        out[16..24].copy_from_slice(&self.ceiling.0.to_le_bytes());
+        out[24..32].copy_from_slice(&self.running.to_le_bytes());
+        out[32..36].copy_from_slice(&self.length.to_le_bytes());
+        let crc = frame_crc(identity, base, &out);
+        out[4..8].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// The frame of a batch that begins at `base`; `None` if these bytes are none, or one of another
+    /// place or log.
+    pub(super) fn decode(bytes: &[u8], identity: &Identity, base: Position) -> Option<Self> {
+        let bytes = bytes.get(..FRAME_SLOT)?;
+        if &bytes[..4] != FRAME_MAGIC || u32_at(bytes, 4) != frame_crc(identity, base, bytes) {
+            return None;
+        }
+        let frame = Self {
+            durable: Position(u64_at(bytes, 8)),
+            ceiling: Position(u64_at(bytes, 16)),
+            running: u64_at(bytes, 24),
+            length: u32_at(bytes, 32),
+        };
+        (frame.length as usize >= BATCH_HEADER).then_some(frame)
+    }
+
+    pub(super) fn looks_like(bytes: &[u8]) -> bool {
+        bytes.starts_with(FRAME_MAGIC)
+    }
+}
+
+/// Seeded with the random identity of the medium and the place: neither a value that a user stored
+/// nor a frame that landed elsewhere passes for a frame.
+fn frame_crc(identity: &Identity, base: Position, frame: &[u8]) -> u32 {
+    let mut bytes = [0; 56];
+    bytes[..16].copy_from_slice(&identity.medium);
+    bytes[16..24].copy_from_slice(&base.0.to_le_bytes());
+    bytes[24..].copy_from_slice(&frame[8..FRAME_SLOT]);
+    crc32fast::hash(&bytes)
+}
+
+/// Puts magic, version and checksum (of everything from byte 12 on) in front.
+fn seal(mut out: Vec<u8>, magic: &[u8; 8]) -> Vec<u8> {
+    out[..8].copy_from_slice(magic);
+    out[12..16].copy_from_slice(&FORMAT.to_le_bytes());
+    let crc = crc32fast::hash(&out[12..]);
+    out[8..12].copy_from_slice(&crc.to_le_bytes());
+    out
+}
+
+fn opened<'a>(bytes: &'a [u8], magic: &[u8; 8], length: usize, what: &str) -> Result<&'a [u8]> {
+    if bytes.len() < length {
+        return Err(Error::corrupt(format!(
+            "the {what} is cut short: {} bytes",
+            bytes.len()
+        )));
+    }
+    let bytes = &bytes[..length];
+    if &bytes[..8] != magic {
+        return Err(Error::corrupt(format!("this is no {what}")));
+    }
+    if u32_at(bytes, 8) != crc32fast::hash(&bytes[12..]) {
+        return Err(Error::corrupt(format!("the {what} fails its checksum")));
+    }
+    match u32_at(bytes, 12) {
+        FORMAT => Ok(bytes),
+        newer => Err(Error::invalid(format!(
+            "the {what} has format {newer}, this program reads format {FORMAT}; use a newer one"
+        ))),
+    }
+}
+
+fn array(bytes: &[u8], at: usize) -> [u8; 16] {
+    let mut out = [0; 16];
+    out.copy_from_slice(&bytes[at..at + 16]);
+    out
+}
+
+/// Name of the segment with this base.
+pub(super) fn segment_name(base: Position) -> String {
+    format!("seg-{:012x}", base.0)
+}
+
+/// The base that a segment's name states; `None` for other names.
+pub(super) fn segment_base(name: &str) -> Option<Position> {
+    let digits = name
+        .strip_prefix("seg-")
+        .filter(|digits| digits.len() == 12)?;
+    if digits
+        .bytes()
+        .any(|byte| byte.is_ascii_uppercase() || byte == b'+')
+    {
+        return None;
+    }
+    u64::from_str_radix(digits, 16).ok().map(Position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDENTITY_1: Identity = Identity {
+        store: [1; 16],
+        medium: [2; 16],
+        stream: Stream(3),
+    };
+
+    #[test]
+    fn identity_and_writer_read_back_and_notice_every_bit() {
+        let writer = Writer {
+            epoch: Epoch { number: 4, tag: 5 },
+            ceiling: Position(6),
+            cut: Some(Position(7)),
+            fingerprint: "file".into(),
+        };
+        let identity = IDENTITY_1.encode();
+        assert_eq!(Identity::decode(&identity).unwrap(), IDENTITY_1);
+        let bytes = writer.encode();
+        assert_eq!(Writer::decode(&bytes).unwrap(), writer);
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Writer::decode(&bad).is_err(), "bit {bit}");
+        }
+        for length in 0..identity.len() {
+            assert!(Identity::decode(&identity[..length]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_frame_counts_only_at_its_own_place_in_its_own_log() {
+        let frame = Frame {
+            durable: Position(1),
+            ceiling: Position(2),
+            running: 3,
+            length: 200,
+        };
+        let bytes = frame.encode(&IDENTITY_1, Position(512));
+        assert_eq!(
+            Frame::decode(&bytes, &IDENTITY_1, Position(512)),
+            Some(frame)
+        );
+        assert_eq!(Frame::decode(&bytes, &IDENTITY_1, Position(513)), None);
+        let other = Identity {
+            medium: [9; 16],
+            ..IDENTITY_1
+        };
+        assert_eq!(Frame::decode(&bytes, &other, Position(512)), None);
+    }
+
+    #[test]
+    fn a_newer_format_is_named_and_not_guessed_at() {
+        let mut bytes = IDENTITY_1.encode();
+        bytes[12] = 2;
+        let crc = crc32fast::hash(&bytes[12..]);
+        bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+        let error = Identity::decode(&bytes).unwrap_err();
+        assert!(error.message().contains("format 2"), "{error}");
+    }
+
+    #[test]
+    fn only_our_own_names_are_segments() {
+        assert_eq!(
+            segment_base(&segment_name(Position(0xab00))),
+            Some(Position(0xab00))
+        );
+        for name in [
+            "seg-",
+            "seg-00000000ab0",
+            "seg-00000000AB00",
+            "seg-+0000000ab00",
+            "x",
+        ] {
+            assert_eq!(segment_base(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What a log can be told.
+
+use crate::contract::limits::BATCH_MAX;
+use crate::contract::{End, Error, Position, Result};
+
+/// How a log makes room ahead of the bytes it writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Grow {
+    /// While commits are small, write zeros ahead, so that a commit changes no length and no map of
+    /// blocks; large appends grow without writing twice.
+    #[default]
+    Adaptive,
+    /// Never write ahead.
+    Plain,
+}
+
+/// Options of [`Log::open`](super::Log::open).
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// The stream that lies here; checked against the log if there is one.
+    pub stream: crate::contract::Stream,
+    /// Longest segment, in bytes; 64 KiB to 1 GiB. A segment always has room for one batch.
+    pub segment: u64,
+    /// How far ahead of the tail positions are announced, in bytes: what a crash may skip.
+    pub window: u64,
+    /// How room is made.
+    pub grow: Grow,
+    /// Opens without writing one byte.
+    pub read_only: bool,
+    /// The stack that writes, in its own words; kept beside the log.
+    pub fingerprint: String,
+    /// Identity of the store, for a new log; drawn at random if not given, checked if there is one.
+    pub store: Option<[u8; 16]>,
+    /// Where a new log's stream begins and what it follows on.
+    pub start: End,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            stream: crate::contract::Stream(0),
+            segment: 64 << 20,
+            window: 256 << 20,
+            grow: Grow::Adaptive,
+            read_only: false,
+            fingerprint: String::new(),
+            store: None,
+            start: End {
+                position: Position::START,
+                running: 0,
+            },
+        }
+    }
+}
+
+impl LogOptions {
+    pub(super) fn check(&self) -> Result<()> {
+        let segments = 64 << 10..=1 << 30;
+        if !segments.contains(&self.segment) {
+            return Err(Error::invalid(format!(
+                "a segment of {} bytes is out of range: 64 KiB to 1 GiB",
+                self.segment
+            )));
+        }
+        if !(64 << 10..=1 << 40).contains(&self.window) {
+            return Err(Error::invalid(format!(
+                "a window of {} bytes is out of range: 64 KiB to 1 TiB",
+                self.window
+            )));
+        }
+        Ok(())
+    }
+
+    /// Room that is kept claimed ahead of the tail, in bytes.
+    pub(super) fn ahead(&self) -> u64 {
+        (BATCH_MAX as u64 + (1 << 20)).min(self.segment)
+    }
+}

@@ -1,0 +1,323 @@
+//! Reading what lies on a medium: valid chain to here, durable to here, ceiling. Changes nothing.
+//!
+//! ```text
+//!   … | segment k          | segment k+1 (newest)         |
+//!     ^ start: the newest segment whose past is known durable
+//!       batch batch batch batch ✗ . . . frame? . . . frame?
+//!                              ^ p: end of the valid chain
+//!                                 looked through for durable marks m
+//!
+//!   m <= p   the rest is a torn tail: void, silently, once the engine decides so
+//!   m >  p   a durable batch is damaged: reported, never cut
+//! ```
+//!
+//! A close that was clean left an empty batch at the very end of the newest file, so that opening
+//! reads two places and nothing else.
+
+use std::sync::Arc;
+
+use super::format::{Frame, Identity, SegmentHeader, Writer, segment_base};
+use super::segment::Segment;
+use super::walk::{self, Window};
+use crate::contract::batch::BATCH_HEADER;
+use crate::contract::{ChainLink, End, Epoch, Error, Oid, Position, Proven, Result, RootMarker};
+use crate::medium::Medium;
+
+/// Most links of the chain that a report carries. Older ones lie below many newer commits.
+const LINKS_MAX: usize = 1024;
+
+/// What recovery found.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) segments: Vec<Arc<Segment>>,
+    /// End of the valid chain.
+    pub(super) end: End,
+    /// Nothing below may be cut.
+    pub(super) durable: Position,
+    pub(super) ceiling: Position,
+    pub(super) clean: bool,
+    pub(super) proven: Option<Proven>,
+    pub(super) epoch: Epoch,
+    pub(super) chain: Vec<ChainLink>,
+    /// The newest marker in the valid chain, or the proven one.
+    pub(super) newest: Option<Oid>,
+    /// A durable batch is damaged: where and what.
+    pub(super) damage: Option<Error>,
+    /// Bytes read through, for the report of an open.
+    pub(super) scanned: u64,
+}
+
+/// Reads the log on `medium`. `start` is where its stream begins.
+pub(super) fn recover(
+    medium: &dyn Medium,
+    identity: &Identity,
+    writer: &Writer,
+    start: End,
+) -> Result<Found> {
+    let mut segments: Vec<_> = medium
+        .list()?
+        .iter()
+        .filter_map(|name| segment_base(name))
+        .map(|base| Arc::new(Segment::named(base)))
+        .collect();
+    segments.sort_by_key(|segment| segment.base);
+    let mut found = Found {
+        segments: Vec::new(),
+        end: start,
+        durable: start.position,
+        ceiling: writer.ceiling.max(start.position),
+        clean: true,
+        proven: None,
+        epoch: writer.epoch,
+        chain: Vec::new(),
+        newest: None,
+        damage: None,
+        scanned: 0,
+    };
+    let torn = drop_headless(medium, identity, &mut segments)?;
+    drop_void(medium, identity, &mut segments)?;
+    found.segments = segments;
+    if torn.is_empty() && clean_close(medium, identity, writer, &mut found)? {
+        return Ok(found);
+    }
+    // Nobody ever wrote, so nobody was ever handed a position.
+    found.clean = writer.epoch.number == 0 && found.segments.is_empty() && torn.is_empty();
+    let Some(k) = known_durable(medium, identity, &mut found)? else {
+        // No segment yet, or only torn beginnings of the first one.
+        look_on(medium, identity, &torn, start.position, &mut found)?;
+        judge(&mut found);
+        return Ok(found);
+    };
+    read_forward(medium, identity, writer, k, &mut found)?;
+    let p = found.end.position;
+    let read = found.segments[k..].to_vec();
+    look_on(medium, identity, &read, p, &mut found)?;
+    look_on(medium, identity, &torn, p, &mut found)?;
+    judge(&mut found);
+    Ok(found)
+}
+
+/// Takes segments without a readable header off the end: their creation may have been torn. What
+/// they hold is still looked through for durable marks.
+fn drop_headless(
+    medium: &dyn Medium,
+    identity: &Identity,
+    segments: &mut Vec<Arc<Segment>>,
+) -> Result<Vec<Arc<Segment>>> {
+    let mut torn = Vec::new();
+    while let Some(last) = segments.last() {
+        match last.header(medium, false, identity) {
+            Ok(_) => break,
+            Err(error) if error.kind() == crate::contract::ErrorKind::Corrupt => {
+                torn.extend(segments.pop());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(torn)
+}
+
+/// Takes out segments that lie wholly above a cut which a later segment states.
+fn drop_void(
+    medium: &dyn Medium,
+    identity: &Identity,
+    segments: &mut Vec<Arc<Segment>>,
+) -> Result<()> {
+    let Some(last) = segments.last().cloned() else {
+        return Ok(());
+    };
+    let before = last.header(medium, false, identity)?.before.position;
+    segments.retain(|segment| segment.base < before || segment.base >= last.base);
+    Ok(())
+}
+
+/// The fast way: the newest file ends in a clean close.
+fn clean_close(
+    medium: &dyn Medium,
+    identity: &Identity,
+    writer: &Writer,
+    found: &mut Found,
+) -> Result<bool> {
+    let Some(last) = found.segments.last().cloned() else {
+        return Ok(false);
+    };
+    let file = last.file(medium, false)?.clone();
+    let length = file.len()?;
+    if !length.is_multiple_of(8) {
+        return Ok(false);
+    }
+    let begins = last.offset(last.base);
+    if length < begins + BATCH_HEADER as u64 {
+        return Ok(false);
+    }
+    let base = last.base.plus_bytes(length - BATCH_HEADER as u64 - begins);
+    let mut window = Window::new(file);
+    let Some(end) = walk::at(&mut window, &last, identity, base)? else {
+        return Ok(false);
+    };
+    let header = *end.batch.header();
+    if !header.clean || header.epoch != writer.epoch {
+        return Ok(false);
+    }
+    found.end = End {
+        position: header.end,
+        running: end.frame.running,
+    };
+    found.durable = header.end;
+    found.ceiling = header.end;
+    found.epoch = found.epoch.max(header.epoch);
+    found.proven = header.proven;
+    found.newest = header.proven.map(|proven| proven.oid);
+    found.scanned = BATCH_HEADER as u64;
+    Ok(true)
+}
+
+/// The newest segment whose whole past is known durable; reading forward starts there.
+fn known_durable(
+    medium: &dyn Medium,
+    identity: &Identity,
+    found: &mut Found,
+) -> Result<Option<usize>> {
+    let Some(last) = found.segments.last() else {
+        return Ok(None);
+    };
+    let newest = *last.header(medium, false, identity)?;
+    found.durable = found.durable.max(newest.durable);
+    found.ceiling = found.ceiling.max(newest.ceiling);
+    found.epoch = found.epoch.max(newest.epoch);
+    let mut k = found.segments.len() - 1;
+    while k > 0
+        && found.segments[k]
+            .header(medium, false, identity)?
+            .before
+            .position
+            > found.durable
+    {
+        k -= 1;
+    }
+    Ok(Some(k))
+}
+
+fn read_forward(
+    medium: &dyn Medium,
+    identity: &Identity,
+    writer: &Writer,
+    k: usize,
+    found: &mut Found,
+) -> Result<()> {
+    let mut end = found.segments[k].header(medium, false, identity)?.before;
+    for index in k..found.segments.len() {
+        let segment = found.segments[index].clone();
+        let SegmentHeader { before, .. } = *segment.header(medium, false, identity)?;
+        // The next segment states where this one ends; a cut may lie before its last batch.
+        let limit = match found.segments.get(index + 1) {
+            Some(next) => next.header(medium, false, identity)?.before.position,
+            None => Position::LIMIT,
+        };
+        if before != end {
+            break;
+        }
+        let mut window = Window::new(segment.file(medium, false)?.clone());
+        while end.position < limit {
+            let next = walk::next(&mut window, &segment, identity, end)?;
+            let Some(next) = next.filter(|next| !is_void(next, writer)) else {
+                break;
+            };
+            end = End {
+                position: next.batch.header().end,
+                running: next.frame.running,
+            };
+            found.scanned += u64::from(next.frame.length);
+            note(&next, end, writer, found);
+        }
+    }
+    found.end = end;
+    Ok(())
+}
+
+/// Whether an older epoch wrote this above the cut that a newer one decided on.
+fn is_void(next: &walk::Found, writer: &Writer) -> bool {
+    let header = next.batch.header();
+    let above = writer.cut.is_some_and(|cut| header.end > cut);
+    above && header.epoch.number < writer.epoch.number
+}
+
+fn note(next: &walk::Found, end: End, writer: &Writer, found: &mut Found) {
+    let header = next.batch.header();
+    found.durable = found.durable.max(next.frame.durable);
+    found.ceiling = found.ceiling.max(next.frame.ceiling);
+    found.epoch = found.epoch.max(header.epoch);
+    found.clean = header.clean && header.epoch == writer.epoch;
+    if found.proven.map(|proven| proven.sequence) < header.proven.map(|proven| proven.sequence) {
+        found.proven = header.proven;
+        let proven = header.proven.map(|proven| proven.oid.position());
+        found.chain.retain(|link| Some(link.end.position) > proven);
+    }
+    let marker = header.marker.and_then(|oid| {
+        let record = next.batch.read(oid).ok().flatten()?;
+        RootMarker::decode(oid, &record)
+            .ok()
+            .map(|marker| (oid, marker))
+    });
+    found.newest = header
+        .marker
+        .or(found.newest)
+        .or(found.proven.map(|proven| proven.oid));
+    if found.chain.len() == LINKS_MAX {
+        found.chain.remove(0);
+    }
+    found.chain.push(ChainLink { end, marker });
+}
+
+/// Looks through what lies after the valid chain for frames that vouch for durable bytes.
+fn look_on(
+    medium: &dyn Medium,
+    identity: &Identity,
+    segments: &[Arc<Segment>],
+    p: Position,
+    found: &mut Found,
+) -> Result<()> {
+    for segment in segments {
+        if let Ok(header) = segment.header(medium, false, identity) {
+            found.durable = found.durable.max(header.durable);
+            found.ceiling = found.ceiling.max(header.ceiling);
+        }
+        let mut window = Window::new(segment.file(medium, false)?.clone());
+        let from = p.max(segment.base);
+        if let Some((durable, ceiling)) = walk::durable_marks(&mut window, segment, identity, from)?
+        {
+            found.durable = found.durable.max(durable);
+            found.ceiling = found.ceiling.max(ceiling);
+            found.clean = false;
+        }
+    }
+    Ok(())
+}
+
+fn judge(found: &mut Found) {
+    let Found { end, durable, .. } = found;
+    if *durable > end.position {
+        found.clean = false;
+        found.damage = Some(Error::corrupt(format!(
+            "durable bytes are damaged: the chain of batches is whole up to {}, yet {} was known \
+             durable; nothing was cut, restore the file or read a replica",
+            end.position, durable
+        )));
+    } else if found.clean {
+        found.durable = end.position;
+        found.ceiling = end.position;
+    }
+}
+
+/// The frame in front of a batch that was stored before, for comparing it with one sent again.
+pub(super) fn frame_at(
+    medium: &dyn Medium,
+    identity: &Identity,
+    segment: &Segment,
+    base: Position,
+) -> Result<Option<Frame>> {
+    let bytes = segment
+        .file(medium, false)?
+        .read_at(segment.offset(base), BATCH_HEADER)?;
+    Ok(Frame::decode(&bytes, identity, base))
+}

@@ -1,0 +1,389 @@
+//! The writing side of a log: where the next batch goes, and what is not durable yet.
+
+use std::sync::Arc;
+
+use super::format::{Frame, Identity, SEGMENT_HEADER, SegmentHeader, segment_name};
+use super::options::{Grow, LogOptions};
+use super::segment::Segment;
+use crate::contract::batch::FRAME_SLOT;
+use crate::contract::{
+    Batch, BatchHeader, End, Epoch, Error, ErrorKind, Oid, Position, Result, Tail,
+};
+use crate::medium::{Medium, MediumFile};
+
+/// Name of the file that holds room for the next segment.
+pub(super) const SPARE: &str = "spare";
+/// Commits of at most this many bytes count as small.
+const SMALL: u64 = 64 << 10;
+/// Zeros are written ahead in pieces of at most this many bytes.
+const ZEROS: usize = 4 << 20;
+/// Less room than this is not worth claiming.
+const CLAIM_MIN: u64 = 64 << 10;
+
+/// The segment that is being written.
+#[derive(Debug)]
+pub(super) struct OpenSegment {
+    pub(super) segment: Arc<Segment>,
+    pub(super) file: Arc<dyn MediumFile>,
+    /// Bytes of the file for which room is claimed.
+    claimed: u64,
+    /// Bytes of the file that are written, with batches or with zeros.
+    written: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Writing {
+    /// The newest epoch: older senders are refused.
+    pub(super) epoch: Epoch,
+    /// Whether that epoch has decided where the older ones end.
+    pub(super) adopted: bool,
+    pub(super) end: End,
+    /// What a sync that has ended had reached.
+    pub(super) durable: Position,
+    /// Announced in the newest frame; and the part of it that is durable.
+    pub(super) announced: Position,
+    pub(super) announced_durable: Position,
+    pub(super) open: Option<OpenSegment>,
+    spare: Option<(Arc<dyn MediumFile>, u64)>,
+    /// Files that hold bytes not yet synced, oldest first.
+    pub(super) dirty: Vec<Arc<dyn MediumFile>>,
+    /// Counts created names; and the count that a sync of the directory has covered.
+    pub(super) names: u64,
+    pub(super) names_synced: u64,
+    pub(super) poison: Option<Error>,
+    /// End of the last batch that a commit answered for.
+    pub(super) committed: Position,
+    /// Newest marker stored.
+    pub(super) newest: Option<Oid>,
+    /// The last batch that was stored closed the log cleanly.
+    pub(super) clean: bool,
+    /// How many commits in a row were small.
+    small: u32,
+    since_commit: u64,
+    next_zeros: usize,
+    pub(super) batches: u64,
+    pub(super) bytes: u64,
+    pub(super) zeros: u64,
+    pub(super) syncs: u64,
+}
+
+impl Writing {
+    pub(super) fn new(end: End, durable: Position, ceiling: Position, epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            adopted: false,
+            end,
+            durable,
+            announced: ceiling,
+            announced_durable: ceiling,
+            open: None,
+            spare: None,
+            dirty: Vec::new(),
+            names: 0,
+            names_synced: 0,
+            poison: None,
+            committed: durable,
+            newest: None,
+            clean: false,
+            small: 0,
+            since_commit: 0,
+            next_zeros: 256 << 10,
+            batches: 0,
+            bytes: 0,
+            zeros: 0,
+            syncs: 0,
+        }
+    }
+
+    /// Refuses who may not write.
+    pub(super) fn admit(&self, sender: Epoch) -> Result<()> {
+        if let Some(poison) = &self.poison {
+            return Err(Error::closed(format!(
+                "a write failed earlier and nothing is written since; reopen the log: {poison}"
+            )));
+        }
+        if sender < self.epoch {
+            return Err(Error::fenced(format!(
+                "epoch {sender} may not write any more: epoch {} took over",
+                self.epoch
+            )));
+        }
+        if sender > self.epoch || !self.adopted {
+            return Err(Error::invalid(format!(
+                "epoch {sender} must fence and adopt before it writes"
+            )));
+        }
+        Ok(())
+    }
+
+    /// How far OIDs may be handed out.
+    pub(super) fn tail(&self) -> Tail {
+        let here = self.open.as_ref().map_or(self.end.position, |open| {
+            let claimed = open
+                .claimed
+                .saturating_sub(open.segment.offset(open.segment.base));
+            open.segment.base.plus_bytes(claimed & !7)
+        });
+        // A batch that does not fit here goes to the spare as a whole.
+        let there = self
+            .spare
+            .as_ref()
+            .map_or(self.end.position, |(_, claimed)| {
+                let room = claimed.saturating_sub(2 * SEGMENT_HEADER);
+                self.end.position.plus_bytes(room & !7)
+            });
+        Tail {
+            end: self.end.position,
+            ceiling: here.max(there).min(self.announced_durable),
+        }
+    }
+
+    /// Checks that `header` follows on, in order and in a unit of its own.
+    pub(super) fn check_follows(&self, header: &BatchHeader, unit: u64) -> Result<()> {
+        let before = End {
+            position: header.before_end,
+            running: header.before_running,
+        };
+        if before != self.end {
+            return Err(Error::invalid(format!(
+                "the batch at {} follows on {}, the log ends at {}",
+                header.base, header.before_end, self.end.position
+            )));
+        }
+        if header.base.align_down(unit) < self.committed {
+            return Err(Error::invalid(format!(
+                "the batch at {} begins in the {unit} bytes that hold the end of a commit at {}",
+                header.base, self.committed
+            )));
+        }
+        Ok(())
+    }
+
+    /// Writes a batch that follows on, in the open segment or in a new one.
+    pub(super) fn append(
+        &mut self,
+        medium: &dyn Medium,
+        identity: &Identity,
+        options: &LogOptions,
+        batch: &Batch,
+    ) -> Result<Option<Arc<Segment>>> {
+        let header = batch.header();
+        let window = (options.window / 8).max(1);
+        let ceiling = self
+            .announced
+            .max(Position(header.end.0.saturating_add(window)));
+        let ceiling = if header.clean {
+            header.end
+        } else {
+            ceiling.min(Position::LIMIT)
+        };
+        let begun = self.make_room(medium, identity, options, header, ceiling)?;
+        let Some(open) = &mut self.open else {
+            return Err(Error::closed("the log has no open segment"));
+        };
+        let running = batch.running();
+        let frame = Frame {
+            durable: self.durable,
+            ceiling,
+            running,
+            length: batch.bytes().len() as u32,
+        };
+        let frame = frame.encode(identity, header.base);
+        let offset = open.segment.offset(header.base);
+        open.file
+            .write_at(offset, &[&frame, &batch.bytes()[FRAME_SLOT..]])?;
+        open.written = open.written.max(offset + batch.bytes().len() as u64);
+        let file = open.file.clone();
+        self.mark_dirty(&file);
+        self.end = End {
+            position: header.end,
+            running,
+        };
+        self.announced = ceiling;
+        self.clean = header.clean;
+        if header.marker.is_some() {
+            self.newest = header.marker;
+        }
+        self.since_commit += header.length();
+        self.batches += 1;
+        self.bytes += header.length();
+        self.keep_room(medium, options);
+        Ok(begun)
+    }
+
+    pub(super) fn mark_dirty(&mut self, file: &Arc<dyn MediumFile>) {
+        if !self
+            .dirty
+            .last()
+            .is_some_and(|last| Arc::ptr_eq(last, file))
+        {
+            self.dirty.push(file.clone());
+        }
+    }
+
+    fn make_room(
+        &mut self,
+        medium: &dyn Medium,
+        identity: &Identity,
+        options: &LogOptions,
+        header: &BatchHeader,
+        ceiling: Position,
+    ) -> Result<Option<Arc<Segment>>> {
+        if let Some(open) = &self.open {
+            // A wide gap is where an epoch ended; its positions must not take room in a file.
+            let near = header.base.bytes_since(self.end.position) <= SEGMENT_HEADER;
+            let fits = open.segment.offset(header.end) <= options.segment + SEGMENT_HEADER;
+            if near && fits {
+                return Ok(None);
+            }
+        }
+        let segment_header = SegmentHeader {
+            base: header.base,
+            before: self.end,
+            epoch: self.epoch,
+            ceiling,
+            durable: self.durable,
+        };
+        let (file, claimed) = match self.spare.take() {
+            Some(spare) => spare,
+            None => create_spare(medium, options.ahead().max(header.length()))?,
+        };
+        let name = segment_name(header.base);
+        let made = file
+            .write_at(0, &[&segment_header.encode(identity)])
+            .and_then(|()| medium.rename(SPARE, &name));
+        if let Err(error) = made {
+            self.spare = Some((file, claimed));
+            return Err(error);
+        }
+        self.names += 1;
+        let segment = Arc::new(Segment::begun(segment_header, file.clone()));
+        let written = SEGMENT_HEADER;
+        self.mark_dirty(&file);
+        self.open = Some(OpenSegment {
+            segment: segment.clone(),
+            file,
+            claimed,
+            written,
+        });
+        Ok(Some(segment))
+    }
+
+    /// Claims room ahead, here or in a spare file. That there is none is told by the ceiling.
+    pub(super) fn keep_room(&mut self, medium: &dyn Medium, options: &LogOptions) {
+        let Some(open) = &mut self.open else { return };
+        let offset = open.segment.offset(self.end.position);
+        let most = options.segment + SEGMENT_HEADER;
+        let wanted = (offset + options.ahead()).min(most);
+        if open.claimed < wanted.min(offset + options.ahead() / 2) {
+            open.claimed = claim(&*open.file, open.claimed, wanted);
+        }
+        let short = most.saturating_sub(offset) < options.ahead();
+        if short && self.spare.is_none() {
+            self.spare = create_spare(medium, options.ahead()).ok();
+        }
+    }
+
+    /// Goes on in a segment that was closed cleanly.
+    pub(super) fn resume(
+        &mut self,
+        segment: Arc<Segment>,
+        file: Arc<dyn MediumFile>,
+    ) -> Result<()> {
+        let written = file.len()?;
+        self.open = Some(OpenSegment {
+            segment,
+            file,
+            claimed: written,
+            written,
+        });
+        Ok(())
+    }
+
+    /// While commits are small, writes zeros ahead of the tail.
+    pub(super) fn prepare_commit(&mut self, options: &LogOptions) -> Result<()> {
+        let small = self.since_commit <= SMALL;
+        self.small = if small {
+            self.small.saturating_add(1)
+        } else {
+            0
+        };
+        self.since_commit = 0;
+        if options.grow == Grow::Plain || self.small < 3 {
+            return Ok(());
+        }
+        let Some(open) = &mut self.open else {
+            return Ok(());
+        };
+        let offset = open.segment.offset(self.end.position);
+        if open.written >= offset + SMALL {
+            return Ok(());
+        }
+        let most = (options.segment + SEGMENT_HEADER).min(open.claimed.max(open.written));
+        let length = self
+            .next_zeros
+            .min(most.saturating_sub(open.written) as usize);
+        if length == 0 {
+            return Ok(());
+        }
+        static ZERO: [u8; 64 << 10] = [0; 64 << 10];
+        let mut parts: Vec<&[u8]> = vec![&ZERO; length / ZERO.len()];
+        parts.push(&ZERO[..length % ZERO.len()]);
+        open.file.write_at(open.written, &parts)?;
+        open.written += length as u64;
+        self.zeros += length as u64;
+        self.next_zeros = (self.next_zeros * 2).min(ZEROS);
+        Ok(())
+    }
+
+    /// Bytes of the open file up to the tail, for cutting off what was claimed or written ahead.
+    pub(super) fn exact_len(&self) -> Option<(Arc<dyn MediumFile>, u64)> {
+        let open = self.open.as_ref()?;
+        Some((open.file.clone(), open.segment.offset(self.end.position)))
+    }
+
+    pub(super) fn drop_spare(&mut self, medium: &dyn Medium) {
+        if self.spare.take().is_some() {
+            // A spare that stays behind is found and removed by the next writer.
+            let _ = medium.remove(SPARE);
+        }
+    }
+
+    /// Nothing is written after this: `error` is what the medium said.
+    pub(super) fn poison(&mut self, error: &Error) {
+        if self.poison.is_none() {
+            tracing::error!(%error, "log poisoned: nothing more is written until it is reopened");
+            self.poison = Some(error.clone());
+        }
+    }
+}
+
+fn create_spare(medium: &dyn Medium, room: u64) -> Result<(Arc<dyn MediumFile>, u64)> {
+    medium.remove(SPARE)?;
+    let file = medium.create(SPARE)?;
+    let claimed = claim(&*file, 0, room + 2 * SEGMENT_HEADER);
+    if claimed == 0 {
+        medium.remove(SPARE)?;
+        return Err(Error::new(
+            ErrorKind::Full,
+            format!("no room for another segment in {}", medium.place()),
+        ));
+    }
+    Ok((file, claimed))
+}
+
+/// Claims up to `wanted` bytes, or as much of it as there is, halving.
+fn claim(file: &dyn MediumFile, have: u64, wanted: u64) -> u64 {
+    let mut more = wanted.saturating_sub(have);
+    while more > 0 {
+        if file.claim(have + more).is_ok() {
+            return have + more;
+        }
+        more = if more > CLAIM_MIN {
+            (more / 2).max(CLAIM_MIN)
+        } else {
+            0
+        };
+    }
+    have
+}
