@@ -13,6 +13,7 @@
 
 mod format;
 mod history;
+mod mapped;
 mod options;
 mod recovery;
 mod segment;
@@ -37,7 +38,7 @@ use crate::contract::{
 use crate::medium::{Medium, MediumFile};
 
 pub use format::{FORMAT, Frame, Identity, SEGMENT_HEADER, SegmentHeader, Writer};
-pub use options::{Grow, LogOptions};
+pub use options::{Grow, LogOptions, ReadBy};
 use segment::Segment;
 use walk::Window;
 use writer::Writing;
@@ -66,6 +67,8 @@ struct Shared {
     segments: RwLock<Vec<Arc<Segment>>>,
     /// End of what readers may ask for.
     tail: AtomicU64,
+    /// What a sync has covered: readers may map it.
+    durable: AtomicU64,
 }
 
 impl Log {
@@ -162,6 +165,7 @@ impl Log {
         writing.newest = found.newest;
         let segments = found.segments.clone();
         let tail = AtomicU64::new(found.end.position.0);
+        let durable = AtomicU64::new(found.durable.min(found.end.position).0);
         Ok(Self(Arc::new(Shared {
             medium,
             env: env.clone(),
@@ -173,6 +177,7 @@ impl Log {
             found: Mutex::new(found),
             segments: RwLock::new(segments),
             tail,
+            durable,
         })))
     }
 
@@ -271,7 +276,11 @@ impl Shared {
             return Ok(None);
         };
         let file = segment.file(&*self.medium, self.writes())?;
-        segment.read(&**file, oid, end).map(Some)
+        let proven = match self.options.read {
+            ReadBy::Map => Some(Position(self.durable.load(Ordering::Acquire))),
+            ReadBy::Copy => None,
+        };
+        segment.read(&**file, oid, end, proven).map(Some)
     }
 
     fn append(&self, sender: Epoch, batch: &Batch) -> Result<Tail> {
@@ -394,6 +403,7 @@ impl Shared {
         writing.names_synced = writing.names_synced.max(names);
         writing.announced_durable = writing.announced_durable.max(announced.unwrap_or_default());
         writing.durable = writing.durable.max(commit.unwrap_or_default());
+        self.durable.store(writing.durable.0, Ordering::Release);
         Ok(())
     }
 
@@ -530,6 +540,7 @@ impl Shared {
             writing.resume(last, file)?;
         }
         self.tail.store(cut.position.0, Ordering::Release);
+        self.durable.store(cut.position.0, Ordering::Release);
         Ok(())
     }
 

@@ -14,6 +14,18 @@ pub enum Grow {
     Plain,
 }
 
+/// How a log reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadBy {
+    /// Through a read-only map of proven bytes, where the medium can map; the open tail by copying.
+    /// A record of a kilobyte or more is checked at its first use, smaller ones at each.
+    #[default]
+    Map,
+    /// By copying, each record checked at each use. A read error of the device is an error of the
+    /// call, where a map would end the process.
+    Copy,
+}
+
 /// Options of [`Log::open`](super::Log::open).
 #[derive(Debug, Clone)]
 pub struct LogOptions {
@@ -25,6 +37,8 @@ pub struct LogOptions {
     pub window: u64,
     /// How room is made.
     pub grow: Grow,
+    /// How records are read.
+    pub read: ReadBy,
     /// Opens without writing one byte.
     pub read_only: bool,
     /// The stack that writes, in its own words; kept beside the log.
@@ -42,6 +56,7 @@ impl Default for LogOptions {
             segment: 64 << 20,
             window: 256 << 20,
             grow: Grow::Adaptive,
+            read: ReadBy::Map,
             read_only: false,
             fingerprint: String::new(),
             store: None,

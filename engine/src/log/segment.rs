@@ -1,17 +1,19 @@
 //! One segment: a file that holds a run of positions, and how to read from it.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
 
 use super::format::{Identity, SEGMENT_HEADER, SegmentHeader, segment_name};
+use super::mapped::Map;
 use crate::contract::record::{RECORD_HEADER, stated_len};
 use crate::contract::{Error, Oid, Position, Record, Result};
 use crate::medium::{Medium, MediumFile};
 
 /// Bytes read at once where the length of a record is not known yet: a node and a little more.
 const GUESS: usize = 4096 + 256;
+/// The map of the open segment is made anew when it has doubled, or grown by this many bytes.
+const MAP_STEP: u64 = 4 << 20;
 
 /// A segment. Its file is opened at the first use, so that opening a log of many segments costs the
 /// same as opening one.
@@ -20,6 +22,7 @@ pub(super) struct Segment {
     pub(super) base: Position,
     file: OnceLock<Arc<dyn MediumFile>>,
     header: OnceLock<SegmentHeader>,
+    map: RwLock<Option<Map>>,
 }
 
 impl Segment {
@@ -28,6 +31,7 @@ impl Segment {
             base,
             file: OnceLock::new(),
             header: OnceLock::new(),
+            map: RwLock::default(),
         }
     }
 
@@ -36,6 +40,7 @@ impl Segment {
             base: header.base,
             file: OnceLock::from(file),
             header: OnceLock::from(header),
+            map: RwLock::default(),
         }
     }
 
@@ -78,8 +83,59 @@ impl Segment {
         SEGMENT_HEADER + lead + position.bytes_since(self.base)
     }
 
-    /// The verified record at `oid`, which lies in this segment, below `end`.
-    pub(super) fn read(&self, file: &dyn MediumFile, oid: Oid, end: Position) -> Result<Record> {
+    /// The record at `oid`, which lies in this segment below `end`; from a map of what lies below
+    /// `proven`, or copied.
+    pub(super) fn read(
+        &self,
+        file: &dyn MediumFile,
+        oid: Oid,
+        end: Position,
+        proven: Option<Position>,
+    ) -> Result<Record> {
+        if let Some(proven) = proven
+            && let Some(record) = self.read_mapped(file, oid, end.min(proven))?
+        {
+            return Ok(record);
+        }
+        self.read_copied(file, oid, end)
+    }
+
+    fn read_mapped(
+        &self,
+        file: &dyn MediumFile,
+        oid: Oid,
+        proven: Position,
+    ) -> Result<Option<Record>> {
+        let at = self.offset(oid.position());
+        let place = |error: Error| error.at(segment_name(self.base));
+        {
+            let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(map) = map.as_ref()
+                && let Some(record) = map.record(oid, at as usize).map_err(place)?
+            {
+                return Ok(Some(record));
+            }
+        }
+        if proven <= oid.position() {
+            return Ok(None);
+        }
+        // Whole blocks only: the block that holds the tail is still written to.
+        let length = self.offset(proven) / SEGMENT_HEADER * SEGMENT_HEADER;
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let have = map.as_ref().map_or(0, Map::len);
+        if at >= length || length < have + MAP_STEP.min(have.max(1)) {
+            return Ok(None);
+        }
+        let Some(bytes) = file.map(length) else {
+            return Ok(None);
+        };
+        let fresh = Map::new(bytes.map_err(place)?);
+        let record = fresh.record(oid, at as usize).map_err(place)?;
+        *map = Some(fresh);
+        Ok(record)
+    }
+
+    fn read_copied(&self, file: &dyn MediumFile, oid: Oid, end: Position) -> Result<Record> {
         let offset = self.offset(oid.position());
         let within = end.bytes_since(oid.position()) as usize;
         let mut bytes = file.read_at(offset, GUESS.min(within))?;

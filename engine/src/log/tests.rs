@@ -318,3 +318,48 @@ fn history_is_found_by_sequence_and_time() {
     );
     assert!(bones.log.root(RootAt::Time(45)).wait().unwrap().is_some());
 }
+
+#[test]
+fn mapped_reads_give_what_copied_reads_give_and_refuse_what_is_no_record() {
+    use crate::medium::file::FileMedium;
+    let directory = tempfile::tempdir().unwrap();
+    let open = |read| {
+        let medium = Arc::new(FileMedium::new(directory.path(), 4096));
+        Log::open(
+            "file",
+            medium,
+            &Env::system(),
+            LogOptions { read, ..options() },
+        )
+        .unwrap()
+    };
+    let mut bones = Bones::begin(open(ReadBy::Map));
+    let stored: Vec<_> = (0..60_u32)
+        .map(|n| {
+            let body = vec![n as u8; (n * 97) as usize];
+            (bones.commit(&body), body)
+        })
+        .collect();
+    for (oid, body) in &stored {
+        for _ in 0..2 {
+            assert_eq!(
+                bones.log.read(*oid).wait().unwrap().unwrap().body(),
+                &body[..]
+            );
+        }
+    }
+    for (oid, body) in stored.iter().filter(|(_, body)| body.len() > 1100) {
+        let inside = Oid::from_raw(oid.raw() + 4).unwrap();
+        assert!(
+            bones.log.read(inside).wait().is_err(),
+            "inside {oid} of {} bytes",
+            body.len()
+        );
+    }
+    bones.log.close().wait().unwrap();
+    drop(bones);
+    let log = open(ReadBy::Copy);
+    for (oid, body) in &stored {
+        assert_eq!(log.read(*oid).wait().unwrap().unwrap().body(), &body[..]);
+    }
+}

@@ -293,8 +293,8 @@ impl MediumFile for OpenFile {
             .map_err(|source| self.failed("syncing", source))
     }
 
-    fn map(&self, _length: u64) -> Option<Result<Bytes>> {
-        None
+    fn map(&self, length: u64) -> Option<Result<Bytes>> {
+        Some(super::map::map(&self.file, length).map_err(|source| self.failed("mapping", source)))
     }
 }
 

@@ -7,6 +7,7 @@
 //! known of the unsynced bytes, and the log above never retries.
 
 pub mod file;
+mod map;
 pub mod memory;
 
 use std::fmt::Debug;
