@@ -70,6 +70,8 @@ struct Disk {
     ceiling: Position,
     /// Where the epoch's first batch may begin.
     floor: Position,
+    /// Whether a ceiling was announced since the last clean end: durable, as announcements are.
+    begun: bool,
     /// Whether the tail is vouched for: by its writer, by an adoption or by a clean close.
     vouched: bool,
     syncs: u64,
@@ -102,6 +104,7 @@ impl ModelStore {
             epoch: Epoch::default(),
             ceiling: Position::START,
             floor: Position::START,
+            begun: false,
             vouched: true,
             syncs: 0,
         };
@@ -213,10 +216,12 @@ impl Disk {
             .map_or(START, |kept| end_of(&kept.batch))
     }
 
+    /// Whether nothing may have been handed out past the end.
     fn clean(&self) -> bool {
-        self.batches
-            .last()
-            .is_none_or(|kept| kept.batch.header().clean)
+        match self.batches.last() {
+            Some(kept) => kept.batch.header().clean && !self.begun,
+            None => self.ceiling == Position::START,
+        }
     }
 
     fn tail(&self) -> Tail {
@@ -278,6 +283,7 @@ impl Disk {
         if header.end > self.limit() {
             return Err(Error::full(format!("{batch:?} passes the capacity")));
         }
+        self.begun = !header.clean;
         let durable = self.durable();
         self.batches.push(Kept {
             batch,

@@ -107,7 +107,8 @@ pub struct StreamState {
     pub durable: Position,
     /// The next epoch starts no lower than this.
     pub ceiling: Position,
-    /// Whether the last writer closed cleanly; true for a stream nobody has written to.
+    /// Whether the last writer closed cleanly and no later one announced a ceiling, so that nothing
+    /// was handed out past `end`; true for a stream nobody has written to.
     pub clean: bool,
     /// The newest proven commit named by anything in the stream.
     pub proven: Option<Proven>,

@@ -1,1 +1,191 @@
-//! front.
+//! The engine front: what a program opens on a stack, and what interfaces are built on.
+//!
+//! The front owns the positions. It encodes records into the tail buffer, hands out their addresses,
+//! cuts batches, gathers commits into rounds, keeps the names, and decides after a crash which
+//! commit is the newest. The store below only keeps batches.
+//!
+//! ```text
+//!   session.store ──> tail buffer ──(bytes, age, commit)──> batches ──> store below
+//!   session.commit ─> queue of tickets ──> round: markers, one write, one flush
+//!   snapshot.read ──> tail buffer, recent batches, below
+//! ```
+//!
+//! - A record's address is final when [`Session::store`] returns, and reads see it at once.
+//! - A commit changes several names or none, and only if each is what the writer expects. It is
+//!   durable when its answer says so, and so is every commit before it.
+//! - Every commit is a [`Snapshot`] that can be found by number or by time.
+//! - If the store fails, what was on its way fails with `Closed` and its outcome is unknown; nothing
+//!   more is written through this engine, and reads go on.
+//!
+//! Everything can be called from plain threads (`wait` on an answer) and from async tasks (await it).
+//! An engine that is dropped without [`Engine::close`] leaves its files as a crash would: nothing
+//! committed is lost, and the next opening has to recover.
+//!
+//! Not here: indexes, and where bytes lie.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use travertine_engine::contract::{Env, Kind, Name, NewRecord, Store};
+//! use travertine_engine::front::{Change, Engine, Hint, Options};
+//!
+//! # fn run(store: Arc<dyn Store>) -> travertine_engine::contract::Result<()> {
+//! let engine = Engine::open(store, &Env::system(), Options::default())?;
+//! let session = engine.session()?;
+//! let body: &[u8] = b"hello";
+//! let record = NewRecord { kind: Kind::BLOB, references: &[], body: &[body] };
+//! let reference = session.store(&record, Hint::default())?;
+//! let name = Name::new("greeting")?;
+//! session.commit(&[Change::set(name.clone(), reference)], None).wait()?;
+//! assert_eq!(engine.snapshot().root(&name), Some(reference));
+//! engine.close()?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod bell;
+pub mod choose;
+mod group;
+mod history;
+mod lead;
+mod links;
+mod names;
+mod open;
+mod options;
+mod place;
+mod session;
+mod shared;
+mod snapshot;
+mod tail;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::contract::{Env, Error, Oid, Op, Record, Result, RootAt, Status, Store};
+
+use self::shared::Shared;
+
+pub use self::history::History;
+pub use self::options::{Change, Committed, Expect, Hint, Options};
+pub use self::session::Session;
+pub use self::snapshot::{Read, Snapshot};
+
+/// An opened store. Clones share it.
+#[derive(Clone)]
+pub struct Engine(Arc<Shared>);
+
+impl Engine {
+    /// Opens a store: recovers, unless the last writer closed cleanly, and serves the newest commit.
+    /// Blocks until that is done. An epoch is taken at the first write, or when recovery must write.
+    ///
+    /// Errors: `Corrupt` or `Unavailable` (what was proven is not all there; nothing was changed),
+    /// `Invalid` (the options ask for a level that the store cannot reach).
+    pub fn open(store: Arc<dyn Store>, env: &Env, options: Options) -> Result<Self> {
+        open::open(store, env, options).map(|shared| Self(Arc::new(shared)))
+    }
+
+    /// A writer's turn, on the newest submitted commit.
+    ///
+    /// Errors: `Invalid` if the engine was opened for reading only, `Closed` or `Fenced` if writing
+    /// has ended.
+    pub fn session(&self) -> Result<Session> {
+        if self.0.options.read_only {
+            return Err(Error::invalid("this engine was opened for reading only"));
+        }
+        self.0.lock().writing()?;
+        Ok(Session::new(self.0.clone()))
+    }
+
+    /// The newest commit that reached its level; an empty snapshot with number zero before the
+    /// first. An engine opened for reading sees later ones after [`Engine::refresh`].
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.0.clone(), self.0.shown().view.clone())
+    }
+
+    /// A commit by number or by time; `None` if there is none such, or none that old.
+    pub fn at(&self, at: RootAt) -> Result<Option<Snapshot>> {
+        let view = self.0.at(at)?;
+        Ok(view.map(|view| Snapshot::new(self.0.clone(), view)))
+    }
+
+    /// Commits from the newest back, each with the address of its root marker.
+    #[must_use]
+    pub fn history(&self) -> History {
+        History::new(self.0.clone())
+    }
+
+    /// The record at an address; `None`: there is none, for certain.
+    pub fn read(&self, oid: Oid) -> Op<Option<Record>> {
+        self.0.read(oid)
+    }
+
+    /// Looks again what a writer elsewhere has proven, if this engine was opened for reading.
+    pub fn refresh(&self) -> Result<Snapshot> {
+        if self.0.options.read_only {
+            let shown = open::look(&self.0.store)?;
+            if shown.view.sequence > self.0.shown().view.sequence {
+                self.0.show(shown);
+            }
+        }
+        Ok(self.snapshot())
+    }
+
+    /// Tells readers elsewhere of the newest proven commit now, rather than when commits pause.
+    pub fn prove(&self) -> Result<()> {
+        let _turn = self.0.take_turn();
+        self.0.prove()
+    }
+
+    /// What lies below, and figures of the front itself.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let below = self.0.store.status();
+        let figures = &self.0.figures;
+        let count = |figure: &std::sync::atomic::AtomicU64| figure.load(Ordering::Relaxed);
+        let refusing = self.0.lock().refusing.as_ref().map(ToString::to_string);
+        Status {
+            kind: "engine",
+            name: None,
+            refusing: refusing.or_else(|| below.refusing.clone()),
+            figures: vec![
+                ("commits", count(&figures.commits)),
+                ("rounds", count(&figures.rounds)),
+                ("batches", count(&figures.batches)),
+                ("conflicts", count(&figures.conflicts)),
+                ("waits", count(&figures.waits)),
+            ],
+            below: vec![below.clone()],
+            ..below
+        }
+    }
+
+    /// Finishes what was submitted, says that nothing is amiss, and closes the store. What was stored
+    /// and not committed is lost to all but those who know its address. The second call is a no-op.
+    pub fn close(&self) -> Result<()> {
+        let _turn = self.0.take_turn();
+        let closed = Error::closed(CLOSED);
+        let refusing = self.0.lock().refusing.clone();
+        let finished = match refusing {
+            Some(error) if error.message() == CLOSED => return Ok(()),
+            // A poisoned engine has nothing more to say, and who waited was told.
+            Some(_) => Ok(()),
+            None => self.0.finish(&closed),
+        };
+        self.0.lock().refusing = Some(closed);
+        self.0.bell.close();
+        finished.and(self.0.store.close().wait())
+    }
+}
+
+const CLOSED: &str = "the engine was closed";
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Engine({:?})", self.snapshot())
+    }
+}

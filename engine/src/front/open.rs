@@ -1,0 +1,279 @@
+//! Opening: what the streams report, what recovery chooses, and what the first write begins with.
+//!
+//! ```text
+//!   report ─ choose ─ all clean? ──yes──> serve; fence at the first write
+//!                        └─no─> fence ─ choose again ─ adopt ─> serve
+//! ```
+//!
+//! Opening for reading asks for the newest proven commit and writes nothing.
+
+use std::sync::Arc;
+
+use crate::contract::marker::decode_directory;
+use crate::contract::{
+    End, Env, Epoch, Error, Names, Oid, Position, Record, Reference, Result, RootAt, RootMarker,
+    Status, Store, Stream, StreamState,
+};
+
+use super::choose::{Choice, choose, newest_proven};
+use super::links::{HEIGHT_MAX, Links};
+use super::names::View;
+use super::options::Options;
+use super::place::Placer;
+use super::shared::{Shared, Shown, Writer};
+use super::tail::StreamTail;
+
+/// What a writer will begin with.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The newest epoch anybody took.
+    number: u32,
+    /// The epoch that recovery took, if it had to.
+    taken: Option<Epoch>,
+    starts: Vec<Start>,
+}
+
+/// Where a stream goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Start {
+    stream: Stream,
+    /// What the next batch follows on.
+    end: End,
+    /// Where it may begin.
+    base: Position,
+    /// What the stream reported as its end.
+    reported: End,
+}
+
+/// Opens for writing: recovers, and fences only if recovery must write.
+pub(super) fn recover(
+    store: &Arc<dyn Store>,
+    env: &Env,
+    status: &Status,
+) -> Result<(Found, Shown)> {
+    let root = Stream(status.root_stream);
+    let mut states = store.fence(Epoch::default()).wait()?;
+    let mut choice = decide(store, root, status, &states)?;
+    let mut found = Found::default();
+    if choice.adopt {
+        let epoch = next_epoch(newest_number(&states), env);
+        states = store.fence(epoch).wait()?;
+        choice = decide(store, root, status, &states)?;
+        store.adopt(epoch, choice.cut.clone()).wait()?;
+        found.taken = Some(epoch);
+        found.number = epoch.number;
+        tracing::info!(
+            %epoch,
+            commit = choice.newest.as_ref().map_or(0, |(_, marker)| marker.sequence),
+            "recovered after an unclean end"
+        );
+    } else {
+        found.number = newest_number(&states);
+    }
+    found.starts = starts(&states, &choice, status.unit);
+    Ok((found, load(store, choice.newest)?))
+}
+
+/// Opens for reading: the newest proven commit.
+pub(super) fn look(store: &Arc<dyn Store>) -> Result<Shown> {
+    load(store, store.root(RootAt::Newest).wait()?)
+}
+
+fn decide(
+    store: &Arc<dyn Store>,
+    root: Stream,
+    status: &Status,
+    states: &[StreamState],
+) -> Result<Choice> {
+    for stream in &status.streams {
+        if !states.iter().any(|state| state.stream.0 == stream.stream) {
+            return Err(Error::unavailable(format!(
+                "stream b{} cannot be asked",
+                stream.stream
+            )));
+        }
+    }
+    let proven = newest_proven(states).map(|proven| read_marker(store, proven.oid));
+    choose(states, root, proven.transpose()?)
+}
+
+fn newest_number(states: &[StreamState]) -> u32 {
+    let numbers = states.iter().map(|state| state.epoch.number);
+    numbers.max().unwrap_or_default()
+}
+
+fn next_epoch(number: u32, env: &Env) -> Epoch {
+    Epoch {
+        number: number + 1,
+        tag: env.random.next_u64(),
+    }
+}
+
+fn starts(states: &[StreamState], choice: &Choice, unit: u64) -> Vec<Start> {
+    let start = |state: &StreamState| {
+        let cut = choice
+            .cut
+            .iter()
+            .find(|(stream, _)| *stream == state.stream);
+        let end = cut.map_or(state.end, |(_, end)| *end);
+        // After an unclean end anything below the ceiling may have been handed out.
+        let base = if state.clean {
+            end.position
+        } else {
+            state.ceiling
+        };
+        Start {
+            stream: state.stream,
+            end,
+            base: base.max(end.position).align_up(unit),
+            reported: state.end,
+        }
+    };
+    states.iter().map(start).collect()
+}
+
+fn read(store: &Arc<dyn Store>, oid: Oid) -> Result<Record> {
+    let found = store.read(oid).wait()?;
+    found.ok_or_else(|| Error::corrupt(format!("there is no record at {oid}")))
+}
+
+fn read_marker(store: &Arc<dyn Store>, oid: Oid) -> Result<(Oid, RootMarker)> {
+    Ok((oid, RootMarker::decode(oid, &read(store, oid)?)?))
+}
+
+/// The names of a commit's directory.
+pub(super) fn directory(
+    record: impl FnOnce(&Reference) -> Result<Record>,
+    marker: &RootMarker,
+) -> Result<Names> {
+    match &marker.directory {
+        Some(reference) => decode_directory(reference.oid, &record(reference)?),
+        None => Ok(Names::new()),
+    }
+}
+
+fn load(store: &Arc<dyn Store>, newest: Option<(Oid, RootMarker)>) -> Result<Shown> {
+    let Some((oid, marker)) = newest else {
+        return Ok(Shown::default());
+    };
+    let reference = read(store, oid)?.reference_to(oid);
+    let names = directory(|reference| read(store, reference.oid), &marker)?;
+    Ok(Shown {
+        view: Arc::new(View::of(&marker, names)),
+        marker: Some(reference),
+    })
+}
+
+/// The engine's shared part, opened as the options say.
+pub(super) fn open(store: Arc<dyn Store>, env: &Env, options: Options) -> Result<Shared> {
+    options.check()?;
+    let status = store.status();
+    let placer = Placer::new(&status)?;
+    if options.level > status.level && !options.read_only {
+        return Err(Error::invalid(format!(
+            "commits would ask for {}, this stack reaches {}: ask for that in the options",
+            options.level, status.level
+        )));
+    }
+    let (found, shown) = if options.read_only {
+        (Found::default(), look(&store)?)
+    } else {
+        recover(&store, env, &status)?
+    };
+    Ok(Shared::new(
+        store,
+        env.clone(),
+        options,
+        placer,
+        &status,
+        found,
+        shown,
+    ))
+}
+
+impl Shared {
+    /// Makes this engine the writer: takes an epoch, if recovery did not, and begins a tail in each
+    /// stream.
+    pub(super) fn begin(self: &Arc<Self>) -> Result<()> {
+        if self.options.read_only {
+            return Err(Error::invalid("this engine was opened for reading only"));
+        }
+        let _turn = self.take_turn();
+        let mut state = self.lock();
+        if state.writing()?.is_some() {
+            return Ok(());
+        }
+        let starts = state.found.starts.clone();
+        let taken = state.found.taken;
+        if taken.is_none() {
+            // Also if this attempt fails: a part of the stack may have heard of it.
+            state.found.number += 1;
+        }
+        let number = state.found.number;
+        drop(state);
+        let epoch = match taken {
+            Some(epoch) => epoch,
+            None => self.fence(number, &starts)?,
+        };
+        let shown = self.shown();
+        let links = self.links(&shown)?;
+        let proven = shown.marker.map(|marker| shown.view.proven(marker));
+        let tails = starts.iter().map(|start| {
+            // A ceiling of before was announced for a writer of before: nothing is handed out until
+            // the store has announced one for this epoch.
+            let recent = self.options.recent_max;
+            StreamTail::new(start.stream, epoch, start.base, start.end, recent)
+        });
+        let tails: Vec<_> = tails.collect();
+        if !self.env.drivers.inline() {
+            let (bell, weak) = (self.bell.clone(), Arc::downgrade(self));
+            let body = move || super::bell::tick(&bell, &weak);
+            self.env
+                .drivers
+                .thread("travertine-ticker", Box::new(body))?;
+        }
+        let mut state = self.lock();
+        for tail in &tails {
+            self.floors.set(tail.stream(), tail.floor());
+        }
+        state.writer = Some(Writer {
+            epoch,
+            tails,
+            links,
+            proven,
+        });
+        Ok(())
+    }
+
+    fn fence(&self, number: u32, starts: &[Start]) -> Result<Epoch> {
+        let epoch = next_epoch(number - 1, &self.env);
+        let states = self.store.fence(epoch).wait()?;
+        for state in &states {
+            let known = starts.iter().any(|start| {
+                start.stream == state.stream && start.reported == state.end && state.clean
+            });
+            if !known {
+                return Err(Error::fenced(format!(
+                    "another writer wrote to stream {} since this engine opened; open it again",
+                    state.stream
+                )));
+            }
+        }
+        Ok(epoch)
+    }
+
+    /// The links that lead back from the newest commit.
+    fn links(&self, shown: &Shown) -> Result<Links> {
+        let mut chain = Vec::new();
+        let mut next = shown.marker.map(|marker| (marker, shown.view.sequence));
+        while let Some((marker, sequence)) = next {
+            if chain.len() > HEIGHT_MAX {
+                return Err(Error::corrupt("jump links of root markers do not end"));
+            }
+            chain.push((marker, sequence));
+            let record = self.follow(&marker).wait()?;
+            next = RootMarker::decode(marker.oid, &record)?.jump;
+        }
+        Links::from_newest(chain)
+    }
+}

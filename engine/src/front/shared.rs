@@ -1,0 +1,371 @@
+//! What sessions, snapshots, tickets and drivers of one engine share, and the turn to call below.
+//!
+//! Everything that changes lies in one [`State`] behind one lock, which is never held across a call
+//! below. Calls that change the store are made by whoever has the *turn*: one at a time, so that
+//! batches reach the store in order, while sessions go on filling the tail buffer.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::contract::{
+    Env, Epoch, Error, ErrorKind, Level, Oid, Op, Position, Proven, Record, Reference, Result,
+    Store, Stream,
+};
+
+use super::bell::Bell;
+use super::group::Round;
+use super::links::Links;
+use super::names::View;
+use super::open::Found;
+use super::options::Options;
+use super::place::Placer;
+use super::tail::{Seen, StreamTail};
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) env: Env,
+    pub(super) options: Options,
+    pub(super) placer: Placer,
+    pub(super) root_stream: Stream,
+    /// The highest level that the stack reaches.
+    pub(super) level_max: Level,
+    /// The level that a proof needs: [`Level::Disk`] where the stack reaches it.
+    pub(super) level_proven: Level,
+    pub(super) unit: u64,
+    pub(super) floors: Floors,
+    pub(super) bell: Arc<Bell>,
+    pub(super) figures: Figures,
+    state: Mutex<State>,
+    turn: Condvar,
+    shown: Mutex<Arc<Shown>>,
+}
+
+/// The newest commit that reached its level.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    pub(super) view: Arc<View>,
+    pub(super) marker: Option<Reference>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    /// Why nothing can be written any more.
+    pub(super) refusing: Option<Error>,
+    /// What opening found, until the first write.
+    pub(super) found: Found,
+    pub(super) writer: Option<Writer>,
+    /// The newest commit that was submitted.
+    pub(super) newest: Arc<View>,
+    /// Submitted and in no round's hands yet; all of them tickets of `round`.
+    pub(super) queue: Vec<Submitted>,
+    /// What their markers will take, at most.
+    pub(super) queue_bytes: usize,
+    pub(super) round: Arc<Round>,
+    /// When the last round was answered, while the proof of it is still to be written.
+    pub(super) unproved_ns: Option<u64>,
+    leading: bool,
+    waiting_for_turn: usize,
+    driver_called: bool,
+}
+
+/// The writing side, there from the first write on.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) epoch: Epoch,
+    pub(super) tails: Vec<StreamTail>,
+    pub(super) links: Links,
+    pub(super) proven: Option<Proven>,
+}
+
+/// A commit that waits for its round.
+#[derive(Debug)]
+pub(super) struct Submitted {
+    pub(super) view: Arc<View>,
+    pub(super) level: Level,
+}
+
+/// How often what happened.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    pub(super) commits: AtomicU64,
+    pub(super) rounds: AtomicU64,
+    pub(super) batches: AtomicU64,
+    pub(super) conflicts: AtomicU64,
+    pub(super) waits: AtomicU64,
+}
+
+/// For each stream the position from which on reads are answered from memory.
+#[derive(Debug)]
+pub(super) struct Floors(Vec<(Stream, AtomicU64)>);
+
+impl Floors {
+    pub(super) fn new(streams: impl Iterator<Item = Stream>) -> Self {
+        Self(
+            streams
+                .map(|stream| (stream, AtomicU64::new(u64::MAX)))
+                .collect(),
+        )
+    }
+
+    fn covers(&self, oid: Oid) -> bool {
+        let stream = oid.stream();
+        let mut floors = self.0.iter();
+        floors.any(|(mine, floor)| {
+            *mine == stream && oid.position().0 >= floor.load(Ordering::Acquire)
+        })
+    }
+
+    /// Says where the tail of a stream begins. Only ever called under the lock of the state.
+    pub(super) fn set(&self, stream: Stream, floor: Position) {
+        if let Some((_, mine)) = self.0.iter().find(|(mine, _)| *mine == stream) {
+            mine.store(floor.0, Ordering::Release);
+        }
+    }
+}
+
+impl State {
+    pub(super) fn new(found: Found, newest: Arc<View>) -> Self {
+        Self {
+            refusing: None,
+            found,
+            writer: None,
+            newest,
+            queue: Vec::new(),
+            queue_bytes: 0,
+            round: Arc::default(),
+            unproved_ns: None,
+            leading: false,
+            waiting_for_turn: 0,
+            driver_called: false,
+        }
+    }
+
+    /// The writer, or why there is none: an error, or `None` before the first write.
+    pub(super) fn writing(&mut self) -> Result<Option<&mut Writer>> {
+        match &self.refusing {
+            Some(error) => Err(error.clone()),
+            None => Ok(self.writer.as_mut()),
+        }
+    }
+
+    pub(super) fn is_leading(&self) -> bool {
+        self.leading
+    }
+}
+
+impl Writer {
+    pub(super) fn tail(&mut self, stream: Stream) -> Option<&mut StreamTail> {
+        self.tails.iter_mut().find(|tail| tail.stream() == stream)
+    }
+
+    /// The tail that markers go to.
+    pub(super) fn root(&mut self, root: Stream) -> Result<&mut StreamTail> {
+        let lost = || Error::unavailable(format!("the root stream {root} is gone"));
+        self.tail(root).ok_or_else(lost)
+    }
+
+    /// Whether the record of `reference` was stored, as far as its place tells.
+    pub(super) fn covers(&self, reference: &Reference) -> bool {
+        let stream = reference.oid.stream();
+        let mut tails = self.tails.iter();
+        tails.any(|tail| tail.stream() == stream && tail.covers(reference))
+    }
+}
+
+/// The right to call below. Given back when dropped.
+pub(super) struct Turn<'a>(&'a Arc<Shared>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.end_turn();
+    }
+}
+
+impl Shared {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        env: Env,
+        options: Options,
+        placer: Placer,
+        status: &crate::contract::Status,
+        found: Found,
+        shown: Shown,
+    ) -> Self {
+        let streams = status.streams.iter().map(|stream| Stream(stream.stream));
+        Self {
+            store,
+            env,
+            options,
+            placer,
+            root_stream: Stream(status.root_stream),
+            level_max: status.level,
+            level_proven: status.level.min(Level::Disk),
+            unit: status.unit,
+            floors: Floors::new(streams),
+            bell: Arc::default(),
+            figures: Figures::default(),
+            state: Mutex::new(State::new(found, shown.view.clone())),
+            turn: Condvar::new(),
+            shown: Mutex::new(Arc::new(shown)),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn shown(&self) -> Arc<Shown> {
+        self.shown
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn show(&self, shown: Shown) {
+        let shown = Arc::new(shown);
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+    }
+
+    /// The record at `oid`: from the tail, from batches sent lately, or from below.
+    pub(super) fn read(&self, oid: Oid) -> Op<Option<Record>> {
+        if self.floors.covers(oid) {
+            let mut state = self.lock();
+            let tail = state
+                .writer
+                .as_mut()
+                .and_then(|writer| writer.tail(oid.stream()));
+            let seen = tail.map_or(Seen::Below, |tail| tail.look(oid));
+            drop(state);
+            match seen {
+                Seen::Answer(answer) => return Op::ready(answer),
+                Seen::In(batch) => return Op::ready(batch.read(oid)),
+                Seen::Below => {}
+            }
+        }
+        self.store.read(oid)
+    }
+
+    /// The record of a reference, which it must match.
+    pub(super) fn follow(&self, reference: &Reference) -> Op<Record> {
+        let reference = *reference;
+        self.read(reference.oid).and_then(move |found| {
+            let Some(record) = found else {
+                return Err(Error::corrupt(format!(
+                    "a reference names {}, where there is no record",
+                    reference.oid
+                )));
+            };
+            if record.check() != reference.check || record.encoded().len() != reference.length as usize
+            {
+                return Err(Error::corrupt(format!(
+                    "the record at {} has {} bytes and check {:08x}, a reference says {} and {:08x}",
+                    reference.oid,
+                    record.encoded().len(),
+                    record.check(),
+                    reference.length,
+                    reference.check
+                )));
+            }
+            Ok(record)
+        })
+    }
+
+    /// Waits for the turn.
+    pub(super) fn take_turn(self: &Arc<Self>) -> Turn<'_> {
+        let mut state = self.lock();
+        while state.leading {
+            state.waiting_for_turn += 1;
+            state = self
+                .turn
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.waiting_for_turn -= 1;
+        }
+        state.leading = true;
+        Turn(self)
+    }
+
+    /// Takes the turn if nobody has it.
+    pub(super) fn try_turn(self: &Arc<Self>) -> Option<Turn<'_>> {
+        let mut state = self.lock();
+        if state.leading {
+            return None;
+        }
+        state.leading = true;
+        Some(Turn(self))
+    }
+
+    /// Gives the turn back, to somebody who needs it if there is work left.
+    fn end_turn(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.leading = false;
+        if state.waiting_for_turn > 0 {
+            drop(state);
+            self.turn.notify_one();
+            return;
+        }
+        if state.refusing.is_some() {
+            return;
+        }
+        let polled = if state.queue.is_empty() {
+            false
+        } else if state.round.hand_over() {
+            return;
+        } else {
+            state.round.is_polled()
+        };
+        let waiting = state
+            .writer
+            .as_ref()
+            .is_some_and(|writer| writer.tails.iter().any(|tail| tail.waiting_bytes() > 0));
+        drop(state);
+        if polled || waiting {
+            self.call_driver();
+        }
+    }
+
+    /// Has a driver do the work that is there, unless somebody does it.
+    pub(super) fn call_driver(self: &Arc<Self>) {
+        let mut state = self.lock();
+        if state.leading || state.driver_called {
+            return;
+        }
+        state.driver_called = true;
+        drop(state);
+        let shared = self.clone();
+        self.env.drivers.run(Box::new(move || {
+            shared.lock().driver_called = false;
+            if let Some(turn) = shared.try_turn() {
+                shared.lead(None);
+                drop(turn);
+            }
+        }));
+    }
+
+    /// Refuses all writing from now on, and fails what waits.
+    pub(super) fn poison(&self, cause: &Error) -> Error {
+        let kind = match cause.kind() {
+            ErrorKind::Fenced => ErrorKind::Fenced,
+            _ => ErrorKind::Closed,
+        };
+        let text =
+            format!("writing ended when the store failed; what was on its way is unknown: {cause}");
+        let error = Error::new(kind, text).caused_by(cause.clone());
+        let mut state = self.lock();
+        let error = state.refusing.get_or_insert(error).clone();
+        let round = std::mem::take(&mut state.round);
+        state.queue.clear();
+        state.queue_bytes = 0;
+        drop(state);
+        round.complete(Err(error.clone()));
+        self.turn.notify_all();
+        error
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.bell.close();
+    }
+}

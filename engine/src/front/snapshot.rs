@@ -1,0 +1,82 @@
+//! A snapshot: the names of one commit, and everything they reach, for reading only.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::contract::{Epoch, Name, Names, Op, Record, Reference, Result};
+
+use super::names::View;
+use super::shared::Shared;
+
+/// Something that records can be read through.
+pub trait Read {
+    /// The record of a reference. It must be there and must match the reference.
+    fn read(&self, reference: &Reference) -> Op<Record>;
+}
+
+/// One commit, as it will always be. Clones share it.
+#[derive(Clone)]
+pub struct Snapshot {
+    shared: Arc<Shared>,
+    view: Arc<View>,
+}
+
+impl Snapshot {
+    pub(super) fn new(shared: Arc<Shared>, view: Arc<View>) -> Self {
+        Self { shared, view }
+    }
+
+    /// The number of the commit; zero before the first.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.view.sequence
+    }
+
+    /// The epoch that made it.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.view.epoch
+    }
+
+    /// When it was made, in microseconds since 1970; zero before the first commit.
+    #[must_use]
+    pub fn time(&self) -> u64 {
+        self.view.time
+    }
+
+    /// What a name points to.
+    #[must_use]
+    pub fn root(&self, name: &Name) -> Option<Reference> {
+        self.view.names.get(name)
+    }
+
+    /// Every name and what it points to.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        self.view.merged()
+    }
+
+    /// The record of a reference that this snapshot leads to. It must be there and must match.
+    pub fn read(&self, reference: &Reference) -> Op<Record> {
+        self.shared.follow(reference)
+    }
+
+    /// The record of a name; `None` if there is no such name.
+    pub fn read_root(&self, name: &Name) -> Result<Option<Record>> {
+        let root = self.root(name);
+        root.map(|reference| self.read(&reference).wait())
+            .transpose()
+    }
+}
+
+impl Read for Snapshot {
+    fn read(&self, reference: &Reference) -> Op<Record> {
+        self.shared.follow(reference)
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Snapshot({} {})", self.sequence(), self.epoch())
+    }
+}

@@ -1,0 +1,783 @@
+//! Claims about the front, on the model store.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use super::*;
+use crate::conformance::env::SimEnv;
+use crate::conformance::model::{ModelOptions, ModelStore};
+use crate::conformance::rng::Rng;
+use crate::contract::op::block_on;
+use crate::contract::{
+    Batch, Batches, Commit, Epoch, ErrorKind, Freed, Kind, Level, Name, NewRecord, Position,
+    Reclaim, Reference, RootMarker, Stream, StreamState, Tail, Vector,
+};
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn open(store: &ModelStore) -> Engine {
+    let sim = SimEnv::new(1);
+    Engine::open(Arc::new(store.clone()), sim.env(), Options::default()).unwrap()
+}
+
+fn open_threaded(store: impl Store + 'static, options: Options) -> Engine {
+    Engine::open(Arc::new(store), &Env::system(), options).unwrap()
+}
+
+fn put(session: &Session, body: &[u8]) -> Reference {
+    let record = NewRecord {
+        kind: Kind::BLOB,
+        references: &[],
+        body: &[body],
+    };
+    session.store(&record, Hint::default()).unwrap()
+}
+
+fn set(engine: &Engine, to: &str, body: &[u8]) -> Committed {
+    let session = engine.session().unwrap();
+    let reference = put(&session, body);
+    let change = Change::set(name(to), reference);
+    session.commit(&[change], None).wait().unwrap()
+}
+
+fn get(snapshot: &Snapshot, of: &str) -> Option<Vec<u8>> {
+    let record = snapshot.read_root(&name(of)).unwrap()?;
+    Some(record.body().to_vec())
+}
+
+/// Waits a while, not for ever, for something that another thread brings about.
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let env = Env::system();
+    for _ in 0..2_000 {
+        if holds() {
+            return;
+        }
+        env.clock.sleep(Duration::from_millis(5));
+    }
+    panic!("never: {what}");
+}
+
+#[test]
+fn a_stored_record_is_read_at_once_and_a_commit_shows_it() {
+    let store = ModelStore::default();
+    let engine = open(&store);
+    assert_eq!(engine.snapshot().sequence(), 0);
+    let session = engine.session().unwrap();
+    let reference = put(&session, b"one");
+    assert_eq!(session.read(&reference).wait().unwrap().body(), b"one");
+    assert_eq!(engine.snapshot().root(&name("a")), None);
+    let change = Change::swap(name("a"), None, reference);
+    let done = session.commit(&[change], None).wait().unwrap();
+    assert_eq!((done.sequence, done.level), (1, Level::Disk));
+    assert_eq!(get(&engine.snapshot(), "a").unwrap(), b"one");
+    assert_eq!(session.base().sequence(), 0);
+    let marker = engine.read(done.marker).wait().unwrap().unwrap();
+    assert_eq!(marker.kind(), Kind::MARKER);
+}
+
+#[test]
+fn one_commit_is_one_batch_and_one_sync() {
+    let store = ModelStore::default();
+    let engine = open(&store);
+    set(&engine, "a", b"first, which opens the epoch");
+    let (batches, syncs) = (store.batches().len(), store.syncs());
+    set(&engine, "a", b"second");
+    assert_eq!(store.batches().len(), batches + 1);
+    assert_eq!(store.syncs(), syncs + 1);
+}
+
+#[test]
+fn a_stale_commit_conflicts_and_tells_what_it_found() {
+    let store = ModelStore::default();
+    let engine = open(&store);
+    set(&engine, "a", b"one");
+    let (first, second) = (engine.session().unwrap(), engine.session().unwrap());
+    let seen = first.base().root(&name("a")).unwrap();
+    let swap = |session: &Session| {
+        let change = Change::swap(name("a"), Some(seen.oid), put(session, b"two"));
+        session.commit(&[change], None).wait()
+    };
+    let won = swap(&first).unwrap();
+    let error = swap(&second).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.message().contains(&seen.oid.to_string()), "{error}");
+    assert_eq!(engine.snapshot().sequence(), won.sequence);
+}
+
+#[test]
+fn several_names_change_together_or_not_at_all() {
+    let store = ModelStore::default();
+    let engine = open(&store);
+    set(&engine, "a", b"one");
+    let session = engine.session().unwrap();
+    let new = put(&session, b"new");
+    let wrong = [
+        Change::set(name("b"), new),
+        Change::swap(name("a"), None, new),
+    ];
+    let error = session.commit(&wrong, None).wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(engine.snapshot().names().len(), 1);
+    let right = [Change::set(name("b"), new), Change::set(name("c"), new)];
+    session.commit(&right, None).wait().unwrap();
+    assert_eq!(engine.snapshot().names().len(), 3);
+}
+
+#[test]
+fn a_name_is_renamed_and_dropped() {
+    let store = ModelStore::default();
+    let engine = open(&store);
+    set(&engine, "a", b"one");
+    let session = engine.session().unwrap();
+    session.rename(&name("a"), &name("b")).wait().unwrap();
+    let snapshot = engine.snapshot();
+    assert_eq!(get(&snapshot, "a"), None);
+    assert_eq!(get(&snapshot, "b").unwrap(), b"one");
+    let error = session.rename(&name("a"), &name("c")).wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    let root = snapshot.root(&name("b")).unwrap();
+    let drop = Change::drop(name("b"), root.oid);
+    engine
+        .session()
+        .unwrap()
+        .commit(&[drop], None)
+        .wait()
+        .unwrap();
+    assert!(engine.snapshot().names().is_empty());
+    assert_eq!(get(&snapshot, "b").unwrap(), b"one");
+    let engine = open(&store.crash(Level::Disk, 0));
+    assert!(engine.snapshot().names().is_empty());
+}
+
+#[test]
+fn calls_that_ask_the_impossible_are_refused_before_anything_is_written() {
+    let options = ModelOptions {
+        level: Level::Os,
+        ..ModelOptions::default()
+    };
+    let store = ModelStore::new(options);
+    let sim = SimEnv::new(1);
+    let shared: Arc<dyn Store> = Arc::new(store.clone());
+    let error = Engine::open(shared.clone(), sim.env(), Options::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let os = Options {
+        level: Level::Os,
+        ..Options::default()
+    };
+    let engine = Engine::open(shared, sim.env(), os).unwrap();
+    let session = engine.session().unwrap();
+    let reference = put(&session, b"one");
+    let batches = store.batches().len();
+    let set = Change::set(name("a"), reference);
+    let never = Reference {
+        oid: Oid::from_raw(reference.oid.raw() + 1_000).unwrap(),
+        ..reference
+    };
+    let refused = [
+        session.commit(std::slice::from_ref(&set), Some(Level::Disk)),
+        session.commit(&[set.clone(), set.clone()], None),
+        session.commit(&[Change::set(name("b"), never)], None),
+    ];
+    for answer in refused {
+        assert_eq!(answer.wait().unwrap_err().kind(), ErrorKind::Invalid);
+    }
+    let marker = NewRecord {
+        kind: Kind::MARKER,
+        references: &[],
+        body: &[],
+    };
+    let forward = NewRecord {
+        kind: Kind::BLOB,
+        references: &[never],
+        body: &[],
+    };
+    for record in [marker, forward] {
+        let error = session.store(&record, Hint::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+    assert_eq!(store.batches().len(), batches);
+    let done = session.commit(&[set], None).wait().unwrap();
+    assert_eq!(done.level, Level::Os);
+}
+
+#[test]
+fn a_clean_close_reopens_with_nothing_rewritten() {
+    let store = ModelStore::default();
+    let engine = open(&store);
+    set(&engine, "a", b"one");
+    put(&engine.session().unwrap(), b"never committed");
+    engine.close().unwrap();
+    engine.close().unwrap();
+    assert_eq!(
+        engine.session().unwrap_err().kind(),
+        ErrorKind::Closed,
+        "a closed engine takes no session"
+    );
+    let store = store.reopen();
+    let (batches, syncs) = (store.batches(), store.syncs());
+    let engine = open(&store);
+    assert_eq!(get(&engine.snapshot(), "a").unwrap(), b"one");
+    assert_eq!((store.batches(), store.syncs()), (batches, syncs));
+    let done = set(&engine, "a", b"two");
+    assert_eq!((done.sequence, done.epoch.number), (2, 2));
+    assert_eq!(get(&engine.snapshot(), "a").unwrap(), b"two");
+}
+
+#[test]
+fn a_closed_engine_says_so() {
+    let store = ModelStore::default();
+    let engine = open(&store);
+    let session = engine.session().unwrap();
+    put(&session, b"one");
+    engine.close().unwrap();
+    let record = NewRecord {
+        kind: Kind::BLOB,
+        references: &[],
+        body: &[],
+    };
+    let error = session.store(&record, Hint::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    let error = session.commit(&[], None).wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn what_was_acknowledged_survives_and_addresses_are_never_used_again() {
+    for seed in 0..200 {
+        let mut rng = Rng::new(seed);
+        let mut store = ModelStore::default();
+        let (mut acknowledged, mut submitted) = (0u64, 0u64);
+        let mut handed_out = std::collections::BTreeMap::new();
+        for _ in 0..6 {
+            let engine = open(&store);
+            let found = engine.snapshot().sequence();
+            assert!(found >= acknowledged, "seed {seed}");
+            assert!(found <= submitted, "seed {seed}");
+            for back in 1..=found {
+                let snapshot = engine.at(RootAt::Sequence(back)).unwrap().unwrap();
+                assert_eq!(snapshot.sequence(), back);
+                let n: u64 = String::from_utf8(get(&snapshot, "n").unwrap())
+                    .unwrap()
+                    .parse()
+                    .unwrap();
+                assert_eq!(n, back, "seed {seed}");
+            }
+            (acknowledged, submitted) = (found, found);
+            for _ in 0..rng.below(12) {
+                let session = engine.session().unwrap();
+                let next = submitted + 1;
+                let reference = put(&session, next.to_string().as_bytes());
+                let epoch = engine.0.lock().writer.as_ref().unwrap().epoch;
+                let other = handed_out.insert(reference.oid, epoch);
+                assert_eq!(other, None, "seed {seed}: {reference:?} handed out twice");
+                if rng.chance(1, 4) {
+                    continue;
+                }
+                let level = if rng.chance(1, 2) {
+                    Level::Os
+                } else {
+                    Level::Disk
+                };
+                let change = Change::set(name("n"), reference);
+                session.commit(&[change], Some(level)).wait().unwrap();
+                submitted = next;
+                if level == Level::Disk {
+                    acknowledged = next;
+                }
+            }
+            store = if rng.chance(1, 4) {
+                engine.close().unwrap();
+                acknowledged = submitted;
+                store.reopen()
+            } else {
+                store.crash(Level::Disk, rng.below_usize(4))
+            };
+        }
+    }
+}
+
+#[test]
+fn a_clean_engine_that_was_overtaken_is_fenced_at_its_first_write() {
+    let store = ModelStore::default();
+    let (first, second) = (open(&store), open(&store));
+    set(&first, "a", b"one");
+    let session = second.session().unwrap();
+    let record = NewRecord {
+        kind: Kind::BLOB,
+        references: &[],
+        body: &[],
+    };
+    let error = session.store(&record, Hint::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced);
+}
+
+#[test]
+fn a_full_store_says_so_before_an_address_exists_and_goes_on_after() {
+    let store = ModelStore::new(ModelOptions {
+        capacity: 1 << 20,
+        ..ModelOptions::default()
+    });
+    let engine = open(&store);
+    let session = engine.session().unwrap();
+    let body = vec![7; 10_000];
+    let record = NewRecord {
+        kind: Kind::BLOB,
+        references: &[],
+        body: &[&body],
+    };
+    let mut stored = Vec::new();
+    let error = loop {
+        match session.store(&record, Hint::default()) {
+            Ok(reference) => stored.push(reference),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Full);
+    assert!(stored.len() > 90, "{} records fit", stored.len());
+    let last = *stored.last().unwrap();
+    let change = Change::set(name("a"), last);
+    session.commit(&[change], None).wait().unwrap();
+    assert_eq!(session.read(&stored[0]).wait().unwrap().body(), body);
+    let error = session.store(&record, Hint::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Full);
+    store.set_capacity(2 << 20);
+    let reference = session.store(&record, Hint::default()).unwrap();
+    let change = Change::set(name("a"), reference);
+    session.commit(&[change], None).wait().unwrap();
+    let engine = open(&store.crash(Level::Disk, 0));
+    assert_eq!(get(&engine.snapshot(), "a").unwrap(), body);
+}
+
+#[test]
+fn commits_fill_the_reserve_and_then_are_refused_without_harm() {
+    let store = ModelStore::new(ModelOptions {
+        capacity: 256 << 10,
+        ..ModelOptions::default()
+    });
+    let engine = open(&store);
+    let session = engine.session().unwrap();
+    let reference = put(&session, b"one");
+    let mut commits = 0;
+    let error = loop {
+        let change = Change::set(name("a"), reference);
+        match session.commit(&[change], None).wait() {
+            Ok(done) => commits = done.sequence,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Full);
+    assert!(commits > 300, "{commits}");
+    assert_eq!(engine.snapshot().sequence(), commits);
+    store.set_capacity(1 << 20);
+    assert_eq!(set(&engine, "a", b"two").sequence, commits + 1);
+}
+
+#[test]
+fn any_commit_is_found_by_sequence_and_by_time() {
+    let store = ModelStore::default();
+    let sim = SimEnv::new(1);
+    let engine = Engine::open(Arc::new(store.clone()), sim.env(), Options::default()).unwrap();
+    let mut times = Vec::new();
+    for n in 1..=300u64 {
+        sim.advance(Duration::from_micros(n % 3));
+        let done = set(&engine, "n", n.to_string().as_bytes());
+        assert_eq!(done.sequence, n);
+        times.push(engine.snapshot().time());
+    }
+    let check = |engine: &Engine| {
+        for n in 1..=300u64 {
+            let snapshot = engine.at(RootAt::Sequence(n)).unwrap().unwrap();
+            assert_eq!(get(&snapshot, "n").unwrap(), n.to_string().as_bytes());
+            let time = times[n as usize - 1];
+            let newest = times.iter().rposition(|&other| other <= time).unwrap() as u64 + 1;
+            let snapshot = engine.at(RootAt::Time(time)).unwrap().unwrap();
+            assert_eq!(snapshot.sequence(), newest, "time of {n}");
+        }
+        assert!(engine.at(RootAt::Sequence(0)).unwrap().is_none());
+        assert!(engine.at(RootAt::Sequence(301)).unwrap().is_none());
+        assert!(engine.at(RootAt::Time(times[0] - 1)).unwrap().is_none());
+    };
+    check(&engine);
+    let sequences: Vec<_> = engine
+        .history()
+        .map(|commit| commit.unwrap().1.sequence)
+        .collect();
+    assert_eq!(sequences, (1..=300).rev().collect::<Vec<_>>());
+    engine.close().unwrap();
+    check(&open(&store.reopen()));
+}
+
+#[test]
+fn time_never_falls_back_even_if_the_clock_does() {
+    let store = ModelStore::default();
+    let sim = SimEnv::new(1);
+    sim.advance(Duration::from_secs(100));
+    let engine = Engine::open(Arc::new(store.clone()), sim.env(), Options::default()).unwrap();
+    set(&engine, "a", b"one");
+    let time = engine.snapshot().time();
+    engine.close().unwrap();
+    let engine = open(&store.reopen());
+    set(&engine, "a", b"two");
+    assert_eq!(engine.snapshot().time(), time);
+}
+
+#[test]
+fn hundreds_of_names_come_back_from_their_directory() {
+    let store = ModelStore::default();
+    let engine = open(&store);
+    for n in 0..300 {
+        set(&engine, &format!("name {n}"), n.to_string().as_bytes());
+    }
+    let markers: Vec<RootMarker> = engine.history().map(|found| found.unwrap().1).collect();
+    assert!(markers.iter().all(|marker| marker.changes.len() <= 33));
+    for engine in [&engine, &open(&store.crash(Level::Disk, 0))] {
+        assert_eq!(engine.snapshot().names().len(), 300);
+        let early = engine.at(RootAt::Sequence(77)).unwrap().unwrap();
+        assert_eq!(early.names().len(), 77);
+        assert_eq!(get(&early, "name 76").unwrap(), b"76");
+    }
+}
+
+#[test]
+fn records_as_large_as_the_limit_are_stored_and_larger_ones_refused() {
+    let store = ModelStore::default();
+    let engine = open(&store);
+    let session = engine.session().unwrap();
+    let body = vec![3; 16 << 20];
+    let references: Vec<_> = (0..5).map(|_| put(&session, &body)).collect();
+    let change = Change::set(name("a"), references[4]);
+    session.commit(&[change], None).wait().unwrap();
+    for reference in &references {
+        assert_eq!(session.read(reference).wait().unwrap().body(), body);
+    }
+    let body = vec![3; (16 << 20) + 1];
+    let record = NewRecord {
+        kind: Kind::BLOB,
+        references: &[],
+        body: &[&body],
+    };
+    let error = session.store(&record, Hint::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn a_reader_elsewhere_sees_commits_once_they_are_proven_and_writes_nothing() {
+    let store = ModelStore::default();
+    let engine = open(&store);
+    set(&engine, "a", b"one");
+    let reader = Engine::open(
+        Arc::new(store.reader()),
+        SimEnv::new(2).env(),
+        Options::reading(),
+    )
+    .unwrap();
+    assert_eq!(reader.snapshot().sequence(), 0);
+    engine.prove().unwrap();
+    let batches = store.batches().len();
+    assert_eq!(get(&reader.refresh().unwrap(), "a").unwrap(), b"one");
+    set(&engine, "a", b"two");
+    assert_eq!(reader.refresh().unwrap().sequence(), 1);
+    set(&engine, "a", b"three");
+    assert_eq!(get(&reader.refresh().unwrap(), "a").unwrap(), b"two");
+    assert_eq!(reader.session().unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(store.batches().len(), batches + 2);
+}
+
+/// A store whose commits wait at a gate, and fail when told.
+#[derive(Debug)]
+struct Gated {
+    below: ModelStore,
+    open: Mutex<bool>,
+    changed: Condvar,
+    waiting: AtomicBool,
+    fail: AtomicBool,
+}
+
+impl Gated {
+    fn new(open: bool) -> Arc<Self> {
+        Arc::new(Self {
+            below: ModelStore::default(),
+            open: Mutex::new(open),
+            changed: Condvar::new(),
+            waiting: AtomicBool::new(false),
+            fail: AtomicBool::new(false),
+        })
+    }
+
+    fn set_open(&self, open: bool) {
+        *self.open.lock().unwrap() = open;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) -> Result<()> {
+        let mut open = self.open.lock().unwrap();
+        while !*open {
+            self.waiting.store(true, Ordering::SeqCst);
+            open = self.changed.wait(open).unwrap();
+        }
+        if self.fail.load(Ordering::SeqCst) {
+            return Err(Error::unavailable("the device is gone"));
+        }
+        Ok(())
+    }
+}
+
+impl Store for Arc<Gated> {
+    fn store(&self, sender: Epoch, batch: Batch) -> Op<Tail> {
+        self.below.store(sender, batch)
+    }
+    fn read(&self, oid: Oid) -> Op<Option<Record>> {
+        self.below.read(oid)
+    }
+    fn commit(&self, commit: Commit) -> Op<Level> {
+        match self.pass() {
+            Ok(()) => self.below.commit(commit),
+            Err(error) => Op::err(error),
+        }
+    }
+    fn root(&self, at: RootAt) -> Op<Option<(Oid, RootMarker)>> {
+        self.below.root(at)
+    }
+    fn fence(&self, epoch: Epoch) -> Op<Vec<StreamState>> {
+        self.below.fence(epoch)
+    }
+    fn adopt(&self, epoch: Epoch, vector: Vector) -> Op<()> {
+        self.below.adopt(epoch, vector)
+    }
+    fn scan(&self, stream: Stream, from: Position) -> Op<Batches> {
+        self.below.scan(stream, from)
+    }
+    fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
+        self.below.reclaim(decision)
+    }
+    fn status(&self) -> Status {
+        self.below.status()
+    }
+    fn close(&self) -> Op<()> {
+        self.below.close()
+    }
+}
+
+fn commit_empty(engine: &Engine) -> Op<Committed> {
+    engine.session().unwrap().commit(&[], None)
+}
+
+#[test]
+fn commits_that_wait_together_share_one_flush_and_keep_their_numbers() {
+    let store = Gated::new(false);
+    let engine = open_threaded(store.clone(), Options::default());
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| commit_empty(&engine).wait().unwrap());
+        eventually("the first commit waits below", || {
+            store.waiting.load(Ordering::SeqCst)
+        });
+        let tickets: Vec<_> = (0..1_000).map(|_| commit_empty(&engine)).collect();
+        store.set_open(true);
+        assert_eq!(first.join().unwrap().sequence, 1);
+        for (n, ticket) in tickets.into_iter().enumerate() {
+            let done = ticket.wait().unwrap();
+            assert_eq!(done.sequence, n as u64 + 2);
+            let record = engine.read(done.marker).wait().unwrap().unwrap();
+            let marker = RootMarker::decode(done.marker, &record).unwrap();
+            assert_eq!(marker.sequence, done.sequence);
+        }
+    });
+    assert_eq!(store.below.syncs(), 2);
+    assert_eq!(engine.snapshot().sequence(), 1_001);
+}
+
+#[test]
+fn stores_and_reads_go_on_while_a_commit_waits_below() {
+    let store = Gated::new(false);
+    let engine = open_threaded(store.clone(), Options::default());
+    let ticket = commit_empty(&engine);
+    eventually("a driver took the ticket that nobody waits for", || {
+        store.waiting.load(Ordering::SeqCst)
+    });
+    let session = engine.session().unwrap();
+    assert_eq!(session.base().sequence(), 1, "submitted, though not done");
+    assert_eq!(engine.snapshot().sequence(), 0);
+    let reference = put(&session, b"meanwhile");
+    assert_eq!(
+        session.read(&reference).wait().unwrap().body(),
+        b"meanwhile"
+    );
+    store.set_open(true);
+    assert_eq!(ticket.wait().unwrap().sequence, 1);
+}
+
+#[test]
+fn a_failed_round_fails_all_after_it_and_reads_go_on() {
+    let store = Gated::new(false);
+    let engine = open_threaded(store.clone(), Options::default());
+    store.set_open(true);
+    let done = set(&engine, "a", b"one");
+    store.set_open(false);
+    store.waiting.store(false, Ordering::SeqCst);
+    let first = commit_empty(&engine);
+    eventually("a commit waits below", || {
+        store.waiting.load(Ordering::SeqCst)
+    });
+    let late: Vec<_> = (0..10).map(|_| commit_empty(&engine)).collect();
+    store.fail.store(true, Ordering::SeqCst);
+    store.set_open(true);
+    for ticket in [first].into_iter().chain(late) {
+        let error = ticket.wait().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert!(error.message().contains("the device is gone"), "{error}");
+    }
+    let error = engine.session().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    let snapshot = engine.snapshot();
+    assert_eq!(snapshot.sequence(), done.sequence);
+    assert_eq!(get(&snapshot, "a").unwrap(), b"one");
+    assert!(engine.status().refusing.unwrap().contains("device is gone"));
+    engine.close().unwrap();
+}
+
+#[test]
+fn a_fenced_engine_says_fenced() {
+    let store = ModelStore::default();
+    let engine = open(&store);
+    set(&engine, "a", b"one");
+    let other = open(&store);
+    set(&other, "b", b"two");
+    let error = commit_empty(&engine).wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced);
+    assert_eq!(engine.session().unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(get(&engine.snapshot(), "a").unwrap(), b"one");
+}
+
+#[test]
+fn a_dropped_ticket_is_carried_out_all_the_same() {
+    let store = ModelStore::default();
+    let engine = open_threaded(store.clone(), Options::default());
+    drop(commit_empty(&engine));
+    eventually("the commit is done", || engine.snapshot().sequence() == 1);
+}
+
+#[test]
+fn an_old_tail_is_sent_and_a_pause_is_proved() {
+    let store = ModelStore::default();
+    let options = Options {
+        flush_age: Duration::from_millis(5),
+        proof_after: Duration::from_millis(5),
+        ..Options::default()
+    };
+    let engine = open_threaded(store.clone(), options);
+    let done = set(&engine, "a", b"one");
+    let named = || store.batches().last().unwrap().header().proven;
+    eventually("a batch names the commit as proven", || {
+        named().is_some_and(|proven| proven.oid == done.marker)
+    });
+    let batches = store.batches().len();
+    put(&engine.session().unwrap(), b"never committed");
+    eventually("the record is sent", || store.batches().len() > batches);
+}
+
+#[test]
+fn threads_that_race_for_one_name_win_one_at_a_time() {
+    let store = ModelStore::default();
+    let engine = open_threaded(store.clone(), Options::default());
+    set(&engine, "n", b"0");
+    let wins: u64 = std::thread::scope(|scope| {
+        let racer = || {
+            let mut wins = 0;
+            while wins < 100 {
+                let session = engine.session().unwrap();
+                let seen = session.base().root(&name("n")).unwrap();
+                let old = session.read(&seen).wait().unwrap();
+                let old: u64 = std::str::from_utf8(old.body()).unwrap().parse().unwrap();
+                let new = put(&session, (old + 1).to_string().as_bytes());
+                let change = Change::swap(name("n"), Some(seen.oid), new);
+                match session.commit(&[change], None).wait() {
+                    Ok(_) => wins += 1,
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict),
+                }
+            }
+            wins
+        };
+        let racers: Vec<_> = (0..4).map(|_| scope.spawn(racer)).collect();
+        racers.into_iter().map(|racer| racer.join().unwrap()).sum()
+    });
+    assert_eq!(wins, 400);
+    assert_eq!(get(&engine.snapshot(), "n").unwrap(), b"400");
+    assert_eq!(engine.snapshot().sequence(), 401);
+}
+
+#[test]
+fn many_threads_store_more_than_the_tail_holds() {
+    let store = ModelStore::default();
+    let options = Options {
+        flush_bytes: 4 << 10,
+        tail_max: 16 << 10,
+        recent_max: 16 << 10,
+        ..Options::default()
+    };
+    let engine = open_threaded(store.clone(), options);
+    std::thread::scope(|scope| {
+        for thread in 0..4u8 {
+            let engine = &engine;
+            scope.spawn(move || {
+                let session = engine.session().unwrap();
+                let body = [thread; 1_000];
+                let mine: Vec<_> = (0..500).map(|_| put(&session, &body)).collect();
+                let change = Change::set(name(&thread.to_string()), mine[499]);
+                session.commit(&[change], None).wait().unwrap();
+                for reference in &mine {
+                    assert_eq!(session.read(reference).wait().unwrap().body(), body);
+                }
+            });
+        }
+    });
+    assert_eq!(engine.snapshot().names().len(), 4);
+    engine.close().unwrap();
+    let engine = open(&store.reopen());
+    assert_eq!(get(&engine.snapshot(), "3").unwrap(), [3; 1_000]);
+}
+
+#[test]
+fn commits_are_awaited_on_one_tokio_thread_and_on_several() {
+    let current = tokio::runtime::Builder::new_current_thread().build();
+    let several = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build();
+    for runtime in [current.unwrap(), several.unwrap()] {
+        let store = ModelStore::default();
+        let engine = open_threaded(store.clone(), Options::default());
+        runtime.block_on(async {
+            let tasks: Vec<_> = (0..32)
+                .map(|task: u32| {
+                    let engine = engine.clone();
+                    tokio::spawn(async move {
+                        for n in 0..20 {
+                            let session = engine.session().unwrap();
+                            let body = format!("{task} {n}");
+                            let reference = put(&session, body.as_bytes());
+                            let change = Change::set(name(&task.to_string()), reference);
+                            session.commit(&[change], None).await.unwrap();
+                            let read = session.read(&reference).await.unwrap();
+                            assert_eq!(read.body(), body.as_bytes());
+                        }
+                    })
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+        });
+        assert_eq!(engine.snapshot().sequence(), 640);
+    }
+}
+
+#[test]
+fn an_op_is_awaited_without_any_runtime() {
+    let engine = open_threaded(ModelStore::default(), Options::default());
+    let tickets: Vec<_> = (0..100).map(|_| commit_empty(&engine)).collect();
+    for (n, ticket) in tickets.into_iter().enumerate() {
+        assert_eq!(block_on(ticket).unwrap().sequence, n as u64 + 1);
+    }
+}

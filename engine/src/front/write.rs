@@ -1,0 +1,355 @@
+//! Storing and committing: what a session's calls do to the tail.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::contract::batch::BATCH_HEADER;
+use crate::contract::limits::{BATCH_MAX, NAMES_PER_COMMIT_MAX};
+use crate::contract::marker::encode_directory;
+use crate::contract::{
+    Batch, Error, ErrorKind, Kind, Level, NewRecord, Op, Reference, Result, Stream,
+};
+
+use super::group::Ticket;
+use super::names::Versioned;
+use super::options::{Change, Committed, Hint};
+use super::shared::{Shared, State, Submitted, Writer};
+use super::tail::Next;
+
+/// Kept free below the ceiling, so that what was stored can still be committed.
+const RESERVE: u64 = 64 << 10;
+/// A round takes no more commits than this, and no more bytes of markers.
+const ROUND_MAX: usize = 16_384;
+const ROUND_BYTES_MAX: usize = 8 << 20;
+/// A batch that is built takes no more records above this, so that markers still fit.
+const BUILD_MAX: usize = BATCH_MAX - ROUND_BYTES_MAX;
+
+/// What must happen before a call can go on.
+enum Hold {
+    /// The engine has not written yet.
+    Begin,
+    /// So many bytes are needed in a stream.
+    Room(Stream, u64),
+    /// The round is full.
+    Round,
+}
+
+impl Shared {
+    /// Encodes a record into its stream's tail and returns the reference to it.
+    pub(super) fn store(self: &Arc<Self>, record: &NewRecord<'_>, hint: Hint) -> Result<Reference> {
+        record.check_limits()?;
+        if matches!(record.kind, Kind::MARKER | Kind::DIRECTORY) {
+            return Err(Error::invalid(
+                "root markers and directories are made by the engine only",
+            ));
+        }
+        let length = record.encoded_len();
+        let stream = self.placer.place(hint, length);
+        let mut last_try = false;
+        loop {
+            let mut state = self.lock();
+            match self.try_store(&mut state, record, stream, length) {
+                Ok((reference, sealed)) => {
+                    drop(state);
+                    if sealed {
+                        self.relieve();
+                    }
+                    return Ok(reference);
+                }
+                Err(hold) => {
+                    drop(state);
+                    self.resolve(hold?, &mut last_try)?;
+                }
+            }
+        }
+    }
+
+    fn try_store(
+        &self,
+        state: &mut State,
+        record: &NewRecord<'_>,
+        stream: Stream,
+        length: usize,
+    ) -> Result<(Reference, bool), Result<Hold>> {
+        let queued = state.queue_bytes as u64;
+        let Some(writer) = state.writing().map_err(Err)? else {
+            return Err(Ok(Hold::Begin));
+        };
+        for reference in record.references {
+            check_covered(writer, reference).map_err(Err)?;
+        }
+        let queued = if stream == self.root_stream {
+            queued
+        } else {
+            0
+        };
+        let need = length as u64 + queued + RESERVE + self.slack();
+        let proven = writer.proven;
+        let Some(tail) = writer.tail(stream) else {
+            let text = format!("the stack has no stream {stream}");
+            return Err(Err(Error::unavailable(text)));
+        };
+        if tail.room() < need {
+            return Err(Ok(Hold::Room(stream, need)));
+        }
+        let mut sealed = false;
+        if tail.building() + length > BUILD_MAX {
+            tail.seal(proven, false, Next::Follows);
+            sealed = true;
+        }
+        let first = tail.is_empty();
+        let reference = tail.push(record).map_err(Err)?;
+        if tail.building() >= self.options.flush_bytes {
+            tail.seal(proven, false, Next::Follows);
+            sealed = true;
+        } else if first || sealed {
+            tail.since_ns = Some(self.env.clock.monotonic_ns());
+            self.bell.ring();
+        }
+        Ok((reference, sealed))
+    }
+
+    /// Submits a commit. Its answer is the ticket's.
+    pub(super) fn commit(
+        self: &Arc<Self>,
+        changes: &[Change],
+        level: Option<Level>,
+    ) -> Op<Committed> {
+        match self.submit(changes, level.unwrap_or(self.options.level)) {
+            Ok(ticket) if self.env.drivers.inline() => {
+                while !ticket.round.is_answered() {
+                    let turn = self.take_turn();
+                    self.lead(Some(&ticket.round));
+                    drop(turn);
+                }
+                let lost = || Err(Error::closed("the round ended without an answer"));
+                Op::ready(ticket.answer().unwrap_or_else(lost))
+            }
+            Ok(ticket) => {
+                self.bell.ring();
+                Op::pending(ticket)
+            }
+            Err(error) => {
+                if error.kind() == ErrorKind::Conflict {
+                    self.figures.conflicts.fetch_add(1, Ordering::Relaxed);
+                }
+                Op::err(error)
+            }
+        }
+    }
+
+    fn submit(self: &Arc<Self>, changes: &[Change], level: Level) -> Result<Ticket> {
+        if level > self.level_max {
+            return Err(Error::invalid(format!(
+                "a commit asks for {level}, this stack reaches {}",
+                self.level_max
+            )));
+        }
+        check_changes(changes)?;
+        let mut last_try = false;
+        loop {
+            let mut state = self.lock();
+            match self.try_submit(&mut state, changes, level) {
+                Ok((sequence, round)) => {
+                    return Ok(Ticket {
+                        shared: self.clone(),
+                        round,
+                        sequence,
+                    });
+                }
+                Err(hold) => {
+                    drop(state);
+                    self.resolve(hold?, &mut last_try)?;
+                }
+            }
+        }
+    }
+
+    fn try_submit(
+        &self,
+        state: &mut State,
+        changes: &[Change],
+        level: Level,
+    ) -> Result<(u64, Arc<super::group::Round>), Result<Hold>> {
+        let newest = state.newest.clone();
+        let queued = state.queue_bytes;
+        let full = state.queue.len() >= ROUND_MAX;
+        let Some(writer) = state.writing().map_err(Err)? else {
+            return Err(Ok(Hold::Begin));
+        };
+        let mut names = newest.names.apply(changes).map_err(Err)?;
+        for reference in changes.iter().filter_map(|change| change.to.as_ref()) {
+            check_covered(writer, reference).map_err(Err)?;
+        }
+        let directory = names.wants_directory().then(|| {
+            let merged = names.merged();
+            let (references, body) = encode_directory(&merged);
+            (merged, references, body)
+        });
+        let directory = directory.as_ref().map(|(merged, references, body)| {
+            let body = [body.as_slice()];
+            (merged, references, body)
+        });
+        let record = directory.as_ref().map(|(_, references, body)| NewRecord {
+            kind: Kind::DIRECTORY,
+            references,
+            body,
+        });
+        let directory_len = record.as_ref().map_or(0, NewRecord::encoded_len);
+        let marker_len = if record.is_some() {
+            marker_len(&Versioned::default(), writer)
+        } else {
+            marker_len(&names, writer)
+        };
+        if full || queued + marker_len > ROUND_BYTES_MAX {
+            return Err(Ok(Hold::Round));
+        }
+        let need = (directory_len + queued + marker_len) as u64 + self.slack();
+        let proven = writer.proven;
+        let epoch = writer.epoch;
+        let tail = writer.root(self.root_stream).map_err(Err)?;
+        if tail.room() < need {
+            return Err(Ok(Hold::Room(self.root_stream, need)));
+        }
+        if let (Some(record), Some((merged, ..))) = (&record, &directory) {
+            if tail.building() + directory_len > BUILD_MAX {
+                tail.seal(proven, false, Next::Follows);
+            }
+            let reference = tail.push(record).map_err(Err)?;
+            names = Versioned::moved((*merged).clone(), reference);
+        }
+        let view = Arc::new(newest.next(epoch, self.env.clock.unix_us(), names));
+        let sequence = view.sequence;
+        state.newest = view.clone();
+        state.queue.push(Submitted { view, level });
+        state.queue_bytes += marker_len;
+        Ok((sequence, state.round.clone()))
+    }
+
+    /// Removes what stands in a call's way.
+    fn resolve(self: &Arc<Self>, hold: Hold, last_try: &mut bool) -> Result<()> {
+        match hold {
+            Hold::Begin => self.begin(),
+            Hold::Round => {
+                let _turn = self.take_turn();
+                self.lead(None);
+                Ok(())
+            }
+            Hold::Room(stream, need) => {
+                let room = self.grow(stream, need)?;
+                // Somebody else may have taken the room in between, but not without end.
+                if room < need || std::mem::replace(last_try, true) && room < 2 * need {
+                    return Err(Error::full(format!(
+                        "stream {stream} has room for {room} bytes, {need} are needed"
+                    )));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks the store for a higher ceiling, and tells the room that there is then. Storing tells it:
+    /// what waits, else an empty batch in a new epoch, else the last batch once more.
+    fn grow(self: &Arc<Self>, stream: Stream, need: u64) -> Result<u64> {
+        let _turn = self.take_turn();
+        {
+            let mut state = self.lock();
+            let Some(writer) = state.writing()? else {
+                return Ok(0);
+            };
+            let proven = writer.proven;
+            if let Some(tail) = writer.tail(stream)
+                && (!tail.is_empty() || tail.last().is_none())
+            {
+                tail.seal(proven, false, Next::Follows);
+            }
+        }
+        self.pump()?;
+        let mut again: Option<Batch> = None;
+        loop {
+            let mut state = self.lock();
+            let Some(writer) = state.writing()? else {
+                return Ok(0);
+            };
+            let epoch = writer.epoch;
+            let Some(tail) = writer.tail(stream) else {
+                return Ok(0);
+            };
+            if tail.room() >= need || again.is_some() {
+                return Ok(tail.room());
+            }
+            again = tail.last().cloned();
+            drop(state);
+            let Some(batch) = again.clone() else {
+                return Ok(0);
+            };
+            let told = self.store.store(epoch, batch).wait();
+            let told = match told {
+                Ok(told) => told,
+                Err(error) if error.kind() == ErrorKind::Full => return Err(error),
+                Err(error) => return Err(self.poison(&error)),
+            };
+            if let Some(writer) = &mut self.lock().writer
+                && let Some(tail) = writer.tail(stream)
+            {
+                tail.ceiling = tail.ceiling.max(told.ceiling);
+            }
+        }
+    }
+
+    /// After a batch was sealed: a driver sends it, or this thread does if too much waits.
+    fn relieve(self: &Arc<Self>) {
+        let waiting: usize = {
+            let state = self.lock();
+            let tails = state.writer.iter().flat_map(|writer| &writer.tails);
+            tails.map(super::tail::StreamTail::waiting_bytes).sum()
+        };
+        if self.env.drivers.inline() || waiting > self.options.tail_max {
+            self.figures.waits.fetch_add(1, Ordering::Relaxed);
+            let _turn = self.take_turn();
+            // `Full` leaves the batch waiting, any other error is told to whoever writes next.
+            let _ = self.pump();
+        } else if waiting > 0 {
+            self.call_driver();
+        }
+    }
+
+    /// What sealing a batch more, and aligning it, may cost.
+    fn slack(&self) -> u64 {
+        2 * (BATCH_HEADER as u64 + self.unit)
+    }
+}
+
+fn check_changes(changes: &[Change]) -> Result<()> {
+    if changes.len() > NAMES_PER_COMMIT_MAX {
+        return Err(Error::invalid(format!(
+            "a commit changes {} names, the limit is {NAMES_PER_COMMIT_MAX}",
+            changes.len()
+        )));
+    }
+    let mut names: Vec<_> = changes.iter().map(|change| &change.name).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Error::invalid(format!(
+            "a commit changes the name {} twice",
+            pair[0]
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn check_covered(writer: &Writer, reference: &Reference) -> Result<()> {
+    if writer.covers(reference) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{reference:?} names a record that was never stored"
+    )))
+}
+
+/// The most bytes that a marker with these names takes.
+fn marker_len(names: &Versioned, writer: &Writer) -> usize {
+    let changes = names.changes.iter();
+    let changes: usize = changes.map(|(name, _)| 2 + 16 + name.as_str().len()).sum();
+    16 + 3 * 16 + 64 + writer.tails.len() * 24 + changes + 8
+}
