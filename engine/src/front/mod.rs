@@ -21,7 +21,8 @@
 //! An engine that is dropped without [`Engine::close`] leaves its files as a crash would: nothing
 //! committed is lost, and the next opening has to recover.
 //!
-//! Not here: indexes, and where bytes lie.
+//! Values larger than one record are a tree of them: see [`chunk`]. Not here: indexes, and where bytes
+//! lie.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -44,6 +45,7 @@
 
 mod bell;
 pub mod choose;
+pub mod chunk;
 mod group;
 mod history;
 mod lead;
