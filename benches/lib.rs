@@ -3,7 +3,10 @@
 pub mod raw;
 
 /// Maps a whole file for reading: the baseline of point reads.
-#[expect(unsafe_code, reason = "the baseline reads through a map; the bench owns the file")]
+#[expect(
+    unsafe_code,
+    reason = "the baseline reads through a map; the bench owns the file"
+)]
 pub fn map(file: &std::fs::File) -> std::io::Result<memmap2::Mmap> {
     // SAFETY: the bench wrote the file and changes it no more while the map lives.
     let map = unsafe { memmap2::Mmap::map(file)? };

@@ -3,7 +3,10 @@
 //!
 //! `cargo bench -p travertine-benches --bench log [-- --quick]`; the directory is `TMPDIR`, which must
 //! not be in memory. Sync: `fdatasync` on both sides.
-#![expect(clippy::disallowed_methods, reason = "a bench measures with the system's clock")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a bench measures with the system's clock"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,20 +22,33 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
     let quick = std::env::args().any(|argument| argument == "--quick");
-    let only = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    let only = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with("--"));
     let wanted = |name: &str| only.as_deref().is_none_or(|only| name.contains(only));
     let directory = tempfile::tempdir()?;
     let rounds = if quick { 3 } else { 7 };
-    println!("{:<34} {:>12} {:>12} {:>7}  spread", "row", "raw", "ours", "ratio");
+    println!(
+        "{:<34} {:>12} {:>12} {:>7}  spread",
+        "row", "raw", "ours", "ratio"
+    );
     if wanted("buffered") {
-        for (size, total) in [(100, 128 << 20), (1024, 512 << 20), (16 << 10, 512 << 20), (1 << 20, 512 << 20)] {
+        for (size, total) in [
+            (100, 128 << 20),
+            (1024, 512 << 20),
+            (16 << 10, 512 << 20),
+            (1 << 20, 512 << 20),
+        ] {
             let total = if quick { total / 4 } else { total };
             let count = total / size;
             compare(&format!("buffered {size} B, MB/s"), rounds, || {
                 let raw = raw_buffered(directory.path(), size, count)?;
                 let ours = our_buffered(directory.path(), size, count)?;
                 let megabytes = (size * count) as f64 / 1e6;
-                Ok((megabytes / raw.total.as_secs_f64(), megabytes / ours.total.as_secs_f64()))
+                Ok((
+                    megabytes / raw.total.as_secs_f64(),
+                    megabytes / ours.total.as_secs_f64(),
+                ))
             })?;
         }
     }
@@ -42,11 +58,15 @@ fn main() -> Outcome<()> {
     if wanted("group") {
         for threads in [16, 64] {
             let each = if quick { 100 } else { 500 };
-            compare(&format!("{threads} blocked committers, 1/s"), rounds, || {
-                let raw = raw_group(directory.path(), threads, each)?;
-                let ours = our_group(directory.path(), threads, each)?;
-                Ok((raw.rate(threads * each), ours.rate(threads * each)))
-            })?;
+            compare(
+                &format!("{threads} blocked committers, 1/s"),
+                rounds,
+                || {
+                    let raw = raw_group(directory.path(), threads, each)?;
+                    let ours = our_group(directory.path(), threads, each)?;
+                    Ok((raw.rate(threads * each), ours.rate(threads * each)))
+                },
+            )?;
         }
         compare("64 blocked | 64 tickets, 1/s", rounds, || {
             let each = if quick { 100 } else { 500 };
@@ -64,7 +84,11 @@ fn main() -> Outcome<()> {
 }
 
 /// Runs both sides `rounds` times in turn and prints medians, their ratio and the spread of ratios.
-fn compare(name: &str, rounds: usize, mut both: impl FnMut() -> Outcome<(f64, f64)>) -> Outcome<()> {
+fn compare(
+    name: &str,
+    rounds: usize,
+    mut both: impl FnMut() -> Outcome<(f64, f64)>,
+) -> Outcome<()> {
     let (mut raw, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         let (a, b) = both()?;
@@ -91,7 +115,14 @@ fn open(directory: &Path, name: &str) -> Outcome<(Engine, Arc<Log>)> {
     let env = Env::system();
     let medium = Arc::new(FileMedium::new(path, 4096));
     let log = Arc::new(Log::open("file", medium, &env, LogOptions::default())?);
-    let engine = Engine::open(log.clone(), &env, Options { level: Level::Disk, ..Options::default() })?;
+    let engine = Engine::open(
+        log.clone(),
+        &env,
+        Options {
+            level: Level::Disk,
+            ..Options::default()
+        },
+    )?;
     Ok((engine, log))
 }
 
@@ -119,21 +150,39 @@ fn our_buffered(directory: &Path, size: usize, count: usize) -> Outcome<Timing> 
         let mut last = None;
         for index in 0..count {
             let body = &pool[index % 64..index % 64 + size];
-            let record = NewRecord { kind: Kind::BLOB, references: &[], body: &[body] };
+            let record = NewRecord {
+                kind: Kind::BLOB,
+                references: &[],
+                body: &[body],
+            };
             last = Some(session.store(&record, Hint::default())?);
         }
-        let changes: Vec<_> = last.map(|last| Change::set(name.clone(), last)).into_iter().collect();
+        let changes: Vec<_> = last
+            .map(|last| Change::set(name.clone(), last))
+            .into_iter()
+            .collect();
         session.commit(&changes, None).wait().map(drop)
     })?;
     engine.close()?;
     Ok(timing)
 }
 
-fn commit_one(engine: &Engine, name: &Name, body: &[u8]) -> travertine_engine::contract::Result<()> {
+fn commit_one(
+    engine: &Engine,
+    name: &Name,
+    body: &[u8],
+) -> travertine_engine::contract::Result<()> {
     let session = engine.session()?;
-    let record = NewRecord { kind: Kind::BLOB, references: &[], body: &[body] };
+    let record = NewRecord {
+        kind: Kind::BLOB,
+        references: &[],
+        body: &[body],
+    };
     let stored = session.store(&record, Hint::default())?;
-    session.commit(&[Change::set(name.clone(), stored)], None).wait().map(drop)
+    session
+        .commit(&[Change::set(name.clone(), stored)], None)
+        .wait()
+        .map(drop)
 }
 
 fn durable(directory: &Path, rounds: usize, count: usize) -> Outcome<()> {
@@ -151,7 +200,11 @@ fn durable(directory: &Path, rounds: usize, count: usize) -> Outcome<()> {
             commit_one(&engine, &name, &pool[..100])?;
         }
         let figure = |name: &str| {
-            log.status().figures.iter().find(|(key, _)| *key == name).map_or(0, |(_, n)| *n)
+            log.status()
+                .figures
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map_or(0, |(_, n)| *n)
         };
         let before = (figure("batches"), figure("syncs"));
         let ours = Timing::steps(count, |index| {
@@ -171,9 +224,15 @@ fn durable(directory: &Path, rounds: usize, count: usize) -> Outcome<()> {
         p50.push((theirs.quantile_us(0.5), ours.quantile_us(0.5)));
         p99.push((theirs.quantile_us(0.99), ours.quantile_us(0.99)));
     }
-    for (name, pairs) in [("durable 100 B, 1/s", rates), ("  p50, µs", p50), ("  p99, µs", p99)] {
+    for (name, pairs) in [
+        ("durable 100 B, 1/s", rates),
+        ("  p50, µs", p50),
+        ("  p99, µs", p99),
+    ] {
         let mut pairs = pairs.into_iter();
-        compare(name, rounds, || pairs.next().ok_or_else(|| "a round is missing".into()))?;
+        compare(name, rounds, || {
+            pairs.next().ok_or_else(|| "a round is missing".into())
+        })?;
     }
     Ok(())
 }
@@ -185,18 +244,27 @@ fn raw_group(directory: &Path, threads: usize, each: usize) -> Outcome<Timing> {
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|_| {
-                scope.spawn(|| (0..each).try_for_each(|index| group.commit(&pool[index % 64..][..100])))
+                scope.spawn(|| {
+                    (0..each).try_for_each(|index| group.commit(&pool[index % 64..][..100]))
+                })
             })
             .collect();
-        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Ok(())))
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap_or(Ok(())))
     })?;
-    Ok(Timing { total: began.elapsed(), steps: Vec::new() })
+    Ok(Timing {
+        total: began.elapsed(),
+        steps: Vec::new(),
+    })
 }
 
 fn our_group(directory: &Path, threads: usize, each: usize) -> Outcome<Timing> {
     let (engine, _) = open(directory, "ours")?;
     let pool = pool(100);
-    let names: Vec<_> = (0..threads).map(|index| Name::new(format!("n{index}"))).collect::<Result<_, _>>()?;
+    let names: Vec<_> = (0..threads)
+        .map(|index| Name::new(format!("n{index}")))
+        .collect::<Result<_, _>>()?;
     for _ in 0..8 {
         commit_one(&engine, &names[0], &pool[..100])?;
     }
@@ -207,13 +275,19 @@ fn our_group(directory: &Path, threads: usize, each: usize) -> Outcome<Timing> {
             .map(|name| {
                 let (engine, pool) = (&engine, &pool);
                 scope.spawn(move || {
-                    (0..each).try_for_each(|index| commit_one(engine, name, &pool[index % 64..][..100]))
+                    (0..each)
+                        .try_for_each(|index| commit_one(engine, name, &pool[index % 64..][..100]))
                 })
             })
             .collect();
-        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Ok(())))
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap_or(Ok(())))
     })?;
-    let timing = Timing { total: began.elapsed(), steps: Vec::new() };
+    let timing = Timing {
+        total: began.elapsed(),
+        steps: Vec::new(),
+    };
     engine.close()?;
     Ok(timing)
 }
@@ -227,7 +301,11 @@ fn our_tickets(directory: &Path, in_flight: usize, count: usize) -> Outcome<Timi
     let began = Instant::now();
     for index in 0..count {
         let body = &pool[index % 64..][..100];
-        let record = NewRecord { kind: Kind::BLOB, references: &[], body: &[body] };
+        let record = NewRecord {
+            kind: Kind::BLOB,
+            references: &[],
+            body: &[body],
+        };
         let stored = session.store(&record, Hint::default())?;
         tickets.push_back(session.commit(&[Change::set(name.clone(), stored)], None));
         if tickets.len() >= in_flight
@@ -239,7 +317,10 @@ fn our_tickets(directory: &Path, in_flight: usize, count: usize) -> Outcome<Timi
     for ticket in tickets {
         ticket.wait()?;
     }
-    let timing = Timing { total: began.elapsed(), steps: Vec::new() };
+    let timing = Timing {
+        total: began.elapsed(),
+        steps: Vec::new(),
+    };
     engine.close()?;
     Ok(timing)
 }
@@ -260,7 +341,11 @@ fn reads(directory: &Path, size: usize, rounds: usize) -> Outcome<()> {
     let mut oids = Vec::with_capacity(count);
     for index in 0..count {
         let body = &pool[index % 64..][..size];
-        let record = NewRecord { kind: Kind::BLOB, references: &[], body: &[body] };
+        let record = NewRecord {
+            kind: Kind::BLOB,
+            references: &[],
+            body: &[body],
+        };
         oids.push(session.store(&record, Hint::default())?.oid);
     }
     session.commit(&[], None).wait()?;

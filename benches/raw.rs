@@ -1,7 +1,10 @@
 //! The raw baselines: what the same machine does with the same bytes and no engine at all.
 //!
 //! Frame of every baseline: length u32, crc32 u32, payload. Buffers of 1 MiB, `fdatasync`.
-#![expect(clippy::disallowed_methods, reason = "a baseline is plain files and clocks")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a baseline is plain files and clocks"
+)]
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -23,7 +26,12 @@ pub struct RawLog {
 impl RawLog {
     /// Makes the file; with `zeroed`, that many bytes of it are written with zeros and synced first.
     pub fn create(path: &Path, zeroed: u64) -> std::io::Result<Self> {
-        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .open(path)?;
         let zeros = vec![0; BUFFER];
         let mut at = 0;
         while at < zeroed {
@@ -31,14 +39,20 @@ impl RawLog {
             at += BUFFER as u64;
         }
         file.sync_all()?;
-        Ok(Self { file, buffer: Vec::with_capacity(2 * BUFFER), written: 0 })
+        Ok(Self {
+            file,
+            buffer: Vec::with_capacity(2 * BUFFER),
+            written: 0,
+        })
     }
 
     /// Appends a record to the buffer, writing the buffer out when it is full.
     pub fn append(&mut self, record: &[u8]) -> std::io::Result<u64> {
         let at = self.written + self.buffer.len() as u64;
-        self.buffer.extend_from_slice(&(record.len() as u32).to_le_bytes());
-        self.buffer.extend_from_slice(&crc32fast::hash(record).to_le_bytes());
+        self.buffer
+            .extend_from_slice(&(record.len() as u32).to_le_bytes());
+        self.buffer
+            .extend_from_slice(&crc32fast::hash(record).to_le_bytes());
         self.buffer.extend_from_slice(record);
         if self.buffer.len() >= BUFFER {
             self.flush()?;
@@ -80,15 +94,30 @@ impl RawGroup {
     /// A group over a log.
     #[must_use]
     pub fn new(log: RawLog) -> Self {
-        let state = GroupState { log: Some(log), queued: Vec::new(), submitted: 0, synced: 0 };
-        Self { state: Mutex::new(state), done: Condvar::new() }
+        let state = GroupState {
+            log: Some(log),
+            queued: Vec::new(),
+            submitted: 0,
+            synced: 0,
+        };
+        Self {
+            state: Mutex::new(state),
+            done: Condvar::new(),
+        }
     }
 
     /// Appends one record and returns when it is durable.
     pub fn commit(&self, record: &[u8]) -> std::io::Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        state.queued.extend_from_slice(&(record.len() as u32).to_le_bytes());
-        state.queued.extend_from_slice(&crc32fast::hash(record).to_le_bytes());
+        let mut state = self
+            .state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        state
+            .queued
+            .extend_from_slice(&(record.len() as u32).to_le_bytes());
+        state
+            .queued
+            .extend_from_slice(&crc32fast::hash(record).to_le_bytes());
         state.queued.extend_from_slice(record);
         state.submitted += 1;
         let mine = state.submitted;
@@ -100,15 +129,20 @@ impl RawGroup {
                     drop(state);
                     log.buffer.extend_from_slice(&queued);
                     let result = log.commit();
-                    state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    state = self
+                        .state
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner);
                     state.log = Some(log);
                     state.synced = upto;
                     self.done.notify_all();
                     result?;
                 }
                 None => {
-                    state =
-                        self.done.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+                    state = self
+                        .done
+                        .wait(state)
+                        .unwrap_or_else(std::sync::PoisonError::into_inner);
                 }
             }
         }
@@ -144,7 +178,10 @@ impl Timing {
     pub fn once<E>(work: impl FnOnce() -> Result<(), E>) -> Result<Self, E> {
         let began = Instant::now();
         work()?;
-        Ok(Self { total: began.elapsed(), steps: Vec::new() })
+        Ok(Self {
+            total: began.elapsed(),
+            steps: Vec::new(),
+        })
     }
 
     /// The latency below which this share of the steps lies, in microseconds.

@@ -259,6 +259,11 @@ impl Shared {
                 )));
             }
         }
+        let vector = starts
+            .iter()
+            .map(|start| (start.stream, start.end))
+            .collect();
+        self.store.adopt(epoch, vector).wait()?;
         Ok(epoch)
     }
 
