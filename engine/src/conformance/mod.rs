@@ -1,6 +1,8 @@
 //! The conformance kit: what our tests and an outsider's share.
 
 pub mod env;
+pub mod fixture;
 pub mod model;
 pub mod rng;
 pub mod sim;
+pub mod trace;

@@ -68,6 +68,8 @@ struct Disk {
     /// The newest epoch that fenced.
     epoch: Epoch,
     ceiling: Position,
+    /// Whether that epoch has decided where the older ones end.
+    adopted: bool,
     /// Where the epoch's first batch may begin.
     floor: Position,
     /// Whether a ceiling was announced since the last clean end: durable, as announcements are.
@@ -102,6 +104,7 @@ impl ModelStore {
             closed: false,
             batches: Vec::new(),
             epoch: Epoch::default(),
+            adopted: false,
             ceiling: Position::START,
             floor: Position::START,
             begun: false,
@@ -282,6 +285,10 @@ impl Disk {
         }
         if header.end > self.limit() {
             return Err(Error::full(format!("{batch:?} passes the capacity")));
+        }
+        if !self.adopted {
+            let text = format!("{:?} has not adopted what older epochs left", self.epoch);
+            return Err(Error::invalid(text));
         }
         self.begun = !header.clean;
         let durable = self.durable();
@@ -467,6 +474,7 @@ impl Store for ModelStore {
                 disk.ceiling
             };
             disk.epoch = epoch;
+            disk.adopted = false;
             Ok(vec![state])
         }))
     }
@@ -487,6 +495,7 @@ impl Store for ModelStore {
                 )));
             }
             disk.batches.truncate(keep);
+            disk.adopted = true;
             let level = disk.options.level;
             for kept in &mut disk.batches {
                 kept.level = kept.level.max(Some(level));
@@ -569,6 +578,7 @@ mod tests {
     fn begun() -> (ModelStore, End) {
         let store = ModelStore::default();
         store.fence(EPOCH).wait().unwrap();
+        store.adopt(EPOCH, Vector::new()).wait().unwrap();
         let opening = BatchBuilder::new(STREAM, Position::START, START, EPOCH, 0);
         let opening = opening.finish(None, false);
         let tail = store.store(EPOCH, opening.clone()).wait().unwrap();
@@ -595,6 +605,7 @@ mod tests {
         let (store, end) = begun();
         let next = Epoch { number: 2, tag: 1 };
         let state = store.fence(next).wait().unwrap().remove(0);
+        store.adopt(next, Vector::new()).wait().unwrap();
         assert!(state.ceiling > state.end.position && !state.clean);
         let one = batch(end.position, end, b"one");
         let error = store.store(EPOCH, one.clone()).wait().unwrap_err();

@@ -48,7 +48,8 @@ pub trait Store: Send + Sync + Debug {
     fn fence(&self, epoch: Epoch) -> Op<Vec<StreamState>>;
 
     /// Tells where the older epochs end. Everything above is void; everything below is rewritten
-    /// where it was not proven, and made durable, before the answer.
+    /// where it was not proven, and made durable, before the answer. An epoch stores nothing before
+    /// it has adopted.
     fn adopt(&self, epoch: Epoch, vector: Vector) -> Op<()>;
 
     /// Whole batches of `stream` in order, a bounded number from the first that begins at or after

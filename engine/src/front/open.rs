@@ -213,7 +213,7 @@ impl Shared {
         drop(state);
         let epoch = match taken {
             Some(epoch) => epoch,
-            None => self.fence(number, &starts)?,
+            None => self.take_over(number, &starts)?,
         };
         let shown = self.shown();
         let links = self.links(&shown)?;
@@ -245,7 +245,8 @@ impl Shared {
         Ok(())
     }
 
-    fn fence(&self, number: u32, starts: &[Start]) -> Result<Epoch> {
+    /// Takes an epoch on a store that was left cleanly, if it still is as it was when it was opened.
+    fn take_over(&self, number: u32, starts: &[Start]) -> Result<Epoch> {
         let epoch = next_epoch(number - 1, &self.env);
         let states = self.store.fence(epoch).wait()?;
         for state in &states {

@@ -17,7 +17,7 @@ use super::shared::{Shared, State, Submitted, Writer};
 use super::tail::Next;
 
 /// Kept free below the ceiling, so that what was stored can still be committed.
-const RESERVE: u64 = 64 << 10;
+const RESERVE: u64 = 32 << 10;
 /// A round takes no more commits than this, and no more bytes of markers.
 const ROUND_MAX: usize = 16_384;
 const ROUND_BYTES_MAX: usize = 8 << 20;
