@@ -544,66 +544,91 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes the cut true on the medium: rewrites what is not known durable with the same bytes (a
-    /// sync alone does nothing for pages that the kernel called clean after a failed write-back),
-    /// syncs, and unlinks segments above the cut.
+    /// Makes the cut true on the medium, then records it and unlinks what lies above.
     fn settle(&self, found: &recovery::Found, cut: End) -> Result<()> {
+        let medium = &*self.medium;
         let mut rewritten = 0;
-        let mut void = Vec::new();
-        for segment in &found.segments {
-            if segment.base >= cut.position {
-                void.push(segment.base);
-                continue;
+        for (index, segment) in found.segments.iter().enumerate() {
+            let next = match found.segments.get(index + 1) {
+                Some(next) => next.header(medium, true, &self.identity)?.before.position,
+                None => Position::LIMIT,
+            };
+            let end = cut.position.min(next);
+            if segment.base < end && end > found.durable {
+                rewritten += self.rewrite(segment, found.durable, end)?;
             }
-            let file = segment.file(&*self.medium, true)?;
-            let from = segment.offset(found.durable.max(segment.base));
-            let to = segment.offset(cut.position);
-            let end = to.min(file.len()?);
-            if from >= end {
-                continue;
-            }
-            // The header of a segment begun since is as unproven as its batches.
-            if segment.base >= found.durable {
-                rewrite(&**file, 0, SEGMENT_HEADER)?;
-            }
-            // Whole blocks, so that no block is half old and half rewritten.
-            rewritten += rewrite(&**file, from - from % SEGMENT_HEADER, end)?;
-            file.sync()?;
         }
+        // From here on the cut holds, whatever happens to the bytes above it.
         self.replace_writer(|writer| writer.cut = Some(cut.position))?;
-        for name in self.medium.list()? {
-            if let Some(base) = format::segment_base(&name)
-                && base >= cut.position
-            {
-                self.medium.remove(&name)?;
+        let mut void = 0;
+        for name in medium.list()? {
+            if format::segment_base(&name).is_some_and(|base| base >= cut.position) {
+                medium.remove(&name)?;
+                void += 1;
             }
         }
-        if let Some(last) = found
-            .segments
+        medium.sync_dir()?;
+        let segments: Vec<_> = medium
+            .list()?
             .iter()
-            .rfind(|segment| segment.base < cut.position)
-        {
-            // What was claimed or written ahead is given back; the cut is durable by now.
-            let file = last.file(&*self.medium, true)?;
-            let length = last.offset(cut.position);
-            if file.len()? > length {
-                file.set_len(length)?;
-                file.sync()?;
-            }
-        }
-        self.medium.sync_dir()?;
-        self.segments
+            .filter_map(|name| format::segment_base(name))
+            .map(|base| Arc::new(Segment::named(base)))
+            .collect();
+        *self
+            .segments
             .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|segment| !void.contains(&segment.base));
+            .unwrap_or_else(PoisonError::into_inner) = segments;
         tracing::info!(
             cut = cut.position.0,
             rewritten,
             void_bytes = found.end.position.bytes_since(cut.position),
-            void_segments = void.len(),
+            void_segments = void,
             "log recovered"
         );
         Ok(())
+    }
+
+    /// Writes the unproven bytes of a segment again, up to `end`, and makes them durable: a sync
+    /// alone does nothing for pages that the kernel called clean after a failed write-back.
+    ///
+    /// They may hold a commit that was acknowledged and that no later frame vouches for, so a torn
+    /// rewrite must not lose them: where the medium may damage a block by writing it again, the
+    /// segment is copied to a new file that takes its place whole.
+    fn rewrite(&self, segment: &Segment, durable: Position, end: Position) -> Result<u64> {
+        let medium = &*self.medium;
+        let file = segment.file(medium, true)?;
+        let (from, to) = (
+            segment.offset(durable.max(segment.base)),
+            segment.offset(end),
+        );
+        if medium.unit() > 8 {
+            let name = format::segment_name(segment.base);
+            let new = format!("{name}.new");
+            medium.remove(&new)?;
+            let copied = medium.create(&new).and_then(|copy| {
+                copy_range(&**file, &*copy, 0, to)?;
+                copy.sync()?;
+                medium.rename(&new, &name)
+            });
+            match copied {
+                Ok(()) => return medium.sync_dir().map(|()| to),
+                Err(error) if error.kind() == ErrorKind::Full => {
+                    tracing::warn!(%error, "no room for a copy: the tail is rewritten in place");
+                    medium.remove(&new)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // The header of a segment begun since is as unproven as its batches.
+        let from = if segment.base >= durable {
+            0
+        } else {
+            from - from % SEGMENT_HEADER
+        };
+        copy_range(&**file, &**file, from, to)?;
+        file.set_len(to)?;
+        file.sync()?;
+        Ok(to - from)
     }
 
     fn scan(&self, from: Position) -> Result<Batches> {
@@ -886,17 +911,19 @@ fn replace_small(medium: &dyn Medium, name: &str, bytes: &[u8]) -> Result<()> {
     medium.sync_dir()
 }
 
-/// Writes the bytes at `from..to` again as they read, and says how many.
-fn rewrite(file: &dyn MediumFile, from: u64, to: u64) -> Result<u64> {
+/// Writes the bytes at `from..to` of one file to the same place of another, or of the same.
+fn copy_range(file: &dyn MediumFile, to_file: &dyn MediumFile, from: u64, to: u64) -> Result<()> {
     const PIECE: u64 = 4 << 20;
     let mut at = from;
     while at < to {
         let bytes = file.read_at(at, (to - at).min(PIECE) as usize)?;
         if bytes.is_empty() {
-            break;
+            return Err(Error::unavailable(
+                "a segment became shorter while it was rewritten",
+            ));
         }
-        file.write_at(at, &[&bytes])?;
+        to_file.write_at(at, &[&bytes])?;
         at += bytes.len() as u64;
     }
-    Ok(at - from)
+    Ok(())
 }
