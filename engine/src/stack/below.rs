@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::contract::{Env, Error, Result, Store, Stream};
+use crate::medium::Medium;
+use crate::medium::file::FileMedium;
 
 use super::fingerprint::Fingerprint;
 use super::plan::{Floor, Opening};
@@ -14,6 +16,15 @@ pub trait Probe: Send + Sync + Debug {
     /// Called once for each floor that is opened: answers a store that passes everything on to
     /// `store`, which is that floor.
     fn wrap(&self, floor: &Floor, store: Arc<dyn Store>) -> Arc<dyn Store>;
+}
+
+/// Where the places of a stack really lie: directories of the file system, unless whoever opens the
+/// stack brings something else. A test brings simulated disks, and runs the very floors that a
+/// program runs.
+pub trait Media: Send + Sync + Debug {
+    /// The medium at a resolved path. `unit` is how many bytes may be torn together there, as far as
+    /// the config knows; a medium that knows better says so itself.
+    fn medium(&self, place: &Path, unit: u64) -> Arc<dyn Medium>;
 }
 
 /// What a floor may know when it is opened.
@@ -35,6 +46,7 @@ pub struct OpenContext {
     base: PathBuf,
     parts: Vec<u32>,
     probes: Vec<Arc<dyn Probe>>,
+    media: Option<Arc<dyn Media>>,
 }
 
 impl OpenContext {
@@ -54,6 +66,7 @@ impl OpenContext {
             base: base.to_owned(),
             parts: Vec::new(),
             probes: opening.probes.clone(),
+            media: opening.media.clone(),
         }
     }
 
@@ -64,6 +77,17 @@ impl OpenContext {
         let mut resolved = self.base.join(path);
         resolved.extend(self.parts.iter().map(|part| format!("part-{part:06}")));
         resolved
+    }
+
+    /// The medium at a path of the config: the directory that [`OpenContext::resolve`] names, unless
+    /// the stack was opened on media of another sort.
+    #[must_use]
+    pub fn medium(&self, path: impl AsRef<Path>, unit: u64) -> Arc<dyn Medium> {
+        let place = self.resolve(path);
+        match &self.media {
+            Some(media) => media.medium(&place, unit),
+            None => Arc::new(FileMedium::new(place, unit)),
+        }
     }
 
     /// Which part of a part this is, outermost first; empty for a floor that is opened once.

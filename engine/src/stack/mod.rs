@@ -34,7 +34,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use below::{Below, OpenContext, Probe};
+pub use below::{Below, Media, OpenContext, Probe};
 pub use fault::{Fault, SpecError};
 pub use fingerprint::Fingerprint;
 pub use guarantee::{Gives, LevelRule, Properties, Property};

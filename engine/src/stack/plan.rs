@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::contract::{Env, Level, Result};
 
-use super::below::{Below, OpenContext, Probe};
+use super::below::{Below, Media, OpenContext, Probe};
 use super::fault::SpecError;
 use super::fingerprint::Fingerprint;
 use super::guarantee::Gives;
@@ -38,6 +38,8 @@ pub struct Opening {
     pub identity: Option<[u8; 16]>,
     /// Probes at every boundary, outermost first.
     pub probes: Vec<Arc<dyn Probe>>,
+    /// What the paths of the configs lead to, if not to directories of the file system.
+    pub media: Option<Arc<dyn Media>>,
 }
 
 /// One floor of a plan.

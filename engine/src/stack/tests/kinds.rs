@@ -76,6 +76,8 @@ impl Plugin for Disk {
     fn open(&self, context: &OpenContext, below: Vec<Below>) -> Result<Arc<dyn Store>> {
         assert!(below.is_empty());
         assert!(context.resolve(&self.path).starts_with("/base"));
+        // Makes nothing: a directory comes into being when a writer locks it.
+        let _ = context.medium(&self.path, 4096);
         Ok(Arc::new(ModelStore::new(ModelOptions::default())))
     }
 }

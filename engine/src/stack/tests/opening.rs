@@ -1,11 +1,14 @@
 //! Opening: parts, probes, errors with their place.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::conformance::env::SimEnv;
 use crate::contract::Store;
+use crate::medium::Medium;
+use crate::medium::memory::MemoryMedium;
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -40,6 +43,35 @@ fn every_floor_is_opened_and_every_boundary_probed() {
     );
     assert!(stack.to_string().contains("fingerprint "));
     stack.close().unwrap();
+}
+
+#[derive(Debug, Default)]
+struct Places(Mutex<Vec<PathBuf>>);
+
+impl Media for Places {
+    fn medium(&self, place: &Path, _unit: u64) -> Arc<dyn Medium> {
+        self.0.lock().unwrap().push(place.to_owned());
+        Arc::new(MemoryMedium::new())
+    }
+}
+
+#[test]
+fn every_place_leads_to_the_media_that_the_opening_brings() {
+    let spec = Spec::linear([Layer::new("roll"), bottom("data/x")]);
+    let places = Arc::new(Places::default());
+    let opening = Opening {
+        media: Some(places.clone()),
+        ..Opening::default()
+    };
+    plan(&spec)
+        .unwrap()
+        .open(SimEnv::new(1).env(), opening)
+        .unwrap();
+    let part = |part| Path::new("/base/data/x").join(part);
+    assert_eq!(
+        *places.0.lock().unwrap(),
+        [part("part-000001"), part("part-000000")]
+    );
 }
 
 #[test]
