@@ -272,6 +272,15 @@ impl Shared {
                 self.identity.stream
             )));
         }
+        {
+            let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+            let after = segments.partition_point(|segment| segment.base <= oid.position());
+            if let Some(segment) = after.checked_sub(1).map(|index| &segments[index])
+                && let Some(record) = segment.peek(oid)?
+            {
+                return Ok(Some(record));
+            }
+        }
         let Some((segment, end)) = self.locate(oid.position())? else {
             return Ok(None);
         };

@@ -100,38 +100,58 @@ impl Segment {
         self.read_copied(file, oid, end)
     }
 
+    /// The record at `oid`, if the map that there is holds it whole.
+    pub(super) fn peek(&self, oid: Oid) -> Result<Option<Record>> {
+        match self
+            .map
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+        {
+            Some(map) => self.in_map(map, oid),
+            None => Ok(None),
+        }
+    }
+
+    fn in_map(&self, map: &Map, oid: Oid) -> Result<Option<Record>> {
+        let at = self.offset(oid.position()) as usize;
+        map.record(oid, at)
+            .map_err(|error| error.at(segment_name(self.base)))
+    }
+
+    /// Maps what is proven, if that is worth a new map, and reads from it.
     fn read_mapped(
         &self,
         file: &dyn MediumFile,
         oid: Oid,
         proven: Position,
     ) -> Result<Option<Record>> {
-        let at = self.offset(oid.position());
-        let place = |error: Error| error.at(segment_name(self.base));
-        {
-            let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(map) = map.as_ref()
-                && let Some(record) = map.record(oid, at as usize).map_err(place)?
-            {
-                return Ok(Some(record));
-            }
-        }
         if proven <= oid.position() {
             return Ok(None);
         }
         // Whole blocks only: the block that holds the tail is still written to.
         let length = self.offset(proven) / SEGMENT_HEADER * SEGMENT_HEADER;
-        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
-        let have = map.as_ref().map_or(0, Map::len);
-        if at >= length || length < have + MAP_STEP.min(have.max(1)) {
+        let worth = |map: Option<&Map>| {
+            let have = map.map_or(0, Map::len);
+            self.offset(oid.position()) < length && length >= have + MAP_STEP.min(have.max(1))
+        };
+        if !worth(
+            self.map
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .as_ref(),
+        ) {
             return Ok(None);
         }
         let Some(bytes) = file.map(length) else {
             return Ok(None);
         };
-        let fresh = Map::new(bytes.map_err(place)?);
-        let record = fresh.record(oid, at as usize).map_err(place)?;
-        *map = Some(fresh);
+        let fresh = Map::new(bytes.map_err(|error| error.at(segment_name(self.base)))?);
+        let record = self.in_map(&fresh, oid)?;
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        if worth(map.as_ref()) {
+            *map = Some(fresh);
+        }
         Ok(record)
     }
 
