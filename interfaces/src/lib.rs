@@ -1,1 +1,29 @@
-//! Interfaces.
+//! Indexes on the Travertine engine: the B-tree, and the kit for one's own.
+//!
+//! ```text
+//!   map        names, transactions, snapshots        one for all kinds of index
+//!   ─────────────────────────────────────────
+//!   index      a function: root, edits -> root       the trait: btree, yours
+//!   ─────────────────────────────────────────
+//!   records    read a record, store a record         the seam: engine, or a heap
+//! ```
+//!
+//! What this crate is not: it names no plug-in, opens no store and knows no types but bytes.
+//!
+//! Invariant: an index is a function of records. It keeps nothing between calls, so any number of
+//! readers read while a writer writes, and none waits.
+
+pub mod apart;
+pub mod btree;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod edits;
+pub mod index;
+pub mod load;
+pub mod reader;
+pub mod records;
+pub mod report;
+pub mod writer;
+
+pub use btree::Btree;
+pub use index::{Cursor, CursorExt, Direction, Entry, Index, KEY_MAX, Loader, Step, Value, View};

@@ -1,0 +1,268 @@
+//! A cursor over a tree: the path to a leaf and a gap in it.
+//!
+//! ```text
+//!   path   (inner node, child) (inner node, child)     leaf   e e e e
+//!                                                                ^ gap
+//! ```
+//!
+//! Where the next leaf must be fetched and is not at hand, what was walked so far is kept in
+//! [`Going`], so that each record is asked for once; the cursor itself moves only on arrival.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use travertine_engine::contract::{Error, Op, Record, Reference, Result};
+
+use super::node::Node;
+use super::view::Shared;
+use crate::index::{Cursor, Direction, Entry, Step};
+
+/// A cursor over a [`BtreeView`](super::BtreeView).
+#[derive(Debug)]
+pub struct BtreeCursor {
+    shared: Arc<Shared>,
+    path: Vec<(Record, usize)>,
+    leaf: Option<Record>,
+    gap: usize,
+    /// The entry in the leaf that was moved over last, and its key.
+    shown: Option<usize>,
+    key: Vec<u8>,
+    /// Where to go before the next step.
+    target: Option<Target>,
+    going: Option<Going>,
+}
+
+#[derive(Debug, Clone)]
+enum Target {
+    First,
+    Last,
+    Key(Vec<u8>),
+}
+
+/// On the way to another leaf.
+#[derive(Debug)]
+struct Going {
+    /// The neighbour in this direction; `None` for a target.
+    to: Option<Direction>,
+    /// So much of the cursor's path stays, with another child at its end.
+    stays: usize,
+    turn: usize,
+    /// What comes below.
+    tail: Vec<(Record, usize)>,
+    next: Reference,
+    level: u8,
+    arriving: Option<Arc<Mutex<Option<Record>>>>,
+}
+
+enum Arrival {
+    There,
+    Wait(Op<()>),
+}
+
+impl BtreeCursor {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            path: Vec::new(),
+            leaf: None,
+            gap: 0,
+            shown: None,
+            key: Vec::new(),
+            target: Some(Target::First),
+            going: None,
+        }
+    }
+
+    fn head_for(&mut self, target: Target) {
+        self.target = Some(target);
+        self.going = None;
+        self.shown = None;
+    }
+
+    /// Goes where a seek said.
+    fn arrive(&mut self, target: &Target) -> Result<Arrival> {
+        let going = match self.going.take() {
+            Some(going) if going.to.is_none() => going,
+            _ => {
+                let Some((top, record)) = &self.shared.top else {
+                    return Ok(Arrival::There);
+                };
+                if top.level == 0 {
+                    self.leaf = Some(record.clone());
+                    self.gap = gap(&Node::of(record, 0)?, target)?;
+                    return Ok(Arrival::There);
+                }
+                let node = Node::of(record, top.level)?;
+                let child = child(&node, target)?;
+                Going {
+                    to: None,
+                    stays: 0,
+                    turn: 0,
+                    next: node.child(child)?,
+                    level: top.level - 1,
+                    tail: vec![(record.clone(), child)],
+                    arriving: None,
+                }
+            }
+        };
+        self.go(going, target)
+    }
+
+    /// Goes to the neighbouring leaf; `None` if there is none.
+    fn turn(&mut self, direction: Direction) -> Result<Option<Arrival>> {
+        let going = match self.going.take() {
+            Some(going) if going.to == Some(direction) => going,
+            _ => {
+                let Some((top, _)) = &self.shared.top else {
+                    return Ok(None);
+                };
+                let mut found = None;
+                for (at, (record, child)) in self.path.iter().enumerate().rev() {
+                    let node = Node::of(record, top.level - at as u8)?;
+                    let turn = match direction {
+                        Direction::Forward => Some(child + 1).filter(|to| *to < node.children()),
+                        Direction::Back => child.checked_sub(1),
+                    };
+                    if let Some(turn) = turn {
+                        found = Some(Going {
+                            to: Some(direction),
+                            stays: at + 1,
+                            turn,
+                            next: node.child(turn)?,
+                            level: node.level() - 1,
+                            tail: Vec::new(),
+                            arriving: None,
+                        });
+                        break;
+                    }
+                }
+                match found {
+                    Some(going) => going,
+                    None => return Ok(None),
+                }
+            }
+        };
+        let target = match direction {
+            Direction::Forward => Target::First,
+            Direction::Back => Target::Last,
+        };
+        self.go(going, &target).map(Some)
+    }
+
+    fn go(&mut self, mut going: Going, target: &Target) -> Result<Arrival> {
+        loop {
+            let arrived = going
+                .arriving
+                .take()
+                .and_then(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).take());
+            let record = match arrived {
+                Some(record) => record,
+                None => match self.shared.source.read(&going.next).try_ready() {
+                    Ok(answer) => answer?,
+                    Err(op) => {
+                        let slot = Arc::new(Mutex::new(None));
+                        going.arriving = Some(slot.clone());
+                        self.going = Some(going);
+                        return Ok(Arrival::Wait(op.map(move |record| {
+                            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
+                        })));
+                    }
+                },
+            };
+            let node = Node::of(&record, going.level)?;
+            if going.level == 0 {
+                let gap = gap(&node, target)?;
+                self.path.truncate(going.stays);
+                if let Some((_, child)) = self.path.last_mut() {
+                    *child = going.turn;
+                }
+                self.path.append(&mut going.tail);
+                self.leaf = Some(record);
+                self.gap = gap;
+                self.shown = None;
+                return Ok(Arrival::There);
+            }
+            let child = child(&node, target)?;
+            going.next = node.child(child)?;
+            going.level -= 1;
+            going.tail.push((record, child));
+        }
+    }
+}
+
+impl Cursor for BtreeCursor {
+    fn seek(&mut self, key: &[u8]) {
+        self.head_for(Target::Key(key.to_vec()));
+    }
+
+    fn seek_end(&mut self) {
+        self.head_for(Target::Last);
+    }
+
+    fn step(&mut self, direction: Direction) -> Result<Step> {
+        self.shown = None;
+        if let Some(target) = self.target.take() {
+            match self.arrive(&target) {
+                Ok(Arrival::There) => {}
+                Ok(Arrival::Wait(op)) => {
+                    self.target = Some(target);
+                    return Ok(Step::Wait(op));
+                }
+                Err(error) => {
+                    self.target = Some(target);
+                    return Err(error);
+                }
+            }
+        }
+        loop {
+            let Some(leaf) = &self.leaf else {
+                return Ok(Step::End);
+            };
+            let node = Node::of(leaf, 0)?;
+            let (over, gap) = match direction {
+                Direction::Forward => (Some(self.gap), self.gap + 1),
+                Direction::Back => (self.gap.checked_sub(1), self.gap.saturating_sub(1)),
+            };
+            if let Some(over) = over.filter(|over| *over < node.keys()) {
+                let key = node.key(over)?;
+                node.value(over)?;
+                self.key.clear();
+                key.append_to(&mut self.key);
+                self.gap = gap;
+                self.shown = Some(over);
+                return Ok(Step::Entry);
+            }
+            match self.turn(direction)? {
+                Some(Arrival::There) => {}
+                Some(Arrival::Wait(op)) => return Ok(Step::Wait(op)),
+                None => return Ok(Step::End),
+            }
+        }
+    }
+
+    fn entry(&self) -> Option<Entry<'_>> {
+        let node = Node::of(self.leaf.as_ref()?, 0).ok()?;
+        Some(Entry {
+            key: &self.key,
+            value: node.value(self.shown?).ok()?,
+        })
+    }
+}
+
+fn child(node: &Node<'_>, target: &Target) -> Result<usize> {
+    match target {
+        Target::First => Ok(0),
+        Target::Key(key) => node.child_of(key),
+        Target::Last => node
+            .children()
+            .checked_sub(1)
+            .ok_or_else(|| Error::corrupt("an inner B-tree node has no children")),
+    }
+}
+
+fn gap(node: &Node<'_>, target: &Target) -> Result<usize> {
+    match target {
+        Target::First => Ok(0),
+        Target::Key(key) => Ok(node.search(key)?.0),
+        Target::Last => Ok(node.keys()),
+    }
+}
