@@ -27,7 +27,7 @@ use crate::contract::{Error, Kind, NewRecord, Record, Reference, Result};
 
 use super::options::Hint;
 use super::session::Session;
-use super::snapshot::Read;
+use super::snapshot::{Read, Write};
 
 /// Bytes of one piece.
 pub const PIECE: usize = 1 << 20;
@@ -39,7 +39,7 @@ pub const DEPTH_MAX: usize = 4;
 const INDEX_BODY: usize = 16;
 
 /// Stores a value and returns the reference to read it by.
-pub fn store(session: &Session, value: &[u8], hint: Hint) -> Result<Reference> {
+pub fn store(session: &impl Write, value: &[u8], hint: Hint) -> Result<Reference> {
     if value.len() <= PIECE {
         return store_piece(session, value, hint);
     }
@@ -53,7 +53,7 @@ pub fn store(session: &Session, value: &[u8], hint: Hint) -> Result<Reference> {
 
 /// Stores what `from` gives until its end; returns the reference and how many bytes it was.
 pub fn store_from(
-    session: &Session,
+    session: &impl Write,
     from: &mut (impl io::Read + ?Sized),
     hint: Hint,
 ) -> Result<(Reference, u64)> {
@@ -95,8 +95,8 @@ pub fn read(from: &impl Read, reference: &Reference, most: usize) -> Result<Byte
 
 /// Takes a value as it comes. Nothing refers to it until [`Writer::finish`] has told the reference.
 #[derive(Debug)]
-pub struct Writer<'a> {
-    session: &'a Session,
+pub struct Writer<'a, W: Write = Session> {
+    session: &'a W,
     hint: Hint,
     buffer: Vec<u8>,
     /// For each depth what waits for an index above it, with the bytes it stands for.
@@ -104,10 +104,10 @@ pub struct Writer<'a> {
     length: u64,
 }
 
-impl<'a> Writer<'a> {
+impl<'a, W: Write> Writer<'a, W> {
     /// A value yet without bytes.
     #[must_use]
-    pub fn new(session: &'a Session, hint: Hint) -> Self {
+    pub fn new(session: &'a W, hint: Hint) -> Self {
         Self {
             session,
             hint,
@@ -179,7 +179,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-impl io::Write for Writer<'_> {
+impl<W: Write> io::Write for Writer<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.buffer.len() == PIECE {
             self.cut().map_err(io::Error::other)?;
@@ -379,7 +379,7 @@ fn span(depth: usize) -> u64 {
     PIECE as u64 * (FAN_OUT as u64).pow(depth as u32)
 }
 
-fn store_piece(session: &Session, piece: &[u8], hint: Hint) -> Result<Reference> {
+fn store_piece(session: &impl Write, piece: &[u8], hint: Hint) -> Result<Reference> {
     let record = NewRecord {
         kind: Kind::CHUNK,
         references: &[],

@@ -74,7 +74,7 @@ use self::shared::Shared;
 pub use self::history::History;
 pub use self::options::{Change, Committed, Expect, Hint, Options};
 pub use self::session::Session;
-pub use self::snapshot::{Read, Snapshot};
+pub use self::snapshot::{Read, Snapshot, Write};
 
 /// An opened store. Clones share it.
 #[derive(Clone)]

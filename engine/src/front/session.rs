@@ -7,7 +7,7 @@ use crate::contract::{Level, Name, NewRecord, Op, Record, Reference, Result};
 
 use super::options::{Change, Committed, Hint};
 use super::shared::Shared;
-use super::snapshot::{Read, Snapshot};
+use super::snapshot::{Read, Snapshot, Write};
 
 /// A writer's turn: stores records and commits names. Many may be open at once; whose commit comes
 /// first wins, the others get `Conflict` if they expected what is no longer so.
@@ -76,6 +76,12 @@ impl Session {
 impl Read for Session {
     fn read(&self, reference: &Reference) -> Op<Record> {
         self.shared.follow(reference)
+    }
+}
+
+impl Write for Session {
+    fn store(&self, record: &NewRecord<'_>, hint: Hint) -> Result<Reference> {
+        self.shared.store(record, hint)
     }
 }
 

@@ -3,15 +3,34 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::contract::{Epoch, Name, Names, Op, Record, Reference, Result};
+use crate::contract::{Epoch, Name, Names, NewRecord, Op, Record, Reference, Result};
 
 use super::names::View;
+use super::options::Hint;
 use super::shared::Shared;
 
 /// Something that records can be read through.
 pub trait Read {
     /// The record of a reference. It must be there and must match the reference.
     fn read(&self, reference: &Reference) -> Op<Record>;
+}
+
+/// Something that records can be stored through, and read back at once.
+pub trait Write: Read {
+    /// Stores a record: its address is final when the call returns.
+    fn store(&self, record: &NewRecord<'_>, hint: Hint) -> Result<Reference>;
+}
+
+impl<R: Read + ?Sized> Read for &R {
+    fn read(&self, reference: &Reference) -> Op<Record> {
+        (**self).read(reference)
+    }
+}
+
+impl<W: Write + ?Sized> Write for &W {
+    fn store(&self, record: &NewRecord<'_>, hint: Hint) -> Result<Reference> {
+        (**self).store(record, hint)
+    }
 }
 
 /// One commit, as it will always be. Clones share it.
