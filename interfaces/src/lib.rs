@@ -20,6 +20,7 @@ pub mod conformance;
 pub mod edits;
 pub mod index;
 pub mod load;
+pub mod map;
 pub mod reader;
 pub mod records;
 pub mod report;
@@ -27,3 +28,4 @@ pub mod writer;
 
 pub use btree::Btree;
 pub use index::{Cursor, CursorExt, Direction, Entry, Index, KEY_MAX, Loader, Step, Value, View};
+pub use map::Map;

@@ -127,6 +127,10 @@ impl<C: Cursor> Range<C> {
     }
 
     /// The next entry; blocks where a record must be fetched.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an entry borrows from the range, as no item of an Iterator can"
+    )]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>> {
         if self.ended || self.cursor.move_on(self.direction)?.is_none() {
             self.ended = true;

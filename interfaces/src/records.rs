@@ -1,5 +1,5 @@
-//! The seam below every index: read a record, store a record. Nothing else of the engine is needed
-//! to grow a tree, so an index can be built and tested alone, over a [`Heap`].
+//! The seam below every index: the engine's [`Read`] and [`Write`], one verb each. Nothing else of the
+//! engine is needed to grow a tree, so an index can be built and tested alone, over a [`Heap`].
 //!
 //! ```text
 //!   Index ──> Source: read(reference) -> record        a snapshot, a session, a heap
@@ -15,24 +15,23 @@ use bytes::Bytes;
 use travertine_engine::contract::{
     Error, Kind, NewRecord, Oid, Op, Pending, Position, Record, Reference, Result, Stream,
 };
+use travertine_engine::front::{Hint, Read, Write};
 
 /// The root record of a B-tree.
 pub const BTREE_ROOT: Kind = Kind(16);
 /// A node of a B-tree, leaf or inner.
 pub const BTREE_NODE: Kind = Kind(17);
 
-/// Where records come from.
-pub trait Source: Send + Sync + Debug {
-    /// The record that `reference` names, verified against it. A record that is not there is an
-    /// error: a strong reference to nothing is damage.
-    fn read(&self, reference: &Reference) -> Op<Record>;
-}
+/// Where records come from: a snapshot, a session, a heap. A record that is not there is an error:
+/// a strong reference to nothing is damage.
+pub trait Source: Read + Send + Sync + Debug {}
 
-/// Where records go to.
-pub trait Sink: Source {
-    /// Stores a record; what it returns can be read at once.
-    fn store(&self, record: &NewRecord<'_>) -> Result<Reference>;
-}
+/// Where records go to: a session, a heap.
+pub trait Sink: Source + Write {}
+
+impl<R: Read + Send + Sync + Debug> Source for R {}
+
+impl<W: Source + Write> Sink for W {}
 
 /// Refuses a record that is not what the reference to it says.
 pub fn check_edge(reference: &Reference, record: &Record) -> Result<()> {
@@ -110,7 +109,7 @@ impl Heap {
     }
 }
 
-impl Source for Heap {
+impl Read for Heap {
     fn read(&self, reference: &Reference) -> Op<Record> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let answer = self.find(reference);
@@ -131,8 +130,8 @@ impl Source for Heap {
     }
 }
 
-impl Sink for Heap {
-    fn store(&self, record: &NewRecord<'_>) -> Result<Reference> {
+impl Write for Heap {
+    fn store(&self, record: &NewRecord<'_>, _: Hint) -> Result<Reference> {
         record.check_limits()?;
         let mut stream = self.stream.write().unwrap_or_else(PoisonError::into_inner);
         let oid = Oid::new(Stream(0), Position(1).plus_bytes(stream.len() as u64))

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use travertine_engine::contract::{NewRecord, Reference, Result};
+use travertine_engine::front::Hint;
 
 use super::node::{FORMAT, HEADER, KEYS_MAX, Key, slot};
 use crate::edits::common_prefix;
@@ -272,11 +273,12 @@ impl Level {
                 body.push(&piece[..length]);
             }
         }
-        let reference = sink.store(&NewRecord {
+        let record = NewRecord {
             kind: BTREE_NODE,
             references: &references,
             body: &body,
-        });
+        };
+        let reference = sink.store(&record, Hint::default());
         drop(body);
         self.index = index;
         self.references = references;

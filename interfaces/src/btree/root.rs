@@ -7,6 +7,7 @@
 //! One reference, the top node; none in an empty tree.
 
 use travertine_engine::contract::{Error, NewRecord, Record, Reference, Result};
+use travertine_engine::front::Hint;
 
 use super::node::{FORMAT, LEVEL_MAX};
 use super::spine::Top;
@@ -66,9 +67,10 @@ pub(super) fn store(sink: &dyn Sink, top: Option<Top>) -> Result<Reference> {
         reference = [top.link.0];
         references = &reference;
     }
-    sink.store(&NewRecord {
+    let record = NewRecord {
         kind: BTREE_ROOT,
         references,
         body: &[&body],
-    })
+    };
+    sink.store(&record, Hint::default())
 }

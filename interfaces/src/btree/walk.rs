@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use travertine_engine::contract::Result;
+use travertine_engine::contract::{Error, Result};
 
 use super::node::{Key, Node};
 use super::spine::{Spine, Top, child_key};
@@ -60,6 +60,9 @@ impl Walk<'_, '_> {
         let mut buffer = Vec::new();
         while !range.is_empty() {
             let child = node.child_of(self.edits.key(range.start))?;
+            if child < done {
+                return Err(Error::corrupt("the keys of a B-tree node are out of order"));
+            }
             self.spine.keep_children(node, key, done..child)?;
             let mine = if child < node.keys() {
                 let next = child_key(node, key, child + 1, &mut buffer)?;
@@ -67,6 +70,9 @@ impl Walk<'_, '_> {
             } else {
                 range.clone()
             };
+            if mine.is_empty() {
+                return Err(Error::corrupt("the keys of a B-tree node are out of order"));
+            }
             range.start = mine.end;
             let top = Top {
                 link: (node.child(child)?, node.child_count(child)?),
@@ -83,6 +89,9 @@ impl Walk<'_, '_> {
         let mut done = 0;
         for index in range {
             let (at, found) = node.search(self.edits.key(index))?;
+            if at < done {
+                return Err(Error::corrupt("the keys of a B-tree leaf are out of order"));
+            }
             self.copy(node, done..at)?;
             put(self.spine, self.edits, index)?;
             done = at + usize::from(found);

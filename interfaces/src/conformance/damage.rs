@@ -7,11 +7,13 @@ use travertine_engine::contract::{
     Error, ErrorKind, NewRecord, Oid, Op, Record, Reference, Result,
 };
 
+use travertine_engine::front::{Hint, Read, Write};
+
 use super::model::{Chance, Change, Twin};
 use super::records::reachable;
 use crate::edits::{Edit, EditLog};
 use crate::index::{Cursor, CursorExt, Index, Value, View};
-use crate::records::{Heap, Sink, Source};
+use crate::records::Heap;
 use crate::report::Report;
 
 pub(super) fn hostile_bytes_never_panic<I: Index>(index: &I, seed: u64) {
@@ -161,7 +163,7 @@ impl Hostile {
     }
 }
 
-impl Source for Hostile {
+impl Read for Hostile {
     fn read(&self, reference: &Reference) -> Op<Record> {
         let record = self.heap.read(reference).wait();
         if reference.oid != self.victim {
@@ -171,9 +173,9 @@ impl Source for Hostile {
     }
 }
 
-impl Sink for Hostile {
-    fn store(&self, record: &NewRecord<'_>) -> Result<Reference> {
-        self.heap.store(record)
+impl Write for Hostile {
+    fn store(&self, record: &NewRecord<'_>, hint: Hint) -> Result<Reference> {
+        self.heap.store(record, hint)
     }
 }
 
@@ -184,7 +186,7 @@ struct Lost {
     victim: Oid,
 }
 
-impl Source for Lost {
+impl Read for Lost {
     fn read(&self, reference: &Reference) -> Op<Record> {
         if reference.oid == self.victim {
             return Op::err(Error::unavailable(format!(

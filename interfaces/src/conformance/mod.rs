@@ -9,6 +9,11 @@
 //! travertine_interfaces::index_suite!(mine, MyIndex::default());
 //! ```
 
+#![expect(
+    clippy::expect_used,
+    reason = "a check fails by panicking, with its claim"
+)]
+
 mod contents;
 mod damage;
 mod model;

@@ -10,8 +10,10 @@ use crate::records::Heap;
 
 const MANY: u32 = 4_096;
 
+type Order = fn(u32) -> u32;
+
 pub(super) fn any_order_of_arrival_gives_the_same_map<I: Index>(index: &I, seed: u64) {
-    let orders: [(&str, fn(u32) -> u32); 5] = [
+    let orders: [(&str, Order); 5] = [
         ("ascending", |n| n),
         ("descending", |n| MANY - 1 - n),
         ("organ pipe", |n| {

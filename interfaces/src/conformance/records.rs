@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use travertine_engine::contract::{Error, Oid, Op, Record, Reference};
+use travertine_engine::front::Read;
 
 use super::model::{Chance, Change, Twin, read, same};
 use crate::index::Index;
-use crate::records::{Heap, Source};
+use crate::records::Heap;
 
 pub(super) fn edits_that_change_nothing_keep_the_root<I: Index>(index: &I, seed: u64) {
     let mut chance = Chance::new(seed);
@@ -97,7 +98,7 @@ struct Left {
     reachable: BTreeSet<Oid>,
 }
 
-impl Source for Left {
+impl Read for Left {
     fn read(&self, reference: &Reference) -> Op<Record> {
         if self.reachable.contains(&reference.oid) {
             return self.heap.read(reference);
