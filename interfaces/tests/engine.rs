@@ -1,5 +1,7 @@
 //! Maps on an engine: commits of several, conflicts, snapshots, reopening, readers beside a writer.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
