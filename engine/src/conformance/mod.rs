@@ -2,6 +2,7 @@
 
 pub mod env;
 pub mod fixture;
+pub mod hostile;
 pub mod model;
 pub mod rng;
 pub mod sim;

@@ -108,6 +108,7 @@ impl BatchHeader {
         let length = header.end.0.checked_sub(header.base.0)?.checked_mul(UNIT)?;
         let sane = (BATCH_HEADER as u64..=BATCH_MAX as u64).contains(&length)
             && header.before_end <= header.base
+            && header.base <= header.end
             && header.end <= Position::LIMIT;
         sane.then_some(header)
     }

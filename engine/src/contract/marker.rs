@@ -175,6 +175,7 @@ impl RootMarker {
                 let at = FIXED + entry * ENTRY;
                 let stream = Stream(u16::try_from(u64_at(body, at)).ok()?);
                 let position = Position(u64_at(body, at + 8));
+                let position = Some(position).filter(|&position| position <= Position::LIMIT)?;
                 Some((
                     stream,
                     End {

@@ -108,12 +108,16 @@ impl Writer {
         }
         let bytes = opened(bytes, WRITER_MAGIC, WRITER_FIELDS + length, "writer file")?;
         let cut = u64_at(bytes, 40);
+        let ceiling = u64_at(bytes, 32);
+        if ceiling > Position::LIMIT.0 || (cut > Position::LIMIT.0 && cut != u64::MAX) {
+            return Err(damaged());
+        }
         Ok(Self {
             epoch: Epoch {
                 tag: u64_at(bytes, 16),
                 number: u32_at(bytes, 24),
             },
-            ceiling: Position(u64_at(bytes, 32)),
+            ceiling: Position(ceiling),
             cut: (cut != u64::MAX).then_some(Position(cut)),
             fingerprint: String::from_utf8(bytes[WRITER_FIELDS..].to_vec())
                 .map_err(|_| damaged())?,
@@ -168,7 +172,7 @@ impl SegmentHeader {
         if bytes[16..32] != identity.medium || u64_at(bytes, 88) != u64::from(identity.stream.0) {
             return Err(Error::invalid("the segment belongs to another log"));
         }
-        Ok(Self {
+        let header = Self {
             base: Position(u64_at(bytes, 32)),
             before: End {
                 position: Position(u64_at(bytes, 40)),
@@ -180,7 +184,22 @@ impl SegmentHeader {
             },
             ceiling: Position(u64_at(bytes, 72)),
             durable: Position(u64_at(bytes, 80)),
-        })
+        };
+        let positions = [
+            header.base,
+            header.before.position,
+            header.ceiling,
+            header.durable,
+        ];
+        if positions
+            .into_iter()
+            .any(|position| position > Position::LIMIT)
+        {
+            return Err(Error::corrupt(
+                "the segment header states a position past the limit",
+            ));
+        }
+        Ok(header)
     }
 }
 
@@ -223,7 +242,10 @@ impl Frame {
             running: u64_at(bytes, 24),
             length: u32_at(bytes, 32),
         };
-        (frame.length as usize >= BATCH_HEADER).then_some(frame)
+        let sane = frame.length as usize >= BATCH_HEADER
+            && frame.durable <= Position::LIMIT
+            && frame.ceiling <= Position::LIMIT;
+        sane.then_some(frame)
     }
 
     pub(super) fn looks_like(bytes: &[u8]) -> bool {

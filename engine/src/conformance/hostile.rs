@@ -1,0 +1,200 @@
+//! Hostile bytes: one function for each decoder, called by the fuzzers and by seeded tests alike.
+//!
+//! Each takes bytes of any kind and promises no panic, no hang and memory bounded by the input and
+//! the limits of the format. Where something can be said of the outcome, it is asserted.
+
+use std::sync::Arc;
+
+use crate::contract::record::RECORD_HEADER;
+use crate::contract::{
+    Batch, BatchBuilder, BatchHeader, End, Env, Epoch, Kind, NewRecord, Oid, Position, Record,
+    RootAt, RootMarker, Store, Stream, marker,
+};
+use crate::log::{Log, LogOptions};
+use crate::medium::Medium;
+use crate::medium::memory::MemoryMedium;
+
+/// Most steps of a scan that is driven by hostile bytes.
+const STEPS_MAX: usize = 1000;
+
+/// Decodes a record, and what kinds of the engine it claims to be. A record that passes encodes to
+/// the same bytes again.
+pub fn record_decode(bytes: &[u8]) {
+    let Some(oid) = Oid::new(Stream(0), Position(16)) else {
+        return;
+    };
+    let Ok(record) = Record::decode(oid, bytes.to_vec().into()) else {
+        return;
+    };
+    assert!(
+        record.encoded().len() <= bytes.len().max(RECORD_HEADER),
+        "it reads past its input"
+    );
+    let references: Vec<_> = record.references().collect();
+    let _ = RootMarker::decode(oid, &record);
+    let _ = marker::decode_directory(oid, &record);
+    if record.codecs() == 0 && references.len() == record.reference_count() {
+        let body = [record.body()];
+        let again = NewRecord {
+            kind: record.kind(),
+            references: &references,
+            body: &body,
+        };
+        let mut out = Vec::new();
+        again.encode(oid, record.epoch(), &mut out);
+        let unpadded = RECORD_HEADER + references.len() * 16 + record.body().len();
+        assert_eq!(
+            out[..unpadded],
+            record.encoded()[..unpadded],
+            "it does not round trip"
+        );
+    }
+}
+
+/// Decodes a batch and everything in it.
+pub fn batch_decode(bytes: &[u8]) {
+    let _ = BatchHeader::decode(bytes);
+    let Ok(batch) = Batch::decode(bytes.to_vec().into()) else {
+        return;
+    };
+    let _ = batch.running();
+    for (oid, record) in batch.records() {
+        let _ = record.verify(oid);
+        let _ = batch.read(oid);
+    }
+}
+
+/// Opens a directory whose files hold these bytes, cut into pieces; twice, with the same outcome.
+pub fn segment_recover(bytes: &[u8]) {
+    let medium = MemoryMedium::new();
+    let third = bytes.len() / 3;
+    let names = [
+        ("identity", &bytes[..third]),
+        ("seg-000000000000", &bytes[third..]),
+    ];
+    for (name, bytes) in names {
+        if let Ok(file) = medium.create(name) {
+            let _ = file.write_at(0, &[bytes]);
+        }
+    }
+    assert_eq!(look(&medium), look(&medium), "looking changed what is seen");
+}
+
+/// Takes a whole log, changes bytes of it as the input says, mends the checksums so that the damage
+/// gets past them, and opens it.
+pub fn segment_mutate(bytes: &[u8]) {
+    let medium = small_log();
+    let Ok(names) = medium.list() else { return };
+    for change in bytes.chunks_exact(8).take(64) {
+        let name = &names[change[0] as usize % names.len()];
+        let Ok(file) = medium.open(name, true) else {
+            continue;
+        };
+        let Ok(length) = file.len() else { continue };
+        let at = u64::from(u32::from_le_bytes([change[1], change[2], change[3], 0]));
+        if length == 0 {
+            continue;
+        }
+        if change[4] == 0xFF {
+            let _ = file.set_len(at % length);
+        } else {
+            let _ = file.write_at(at % length, &[&change[5..8]]);
+            mend(&*file, length);
+        }
+    }
+    let _ = look(&medium);
+}
+
+/// Mends the checksums of small files, of the segment header and of the first batch header.
+fn mend(file: &dyn crate::medium::MediumFile, length: u64) {
+    let Ok(bytes) = file.read_at(0, length as usize) else {
+        return;
+    };
+    let mut bytes = bytes.to_vec();
+    let sealed = match bytes.get(..8) {
+        Some(b"TRAVSEG\0") => 128,
+        Some(b"TRAVLOG\0" | b"TRAVWRT\0") => bytes.len(),
+        _ => return,
+    };
+    if bytes.len() >= sealed.max(16) {
+        let crc = crc32fast::hash(&bytes[12..sealed]);
+        bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+    }
+    if bytes.len() >= 4096 + 128 {
+        let crc = crc32fast::hash(&bytes[4096 + 48..4096 + 128]);
+        bytes[4096 + 44..4096 + 48].copy_from_slice(&crc.to_le_bytes());
+    }
+    let _ = file.write_at(0, &[&bytes]);
+}
+
+/// Opens for reading, asks everything, and answers what was seen as text.
+fn look(medium: &MemoryMedium) -> String {
+    let env = super::env::SimEnv::new(1).env().clone();
+    let options = LogOptions {
+        read_only: true,
+        ..LogOptions::default()
+    };
+    let log = match Log::open("memory", Arc::new(medium.clone()), &env, options) {
+        Ok(log) => log,
+        Err(error) => return error.to_string(),
+    };
+    let mut seen = format!("{:?}", log.fence(Epoch::default()).wait());
+    seen += &format!("{:?}", log.root(RootAt::Newest).wait());
+    let mut from = Position::START;
+    for _ in 0..STEPS_MAX {
+        let Ok(some) = log.scan(Stream(0), from).wait() else {
+            break;
+        };
+        for (oid, _) in some.batches.iter().flat_map(Batch::records) {
+            seen += &format!("{:?}", log.read(oid).wait().map_err(|error| error.kind()));
+        }
+        match some.next {
+            Some(next) => from = next,
+            None => break,
+        }
+    }
+    seen
+}
+
+fn small_log() -> MemoryMedium {
+    let medium = MemoryMedium::new();
+    let env: Env = super::env::SimEnv::new(7).env().clone();
+    let open = || {
+        Log::open(
+            "memory",
+            Arc::new(medium.clone()),
+            &env,
+            LogOptions::default(),
+        )
+    };
+    let Ok(log) = open() else { return medium };
+    let epoch = Epoch { number: 1, tag: 9 };
+    let start = End {
+        position: Position::START,
+        running: 0,
+    };
+    let begun = log
+        .fence(epoch)
+        .wait()
+        .and_then(|_| log.adopt(epoch, vec![(Stream(0), start)]).wait());
+    let mut before = start;
+    for n in 0..4_u8 {
+        let mut builder = BatchBuilder::new(Stream(0), before.position, before, epoch, 0);
+        let body = [n; 40];
+        let record = NewRecord {
+            kind: Kind::BLOB,
+            references: &[],
+            body: &[&body],
+        };
+        if begun.is_err() || builder.push(&record).is_err() {
+            return medium;
+        }
+        let batch = builder.finish(None, n == 3);
+        before = End {
+            position: batch.header().end,
+            running: batch.running(),
+        };
+        let _ = log.store(epoch, batch).wait();
+    }
+    medium
+}
