@@ -20,7 +20,7 @@
 
 use crate::contract::batch::{BATCH_HEADER, FRAME_SLOT};
 use crate::contract::record::{u32_at, u64_at};
-use crate::contract::{End, Epoch, Error, Position, Result, Stream};
+use crate::contract::{End, Epoch, Error, Oid, Position, Result, Stream};
 
 /// Bytes in front of the first position of a segment.
 pub const SEGMENT_HEADER: u64 = 4096;
@@ -138,6 +138,8 @@ pub struct SegmentHeader {
     pub ceiling: Position,
     /// Known durable when the segment began.
     pub durable: Position,
+    /// The newest root marker before the segment: recovery begins here and must not forget it.
+    pub newest: Option<Oid>,
 }
 
 impl SegmentHeader {
@@ -153,6 +155,7 @@ impl SegmentHeader {
             self.ceiling.0,
             self.durable.0,
             u64::from(identity.stream.0),
+            self.newest.map_or(0, Oid::raw),
         ];
         for (index, word) in words.into_iter().enumerate() {
             out[32 + index * 8..40 + index * 8].copy_from_slice(&word.to_le_bytes());
@@ -184,6 +187,7 @@ impl SegmentHeader {
             },
             ceiling: Position(u64_at(bytes, 72)),
             durable: Position(u64_at(bytes, 80)),
+            newest: Oid::from_raw(u64_at(bytes, 96)),
         };
         let positions = [
             header.base,

@@ -88,6 +88,6 @@ impl LogOptions {
 
     /// Room that is kept claimed ahead of the tail, in bytes.
     pub(super) fn ahead(&self) -> u64 {
-        (BATCH_MAX as u64 + (1 << 20)).min(self.segment)
+        BATCH_MAX as u64 + (1 << 20)
     }
 }

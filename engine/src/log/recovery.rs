@@ -20,7 +20,9 @@ use super::format::{Frame, Identity, SegmentHeader, Writer, segment_base};
 use super::segment::Segment;
 use super::walk::{self, Window};
 use crate::contract::batch::BATCH_HEADER;
-use crate::contract::{ChainLink, End, Epoch, Error, Oid, Position, Proven, Result, RootMarker};
+use crate::contract::{
+    ChainLink, End, Epoch, Error, ErrorKind, Oid, Position, Proven, Result, RootMarker,
+};
 use crate::medium::Medium;
 
 /// Most links of the chain that a report carries. Older ones lie below many newer commits.
@@ -88,6 +90,7 @@ pub(super) fn recover(
         judge(&mut found);
         return Ok(found);
     };
+    begin_with_marker(medium, identity, k, &mut found)?;
     read_forward(medium, identity, writer, k, &mut found)?;
     let p = found.end.position;
     let read = found.segments[k..].to_vec();
@@ -108,7 +111,7 @@ fn drop_headless(
     while let Some(last) = segments.last() {
         match last.header(medium, false, identity) {
             Ok(_) => break,
-            Err(error) if error.kind() == crate::contract::ErrorKind::Corrupt => {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
                 torn.extend(segments.pop());
             }
             Err(error) => return Err(error),
@@ -196,6 +199,42 @@ fn known_durable(
         k -= 1;
     }
     Ok(Some(k))
+}
+
+/// The newest marker below the segment that reading starts with is the oldest candidate: the
+/// commit after which nothing was committed yet, and no batch has named as proven.
+fn begin_with_marker(
+    medium: &dyn Medium,
+    identity: &Identity,
+    k: usize,
+    found: &mut Found,
+) -> Result<()> {
+    let header = *found.segments[k].header(medium, false, identity)?;
+    let Some(oid) = header.newest else {
+        return Ok(());
+    };
+    let after = found.segments[..k].partition_point(|segment| segment.base <= oid.position());
+    let Some(segment) = after.checked_sub(1).map(|index| &found.segments[index]) else {
+        return Ok(());
+    };
+    let end = found.segments[after].header(medium, false, identity)?;
+    let file = segment.file(medium, false)?;
+    let marker = segment
+        .read(&**file, oid, end.before.position, None)
+        .and_then(|record| RootMarker::decode(oid, &record));
+    match marker {
+        Ok(marker) => {
+            found.proven = marker.proven;
+            found.newest = Some(oid);
+            found.chain.push(ChainLink {
+                end: header.before,
+                marker: Some((oid, marker)),
+            });
+        }
+        Err(error) if error.kind() == ErrorKind::Corrupt => found.damage = Some(error),
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 fn read_forward(

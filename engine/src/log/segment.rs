@@ -20,7 +20,9 @@ const MAP_STEP: u64 = 4 << 20;
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) base: Position,
+    /// A handle for reading; recovery looks before it is known whether anything will be written.
     file: OnceLock<Arc<dyn MediumFile>>,
+    writable: OnceLock<Arc<dyn MediumFile>>,
     header: OnceLock<SegmentHeader>,
     map: RwLock<Option<Map>>,
 }
@@ -30,6 +32,7 @@ impl Segment {
         Self {
             base,
             file: OnceLock::new(),
+            writable: OnceLock::new(),
             header: OnceLock::new(),
             map: RwLock::default(),
         }
@@ -38,18 +41,20 @@ impl Segment {
     pub(super) fn begun(header: SegmentHeader, file: Arc<dyn MediumFile>) -> Self {
         Self {
             base: header.base,
-            file: OnceLock::from(file),
+            file: OnceLock::from(file.clone()),
+            writable: OnceLock::from(file),
             header: OnceLock::from(header),
             map: RwLock::default(),
         }
     }
 
     pub(super) fn file(&self, medium: &dyn Medium, write: bool) -> Result<&Arc<dyn MediumFile>> {
-        if let Some(file) = self.file.get() {
+        let place = if write { &self.writable } else { &self.file };
+        if let Some(file) = place.get() {
             return Ok(file);
         }
         let file = medium.open(&segment_name(self.base), write)?;
-        Ok(self.file.get_or_init(|| file))
+        Ok(place.get_or_init(|| file))
     }
 
     pub(super) fn header(

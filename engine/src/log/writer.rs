@@ -243,6 +243,7 @@ impl Writing {
             epoch: self.epoch,
             ceiling,
             durable: self.durable,
+            newest: self.newest,
         };
         let (file, claimed) = match self.spare.take() {
             Some(spare) => spare,

@@ -81,6 +81,7 @@ pub(super) struct State {
     pub(super) tally: Tally,
     trace: u64,
     violations: Vec<String>,
+    story: Option<Vec<String>>,
 }
 
 impl SimDisk {
@@ -100,6 +101,7 @@ impl SimDisk {
             tally: Tally::default(),
             trace: seed,
             violations: Vec::new(),
+            story: None,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -153,7 +155,7 @@ impl SimDisk {
                 file.evict();
             }
         }
-        state.restart("kill");
+        state.restart("the process was killed");
     }
 
     /// Cuts the power: of what was not synced, the disk keeps what it likes.
@@ -162,7 +164,11 @@ impl SimDisk {
         let state = &mut *guard;
         state.fire(Fault::PowerCut);
         let tally = &mut state.tally;
-        let mut fired = |fault: Fault| tally.fired[fault as usize] += 1;
+        let mut happened = Vec::new();
+        let mut fired = |fault: Fault| {
+            tally.fired[fault as usize] += 1;
+            happened.push(fault);
+        };
         state
             .names
             .power_cut(&state.plan, &mut state.rng, &mut fired);
@@ -176,16 +182,21 @@ impl SimDisk {
         for file in &mut state.files {
             file.power_cut(&state.plan, &mut state.rng, &stale, &mut fired);
         }
+        for fault in happened {
+            state.say(|| format!("    {fault:?}"));
+        }
         let kept = &state.names.live;
         for (number, file) in state.files.iter_mut().enumerate() {
             if !kept.values().any(|&named| named == number) {
                 *file = SimFile::default();
             } else {
-                let blocks = (file.durable.len() as u64).div_ceil(BLOCK);
-                file.blocks = (0..blocks).collect();
+                // What was claimed and not written may be given back.
+                let length = file.durable.len() as u64;
+                file.trim_blocks(length);
+                file.take_blocks(0, length);
             }
         }
-        state.restart("power");
+        state.restart("the power went");
     }
 
     /// Changes the disk's habits from here on.
@@ -235,6 +246,22 @@ impl SimDisk {
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
         self.state().violations.clone()
+    }
+
+    /// Writes down from now on, in words, every call and every fault; and what [`SimDisk::say`] adds.
+    pub fn tell(&self) {
+        self.state().story = Some(Vec::new());
+    }
+
+    /// Adds a line to the story, if one is written.
+    pub fn say(&self, line: impl FnOnce() -> String) {
+        self.state().say(line);
+    }
+
+    /// What was written down.
+    #[must_use]
+    pub fn story(&self) -> Vec<String> {
+        self.state().story.clone().unwrap_or_default()
     }
 
     /// The named files and what is on the disk of each.
@@ -308,6 +335,7 @@ impl State {
             return Err(dead(what));
         }
         self.note(what.as_bytes());
+        self.say(|| format!("  {what}"));
         if !changes {
             return Ok(Going::On);
         }
@@ -330,6 +358,12 @@ impl State {
         }
     }
 
+    pub(super) fn say(&mut self, line: impl FnOnce() -> String) {
+        if let Some(story) = &mut self.story {
+            story.push(line());
+        }
+    }
+
     pub(super) fn note(&mut self, bytes: &[u8]) {
         self.trace = xxh3_64_with_seed(bytes, self.trace);
     }
@@ -337,6 +371,7 @@ impl State {
     pub(super) fn fire(&mut self, fault: Fault) {
         self.tally.fired[fault as usize] += 1;
         self.note(&[fault as u8]);
+        self.say(|| format!("    {fault:?}"));
     }
 
     /// Whether this fault hits now.
@@ -351,6 +386,7 @@ impl State {
 
     fn restart(&mut self, how: &str) {
         self.note(how.as_bytes());
+        self.say(|| format!("-- {how}"));
         self.process += 1;
         self.down = false;
         self.countdown = None;
@@ -365,13 +401,8 @@ impl State {
     }
 
     pub(super) fn used(&self) -> u64 {
-        let blocks: usize = self
-            .names
-            .live
-            .values()
-            .map(|&file| self.files[file].blocks.len())
-            .sum();
-        blocks as u64 * BLOCK
+        let named = self.names.live.values();
+        named.map(|&file| self.files[file].blocks()).sum::<u64>() * BLOCK
     }
 
     /// Blocks that can still be given out.

@@ -39,8 +39,9 @@ pub(super) struct SimFile {
     pub(super) live: Vec<u8>,
     pub(super) durable: Vec<u8>,
     pub(super) pending: Vec<Change>,
-    /// Blocks that have room on the disk.
-    pub(super) blocks: BTreeSet<u64>,
+    /// Blocks from the beginning that have room on the disk, and others that have.
+    claimed: u64,
+    scattered: BTreeSet<u64>,
     /// Sectors that cannot be read.
     pub(super) latent: BTreeSet<u64>,
     /// Sectors as they were before their last durable write.
@@ -61,17 +62,37 @@ pub(super) enum Mishap {
 impl SimFile {
     /// Blocks that a write or claim of this range needs and that have no room yet.
     pub(super) fn missing_blocks(&self, start: u64, end: u64) -> u64 {
-        if end <= start {
+        let from = (start / BLOCK).max(self.claimed);
+        let to = end.div_ceil(BLOCK);
+        if from >= to {
             return 0;
         }
-        let range = start / BLOCK..end.div_ceil(BLOCK);
-        (range.end - range.start) - self.blocks.range(range).count() as u64
+        (to - from) - self.scattered.range(from..to).count() as u64
     }
 
     pub(super) fn take_blocks(&mut self, start: u64, end: u64) {
-        if end > start {
-            self.blocks.extend(start / BLOCK..end.div_ceil(BLOCK));
+        if end <= start {
+            return;
         }
+        let (from, to) = (start / BLOCK, end.div_ceil(BLOCK));
+        if from <= self.claimed {
+            self.claimed = self.claimed.max(to);
+            self.scattered = self.scattered.split_off(&self.claimed);
+        } else {
+            self.scattered.extend(from..to);
+        }
+    }
+
+    /// Lets go of the room above this length.
+    pub(super) fn trim_blocks(&mut self, length: u64) {
+        let end = length.div_ceil(BLOCK);
+        self.claimed = self.claimed.min(end);
+        self.scattered.split_off(&end);
+    }
+
+    /// How many blocks have room.
+    pub(super) fn blocks(&self) -> u64 {
+        self.claimed + self.scattered.len() as u64
     }
 
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8], sector: u64) {
@@ -91,12 +112,7 @@ impl SimFile {
 
     pub(super) fn set_length(&mut self, length: u64, sector: u64) {
         if length < self.live.len() as u64 {
-            self.blocks = self
-                .blocks
-                .iter()
-                .copied()
-                .filter(|&block| block < length.div_ceil(BLOCK))
-                .collect();
+            self.trim_blocks(length);
         }
         self.change(Change::Length(length), sector);
     }

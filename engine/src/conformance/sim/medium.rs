@@ -251,7 +251,7 @@ impl MediumFile for SimHandle {
     }
 
     fn read_at(&self, offset: u64, length: usize) -> Result<Bytes> {
-        let what = self.what("reading");
+        let what = format!("reading {length} at {offset} of {}", self.name);
         let mut state = self.disk.state();
         state.call(self.process, &what, false)?;
         let sector = state.plan.sector;
@@ -291,9 +291,10 @@ impl MediumFile for SimHandle {
     }
 
     fn write_at(&self, offset: u64, parts: &[&[u8]]) -> Result<()> {
-        let what = self.what("writing");
-        self.refuse_reader(&what)?;
         let bytes = parts.concat();
+        let end = offset + bytes.len() as u64;
+        let what = format!("writing {offset}..{end} of {}", self.name);
+        self.refuse_reader(&what)?;
         let mut state = self.disk.state();
         let going = state.call(self.process, &what, true)?;
         state.note(&offset.to_le_bytes());
@@ -307,7 +308,11 @@ impl MediumFile for SimHandle {
             Going::On if state.hit(Fault::PartialWrite) => {
                 (state.rng.below(whole + 1), Some(eio(&what)))
             }
-            Going::On if state.hit(Fault::FullWrite) => {
+            // Room that was claimed, or written before, is there.
+            Going::On
+                if state.files[self.file].missing_blocks(offset, offset + whole) > 0
+                    && state.hit(Fault::FullWrite) =>
+            {
                 (state.rng.below(whole + 1), Some(enospc(&what)))
             }
             Going::On => (whole, None),
@@ -333,7 +338,7 @@ impl MediumFile for SimHandle {
                 .zip(&bytes)
                 .take((mapped - offset) as usize);
             if old.into_iter().any(|(old, new)| old != new) {
-                state.violation(format!("{what} at {offset}: changes mapped bytes"));
+                state.violation(format!("{what}: changes mapped bytes"));
             }
         }
         state.files[self.file].write(offset, &bytes[..written as usize], sector);
@@ -341,7 +346,7 @@ impl MediumFile for SimHandle {
     }
 
     fn claim(&self, end: u64) -> Result<()> {
-        let what = self.what("claiming room in");
+        let what = format!("claiming {end} bytes for {}", self.name);
         self.refuse_reader(&what)?;
         let mut state = self.disk.state();
         let going = state.call(self.process, &what, true)?;
@@ -365,7 +370,7 @@ impl MediumFile for SimHandle {
     }
 
     fn set_len(&self, length: u64) -> Result<()> {
-        let what = self.what("resizing");
+        let what = format!("resizing {} to {length}", self.name);
         self.refuse_reader(&what)?;
         let mut state = self.disk.state();
         let going = state.call(self.process, &what, true)?;
@@ -374,7 +379,7 @@ impl MediumFile for SimHandle {
             return Err(eio(&what));
         }
         if length < state.files[self.file].mapped {
-            state.violation(format!("{what} to {length}: cuts mapped bytes"));
+            state.violation(format!("{what}: cuts mapped bytes"));
         }
         if going != Going::Down(0) {
             let sector = state.plan.sector;

@@ -1,0 +1,4 @@
+//! Crashes of the engine on a log on the simulated disk.
+
+#[cfg(test)]
+mod regressions;
