@@ -63,6 +63,15 @@ impl<T> Op<T> {
         matches!(self.0, State::Ready(_))
     }
 
+    /// A look at the answer if it is here.
+    #[must_use]
+    pub fn as_ready(&self) -> Option<&Result<T>> {
+        match &self.0 {
+            State::Ready(answer) => Some(answer),
+            _ => None,
+        }
+    }
+
     /// The answer if it is here, else the op again.
     pub fn try_ready(self) -> std::result::Result<Result<T>, Self> {
         match self.0 {

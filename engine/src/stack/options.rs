@@ -255,6 +255,9 @@ fn between<T: PartialOrd + std::fmt::Display>(value: T, min: T, max: T) -> Resul
     Err(Fault::new(format!("{value} is out of bounds")).help(format!("from {min} to {max}")))
 }
 
+/// Keys of a whole stack that are easily written into its last layer.
+const OF_THE_FILE: [&str; 2] = ["level", "test"];
+
 /// One option as it is in force.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
@@ -307,6 +310,9 @@ fn settle_into(
         }
         let names = || rows.iter().map(|row| row.name);
         let help = match did_you_mean(key, names()) {
+            _ if OF_THE_FILE.contains(&key) => {
+                format!("`{key}` is said of the whole stack: above the first layer")
+            }
             Some(word) => format!("did you mean `{prefix}{word}`?"),
             None if rows.is_empty() => "it has no options".to_owned(),
             None => format!("it has {}", listed(names(), "and")),

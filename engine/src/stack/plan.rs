@@ -15,7 +15,7 @@ use super::opened::Stack;
 use super::options::Setting;
 use super::plugin::{AnyFloor, Declared, FlushRule, PluginKind};
 use super::registry::Registry;
-use super::spec::Spec;
+use super::spec::{LAYERS_MAX, Spec};
 use super::tree::{Builder, Draft};
 use super::units::level_from_text;
 use super::value::{Data, Span};
@@ -160,6 +160,11 @@ impl Plan {
             let message = "this stack has no layers";
             errors.push(SpecError::new(message, Span::default(), "no layers"));
         }
+        if let Some(one_more) = spec.all_layers().nth(LAYERS_MAX) {
+            let message = format!("this stack has more than {LAYERS_MAX} layers");
+            errors.push(SpecError::new(message, one_more.uses.span, "one of them"));
+            return Err(in_order(errors));
+        }
         let mut builder = Builder::new(spec, registry, base, test);
         let draft = builder.build();
         errors.append(&mut builder.errors);
@@ -222,16 +227,12 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Puts errors in the order of the text, each once.
-pub(super) fn in_order(mut errors: Vec<SpecError>) -> Vec<SpecError> {
-    errors.sort_by_key(|error| error.span);
-    let mut once: Vec<SpecError> = Vec::new();
-    for error in errors {
-        if !once.contains(&error) {
-            once.push(error);
-        }
-    }
-    once
+/// Puts errors in the order of the text, each once: a sub-stack that is put in two places is wrong
+/// only once.
+fn in_order(mut errors: Vec<SpecError>) -> Vec<SpecError> {
+    errors.sort_by(|a, b| (a.span, &a.message).cmp(&(b.span, &b.message)));
+    errors.dedup();
+    errors
 }
 
 fn finish(draft: Draft) -> Option<Floor> {

@@ -349,6 +349,7 @@ impl Reader {
         let mut layer = Layer::default();
         layer.uses.span = span;
         let mut says_use = false;
+        let mut options = Vec::new();
         for entry in table.iter() {
             match entry.key.value.as_str() {
                 "use" => {
@@ -361,9 +362,10 @@ impl Reader {
                     layer.name = Some(name);
                 }
                 "over" => layer.over = Some(self.over(&entry.value, depth)),
-                _ => layer.options.set(entry.key.clone(), entry.value.clone()),
+                _ => options.push(entry.clone()),
             }
         }
+        layer.options = Table::of(options);
         if !says_use {
             let near = table
                 .iter()
@@ -396,7 +398,8 @@ impl Reader {
                         "write over = [\"disk1\", \"disk2\"], and [[stack.disk1]] further down",
                     ),
                 );
-                &[]
+                // What was meant is clear: nothing else is wrong with it.
+                std::slice::from_ref(value)
             }
         };
         let below = list.iter().map(|value| match &value.data {

@@ -209,8 +209,10 @@ impl<'a> Builder<'a> {
                     .with(uses.span, "a bottom")
                     .help("a stack reads from top to bottom: put this layer above, or take it out"),
                 );
-                // Checked all the same, so that all errors come at once.
-                self.expand(rest, trail, depth + 1);
+                // Their options are checked all the same, so that all errors come at once.
+                for layer in rest {
+                    self.known(layer);
+                }
             }
             return Vec::new();
         }

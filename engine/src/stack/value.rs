@@ -254,6 +254,12 @@ impl Table {
         Some(self.entries.remove(index))
     }
 
+    /// A table of lines whose keys are known to differ.
+    #[must_use]
+    pub fn of(entries: Vec<Entry>) -> Self {
+        Self { entries }
+    }
+
     /// The lines, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()

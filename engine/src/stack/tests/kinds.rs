@@ -14,6 +14,7 @@ pub(super) fn registry() -> Registry {
         .with::<Pass>()
         .with::<Roll>()
         .with::<Split>()
+        .with::<Both>()
         .with::<Forget>()
         .with::<Hiccup>()
 }
@@ -233,6 +234,25 @@ impl Plugin for Split {
     fn open(&self, _context: &OpenContext, below: Vec<Below>) -> Result<Arc<dyn Store>> {
         let mut stores = below.iter().map(Below::open).collect::<Result<Vec<_>>>()?;
         Ok(stores.remove(0))
+    }
+}
+
+/// The same batches on two sides, as often as one likes.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct Both {}
+
+impl Plugin for Both {
+    const KIND: PluginKind = PluginKind {
+        declared: Declared::TRANSPARENT,
+        ..PluginKind::new("both", Arity::Many { min: 2, max: 2 })
+    };
+
+    fn declare(&self, _declared: &mut Declared) -> Notes {
+        Ok(Vec::new())
+    }
+
+    fn open(&self, _context: &OpenContext, below: Vec<Below>) -> Result<Arc<dyn Store>> {
+        below[0].open()
     }
 }
 

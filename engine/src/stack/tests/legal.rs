@@ -175,8 +175,8 @@ fn sub_stacks_are_found_by_name_and_only_once_inside_each_other() {
     assert_eq!(
         faults(&spec),
         [
-            "there is no stack called `right`",
-            "stack `rihgt` is not used"
+            "stack `rihgt` is not used",
+            "there is no stack called `right`"
         ]
     );
     spec.stacks[1] = stack("right", vec![over(&["left", "right"])]);
@@ -189,13 +189,32 @@ fn depth_and_number_of_floors_are_bounded() {
     let spec = Spec::linear(deep.into_iter().chain([bottom("a")]));
     assert_eq!(faults(&spec), ["this stack is more than 16 floors deep"]);
 
-    // Two below each of two, and so on: 127 floors.
-    let mut layer = vec![bottom("a")];
-    for _ in 0..6 {
-        layer = vec![Layer::new("split").over(vec![layer; 2])];
+    let spec = Spec::linear(vec![Layer::new("pass"); LAYERS_MAX + 1]);
+    assert_eq!(faults(&spec), ["this stack has more than 64 layers"]);
+
+    // Two below each of two, and so on: few layers, but 127 floors.
+    let named = |name: String| Over::Named(Spanned::new(name, Span::default()));
+    let over = |level: u32| Layer {
+        over: Some(Spanned::new(
+            vec![
+                named(format!("s{}", level + 1)),
+                named(format!("s{}", level + 1)),
+            ],
+            Span::default(),
+        )),
+        ..Layer::new("both")
+    };
+    let mut spec = Spec::linear([over(0)]);
+    for level in 1..=6 {
+        let last = level == 6;
+        spec.stacks.push(SubStack {
+            name: Spanned::new(format!("s{level}"), Span::default()),
+            layers: vec![if last { Layer::new("ram") } else { over(level) }],
+        });
     }
-    assert!(
-        faults(&Spec::linear(layer)).contains(&"this stack has more than 64 layers".to_owned())
+    assert_eq!(
+        faults(&spec.level("memory")),
+        ["this stack has more than 64 layers"]
     );
 }
 
