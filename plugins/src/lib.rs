@@ -1,1 +1,52 @@
-//! Plug-ins.
+//! The plug-ins that come with Travertine.
+//!
+//! Each is a folder: what it does, then its config, then its ideas. [`standard`] is the set of all of
+//! them; a program that wants fewer, or more, makes its own registry.
+
+pub mod file;
+pub mod memory;
+pub mod monitor;
+
+use travertine_engine::stack::Registry;
+
+/// Every kind of this crate.
+#[must_use]
+pub fn standard() -> Registry {
+    Registry::new()
+        .with::<file::File>()
+        .with::<memory::Memory>()
+        .with::<monitor::Monitor>()
+}
+
+#[cfg(test)]
+mod tests {
+    use travertine_engine::stack::{OptionRow, OptionType, Preset};
+
+    fn presets_hold(kind: &str, rows: &[OptionRow]) {
+        for row in rows {
+            let name = row.name;
+            assert!(!row.doc.is_empty(), "{kind}.{name} has no doc");
+            if let Preset::Is(text) | Preset::Required(text) = row.preset {
+                let value = row.kind.value_of(text);
+                row.kind.check(&value).unwrap_or_else(|fault| {
+                    panic!("{kind}.{name} refuses its own {value}: {fault}");
+                });
+            }
+            if let OptionType::Table { rows } = row.kind {
+                presets_hold(kind, rows);
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_has_its_words_and_accepts_its_own_defaults() {
+        for kind in super::standard().kinds() {
+            assert!(
+                !kind.summary.is_empty() && !kind.cost.is_empty(),
+                "{}",
+                kind.name
+            );
+            presets_hold(kind.name, kind.options);
+        }
+    }
+}
