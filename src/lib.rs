@@ -1,1 +1,30 @@
-//! Travertine.
+//! Travertine: a storage engine composed of floors.
+//!
+//! An append-only log of immutable objects lies at the bottom; floors on it change where and how the
+//! bytes live; indexes stand on top. This package is the front door:
+//!
+//! - without default features, the embedded engine: [`contract`], [`front`], [`log`], [`medium`] and
+//!   [`stack`];
+//! - feature `config`: stack files, and [`standard`], the registry of the plug-ins that come along;
+//! - feature `cli` (default): the command line as a function of a registry, so that a program with
+//!   plug-ins of its own has every command:
+//!
+//! ```no_run
+//! # #[cfg(feature = "cli")]
+//! fn main() -> std::process::ExitCode {
+//!     travertine::cli::main(travertine::standard())
+//! }
+//! # #[cfg(not(feature = "cli"))]
+//! # fn main() {}
+//! ```
+
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "config")]
+pub mod config;
+
+pub use travertine_engine::{contract, front, log, medium, stack};
+#[cfg(feature = "cli")]
+pub use travertine_interfaces as interfaces;
+#[cfg(feature = "config")]
+pub use travertine_plugins::{self as plugins, standard};

@@ -1,0 +1,118 @@
+//! The command line, as a function of a registry.
+//!
+//! One file per command: an arguments struct whose doc comment is its help, and [`Run`]. A new command
+//! is such a file, its `mod` line, and its line in `commands!`. Commands print through
+//! [`Terminal`], so that a closed pipe ends a command quietly, and say with an [`Outcome`] or a
+//! [`Failure`] how it went.
+//!
+//! Exit codes: 0 fine; 1 the work found a fault; 2 the call or the config is wrong.
+
+mod check;
+mod explain;
+mod failure;
+mod init;
+mod plugins;
+mod report;
+mod schema;
+mod stack_arg;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::stack::Registry;
+pub use failure::{Failure, Outcome};
+pub use stack_arg::{Opened, SetArg, StackArg};
+pub use terminal::Terminal;
+
+/// A command that can run.
+pub trait Run {
+    /// Does it. What it has to say goes to `terminal`.
+    fn run(self, registry: &Registry, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure>;
+}
+
+macro_rules! commands {
+    ($($module:ident :: $name:ident,)*) => {
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $($name($module::$name),)*
+        }
+
+        impl Run for Command {
+            fn run(
+                self,
+                registry: &Registry,
+                terminal: &mut Terminal<'_>,
+            ) -> Result<Outcome, Failure> {
+                match self {
+                    $(Self::$name(command) => command.run(registry, terminal),)*
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    init::Init,
+    check::Check,
+    explain::Explain,
+    plugins::Plugins,
+    schema::Schema,
+}
+
+/// A storage engine composed of floors: write a stack file, have it checked, and work with it.
+///
+/// A stack file says from top to bottom through which floors a request goes, and where the bytes come
+/// to rest. Begin with `travertine init`, then `travertine explain` what it wrote.
+#[derive(Debug, Parser)]
+#[command(
+    name = "travertine",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_long_help = EXAMPLES
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  travertine init                      write stack.toml: one log in one directory
+  travertine check stack.toml          is it legal, and what does each floor guarantee?
+  travertine explain stack.toml        every option in force, and where it came from
+  travertine check stack.toml --set file.segment=16MiB
+  TRAVERTINE_SET='level=os' travertine explain stack.toml
+  travertine plugins                   what floors there are
+
+Exit codes: 0 fine, 1 the work found a fault, 2 the call or the config is wrong.";
+
+/// Runs the command that this process was called with.
+#[must_use]
+pub fn main(registry: Registry) -> ExitCode {
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    let mut terminal = Terminal::of_process(&mut out, &mut err);
+    ExitCode::from(run(registry, std::env::args_os(), &mut terminal))
+}
+
+/// Runs one command and answers its exit code. `args` begins with the name of the program.
+pub fn run(
+    registry: Registry,
+    args: impl IntoIterator<Item = OsString>,
+    terminal: &mut Terminal<'_>,
+) -> u8 {
+    let outcome = match Cli::try_parse_from(args) {
+        Ok(cli) => cli.command.run(&registry, terminal),
+        Err(error) => terminal.usage(&error),
+    };
+    match outcome.and_then(|outcome| terminal.flush().map(|()| outcome)) {
+        Ok(Outcome::Fine) => 0,
+        Ok(Outcome::Fault) => 1,
+        Ok(Outcome::Wrong) => 2,
+        Err(failure) => failure.tell(terminal),
+    }
+}

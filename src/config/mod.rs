@@ -1,0 +1,162 @@
+//! Stack files: a stack as TOML, with overrides from outside, judged as a whole.
+//!
+//! ```text
+//!   stack file ──┐
+//!   TRAVERTINE_SET ──> Spec, each value knowing its text ──> Plan
+//!   --set ───────┘     the later wins
+//! ```
+//!
+//! It promises that every error says file, line and column, or which override it stands in. It
+//! refuses files over one MiB, and touches nothing but the file that it reads.
+
+mod overrides;
+mod parse;
+mod source;
+
+use std::path::{Path, PathBuf};
+
+use travertine_engine::contract::{Env, Error, Result};
+use travertine_engine::front::{Engine, Options};
+use travertine_engine::stack::{Opening, Plan, Registry, Spec, SpecError, Stack};
+
+pub use overrides::Overrides;
+pub use source::{Origin, Refusal, Source};
+
+/// Longest stack file, in bytes.
+pub const FILE_MAX: u64 = 1 << 20;
+
+/// A legal stack that was read from a file.
+#[derive(Debug, Clone)]
+pub struct StackFile {
+    plan: Plan,
+    sources: Vec<Source>,
+    path: PathBuf,
+}
+
+impl StackFile {
+    /// Reads and judges a stack file. Opens nothing.
+    pub fn load(
+        path: impl AsRef<Path>,
+        registry: &Registry,
+        overrides: &Overrides,
+    ) -> std::result::Result<Self, Box<Refusal>> {
+        let path = path.as_ref();
+        let source = Source::of_file(path, source::read_file(path)?);
+        // Relative paths count from the file, wherever the program was started.
+        let base = std::path::absolute(path)
+            .ok()
+            .and_then(|path| path.parent().map(Path::to_owned))
+            .unwrap_or_default();
+        Self::judge(path, source, &base, registry, overrides)
+    }
+
+    /// Judges a text as if it stood in a file called `name` in the directory `base`.
+    pub fn parse(
+        name: &str,
+        text: &str,
+        base: &Path,
+        registry: &Registry,
+        overrides: &Overrides,
+    ) -> std::result::Result<Self, Box<Refusal>> {
+        let path = Path::new(name);
+        let source = Source::of_file(path, text.to_owned());
+        Self::judge(path, source, base, registry, overrides)
+    }
+
+    fn judge(
+        path: &Path,
+        source: Source,
+        base: &Path,
+        registry: &Registry,
+        overrides: &Overrides,
+    ) -> std::result::Result<Self, Box<Refusal>> {
+        let mut sources = vec![source];
+        let (root, mut errors) = parse::parse(&sources[0].text);
+        let plan = root.and_then(|root| {
+            let (mut spec, shape) = Spec::read(&root);
+            errors.extend(shape);
+            overrides.apply(&mut spec, &mut sources, &mut errors);
+            // A spec without layers was told already.
+            if spec.layers.is_empty() && !errors.is_empty() {
+                return None;
+            }
+            match Plan::new(&spec, registry, base) {
+                Ok(plan) => Some(plan),
+                Err(more) => {
+                    errors.extend(more);
+                    None
+                }
+            }
+        });
+        match plan.filter(|_| errors.is_empty()) {
+            Some(plan) => Ok(Self {
+                plan,
+                sources,
+                path: path.to_owned(),
+            }),
+            None => Err(Box::new(Refusal::new(sources, errors))),
+        }
+    }
+
+    /// The plan, legal as it stands.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The texts that its values came from; spans tell which.
+    #[must_use]
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// Opens the stack and an engine on it, as the file says.
+    pub fn engine(&self, env: &Env, read_only: bool) -> Result<(Stack, Engine)> {
+        let stack = self.open(env, read_only)?;
+        let defaults = Options::default();
+        let flush = self.plan.flush();
+        let options = Options {
+            level: self.plan.level(),
+            flush_bytes: flush.bytes.map_or(defaults.flush_bytes, |bytes| {
+                usize::try_from(bytes).unwrap_or(usize::MAX)
+            }),
+            flush_age: flush.age.unwrap_or(defaults.flush_age),
+            read_only,
+            ..defaults
+        };
+        let engine = Engine::open(stack.store(), env, options)
+            .map_err(|error| error.at(self.path.display().to_string()))?;
+        Ok((stack, engine))
+    }
+
+    /// Opens the stack.
+    pub fn open(&self, env: &Env, read_only: bool) -> Result<Stack> {
+        let opening = Opening {
+            read_only,
+            ..Opening::default()
+        };
+        self.plan
+            .open(env, opening)
+            .map_err(|error| error.at(self.path.display().to_string()))
+    }
+}
+
+impl From<Box<Refusal>> for Error {
+    fn from(refusal: Box<Refusal>) -> Self {
+        Self::invalid(refusal.to_string())
+    }
+}
+
+fn error_at(
+    message: impl Into<String>,
+    label: &str,
+    span: travertine_engine::stack::Span,
+) -> SpecError {
+    SpecError::new(message, span, label)
+}
