@@ -20,6 +20,7 @@
 //! Invariant: gaps are stated (`before.end .. base`), never inferred.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -150,11 +151,21 @@ impl BatchHeader {
 }
 
 /// Consecutive encoded records of one stream at a known place. Clones share the bytes.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Batch {
     header: BatchHeader,
     bytes: Bytes,
+    /// Computed once: every floor that a batch passes asks for it.
+    running: OnceLock<u64>,
 }
+
+impl PartialEq for Batch {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Batch {}
 
 impl Batch {
     /// Takes a batch from bytes that start with its frame slot. Checks the header and that the
@@ -175,6 +186,7 @@ impl Batch {
         let batch = Self {
             header,
             bytes: bytes.slice(..length),
+            running: OnceLock::new(),
         };
         let mut places = batch.places();
         let count = places.by_ref().count();
@@ -203,7 +215,15 @@ impl Batch {
     /// the running checksum before.
     #[must_use]
     pub fn running(&self) -> u64 {
-        running_of(self.header.before_running, &self.bytes)
+        *self
+            .running
+            .get_or_init(|| running_of(self.header.before_running, &self.bytes))
+    }
+
+    /// The buffer below the batch, to build another in, if nobody else holds any of it.
+    #[must_use]
+    pub fn into_buffer(self) -> Option<Vec<u8>> {
+        self.bytes.is_unique().then(|| self.bytes.into())
     }
 
     /// The records with their OIDs, in order. Each is bounded but not verified.
@@ -300,7 +320,20 @@ impl BatchBuilder {
     /// Begins a batch of `stream` at `base`, following on `before`, in `epoch`.
     #[must_use]
     pub fn new(stream: Stream, base: Position, before: End, epoch: Epoch, capacity: usize) -> Self {
-        let mut bytes = Vec::with_capacity(capacity.max(BATCH_HEADER));
+        let buffer = Vec::with_capacity(capacity.max(BATCH_HEADER));
+        Self::reusing(buffer, stream, base, before, epoch)
+    }
+
+    /// As [`BatchBuilder::new`], in a buffer that another batch was built in.
+    #[must_use]
+    pub fn reusing(
+        mut bytes: Vec<u8>,
+        stream: Stream,
+        base: Position,
+        before: End,
+        epoch: Epoch,
+    ) -> Self {
+        bytes.clear();
         bytes.resize(BATCH_HEADER, 0);
         let header = BatchHeader {
             stream,
@@ -393,6 +426,7 @@ impl BatchBuilder {
         Batch {
             header: self.header,
             bytes: Bytes::from(self.bytes),
+            running: OnceLock::new(),
         }
     }
 }

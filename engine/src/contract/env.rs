@@ -1,5 +1,6 @@
 //! Time, randomness and drivers, handed in, so that a run can be replayed.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -75,7 +76,7 @@ impl Env {
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Op<T> {
-        if self.drivers.inline() {
+        if self.drivers.inline() || WAITING.get() {
             return Op::ready(work());
         }
         let (promise, answer) = Promise::new();
@@ -94,6 +95,35 @@ impl Env {
             answer: Some(answer),
         })
     }
+}
+
+thread_local! {
+    static WAITING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes a call below whose answer this thread will wait for before it does anything else: what the
+/// call would [offload](Env::offload) is done on this thread at once. Waking a driver only to find
+/// the work taken costs a durable commit some microseconds.
+pub fn waiting<T>(call: impl FnOnce() -> T) -> T {
+    with_waiting(true, call)
+}
+
+/// Makes several calls below whose work shall run side by side, whoever waits above: a floor that
+/// asks many does so in here.
+pub fn side_by_side<T>(calls: impl FnOnce() -> T) -> T {
+    with_waiting(false, calls)
+}
+
+fn with_waiting<T>(waiting: bool, call: impl FnOnce() -> T) -> T {
+    /// Puts back what was said before, whatever way the call ends.
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            WAITING.set(self.0);
+        }
+    }
+    let _before = Before(WAITING.replace(waiting));
+    call()
 }
 
 struct Task<T> {
@@ -314,6 +344,17 @@ mod system {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_is_done_on_a_thread_that_waits_for_it_and_side_by_side_when_asked() {
+        let env = Env::system();
+        let here = std::thread::current().id();
+        let call = || env.offload(move || Ok(std::thread::current().id() == here));
+        assert!(waiting(call).is_ready());
+        assert!(waiting(call).wait().unwrap());
+        assert!(!waiting(|| side_by_side(call)).is_ready());
+        assert!(!call().is_ready());
+    }
 
     #[test]
     fn offloaded_work_is_done_once_whoever_gets_to_it() {

@@ -36,7 +36,8 @@ struct Rung {
 
 impl Bell {
     pub(super) fn ring(&self) {
-        if !self.awake.swap(true, Ordering::SeqCst) {
+        // The load alone is the common case: no write to a shared line on every commit.
+        if !self.awake.load(Ordering::SeqCst) && !self.awake.swap(true, Ordering::SeqCst) {
             self.lock().rung = true;
             self.changed.notify_one();
         }

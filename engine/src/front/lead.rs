@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::contract::env::waiting;
 use crate::contract::limits::BATCH_MAX;
 use crate::contract::{
     Batch, Commit, Epoch, Error, ErrorKind, Kind, Level, NewRecord, Reference, Result, RootMarker,
@@ -100,8 +101,8 @@ impl Shared {
                 return Ok(());
             };
             let epoch = writer.epoch;
-            let waiting = writer.tails.iter().flat_map(|tail| tail.waiting());
-            let batches: Vec<_> = waiting.take(IN_FLIGHT).cloned().collect();
+            let unsent = writer.tails.iter().flat_map(|tail| tail.waiting());
+            let batches: Vec<_> = unsent.take(IN_FLIGHT).cloned().collect();
             drop(state);
             if batches.is_empty() {
                 return Ok(());
@@ -164,8 +165,8 @@ impl Shared {
         {
             tail.seal(proven, false, Next::Follows);
         }
-        let waiting = writer.tails.iter().flat_map(|tail| tail.waiting());
-        flight.plain = waiting.cloned().collect();
+        let unsent = writer.tails.iter().flat_map(|tail| tail.waiting());
+        flight.plain = unsent.cloned().collect();
         let vector = seal_others(writer, root, aligned, &mut flight.last);
         for submitted in &queue {
             let view = &submitted.view;
@@ -213,12 +214,13 @@ impl Shared {
             .iter()
             .map(|batch| batch.header().stream)
             .collect();
-        let reached = self.store.commit(Commit {
+        let commit = Commit {
             sender: flight.epoch,
             level: flight.level,
             last: std::mem::take(&mut flight.last),
-        });
-        let reached = reached.wait().map_err(|error| fail(&error))?;
+        };
+        let reached = waiting(|| self.store.commit(commit)).wait();
+        let reached = reached.map_err(|error| fail(&error))?;
         if reached < flight.level {
             let short = format!("a commit asked for {} and reached {reached}", flight.level);
             return Err(fail(&Error::unavailable(short)));
@@ -304,8 +306,8 @@ impl Shared {
             return Ok(true);
         }
         let epoch = writer.epoch;
-        let waiting = writer.tails.iter().flat_map(|tail| tail.waiting());
-        let plain: Vec<_> = waiting.cloned().collect();
+        let unsent = writer.tails.iter().flat_map(|tail| tail.waiting());
+        let plain: Vec<_> = unsent.cloned().collect();
         let next = Next::Aligned(self.unit);
         let tails = writer.tails.iter_mut();
         let last: Vec<_> = tails
@@ -321,7 +323,7 @@ impl Shared {
             level,
             last,
         };
-        let reached = self.store.commit(commit).wait();
+        let reached = waiting(|| self.store.commit(commit)).wait();
         reached.map_err(|error| self.poison(&error))?;
         for stream in streams {
             self.note_taken(stream, None);
@@ -352,7 +354,7 @@ impl Shared {
             level: self.level_proven,
             last: Vec::new(),
         };
-        let reached = self.store.commit(commit).wait();
+        let reached = waiting(|| self.store.commit(commit)).wait();
         reached.map_err(|error| self.poison(&error))?;
         if let Some(writer) = &mut self.lock().writer {
             writer.proven = Some(shown.view.proven(marker));

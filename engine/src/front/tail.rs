@@ -44,7 +44,12 @@ pub(super) struct StreamTail {
     kept_bytes: usize,
     waiting_bytes: usize,
     recent_max: usize,
+    /// A buffer that was built in before: its pages need not be got from the kernel again.
+    spare: Option<Vec<u8>>,
 }
+
+/// Smaller buffers are not worth keeping; larger ones are rare, and would be kept for nothing.
+const SPARE: std::ops::RangeInclusive<usize> = 64 << 10..=4 << 20;
 
 /// What a look into a tail found.
 pub(super) enum Seen {
@@ -78,6 +83,7 @@ impl StreamTail {
             kept_bytes: 0,
             waiting_bytes: 0,
             recent_max,
+            spare: None,
         }
     }
 
@@ -146,7 +152,11 @@ impl StreamTail {
             position: batch.header().end,
             running: batch.running(),
         };
-        self.builder = BatchBuilder::new(self.stream, base, self.end, self.epoch, capacity);
+        let fits = |spare: &mut Vec<u8>| SPARE.contains(&capacity) && spare.capacity() >= capacity;
+        self.builder = match self.spare.take_if(fits) {
+            Some(spare) => BatchBuilder::reusing(spare, self.stream, base, self.end, self.epoch),
+            None => BatchBuilder::new(self.stream, base, self.end, self.epoch, capacity),
+        };
         self.since_ns = None;
         self.waiting_bytes += batch.bytes().len();
         self.kept_bytes += batch.bytes().len();
@@ -175,6 +185,10 @@ impl StreamTail {
             if let Some(batch) = self.batches.pop_front() {
                 self.kept_bytes -= batch.bytes().len();
                 self.sent -= 1;
+                let buffer = batch.into_buffer();
+                if let Some(buffer) = buffer.filter(|buffer| SPARE.contains(&buffer.capacity())) {
+                    self.spare = Some(buffer);
+                }
             }
         }
     }
