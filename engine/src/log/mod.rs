@@ -545,7 +545,7 @@ impl Shared {
         if found.clean
             && let Some(last) = self.segments().last().cloned()
         {
-            let file = last.file(&*self.medium, true)?.clone();
+            let file = last.file_to_write(&*self.medium)?;
             writing.resume(last, file)?;
         }
         self.tail.store(cut.position.0, Ordering::Release);
@@ -605,7 +605,7 @@ impl Shared {
     /// segment is copied to a new file that takes its place whole.
     fn rewrite(&self, segment: &Segment, durable: Position, end: Position) -> Result<u64> {
         let medium = &*self.medium;
-        let file = segment.file(medium, true)?;
+        let file = segment.file(medium, false)?;
         let (from, to) = (
             segment.offset(durable.max(segment.base)),
             segment.offset(end),
@@ -634,7 +634,8 @@ impl Shared {
         } else {
             from - from % SEGMENT_HEADER
         };
-        copy_range(&**file, &**file, from, to)?;
+        let file = segment.file_to_write(medium)?;
+        copy_range(&*file, &*file, from, to)?;
         file.set_len(to)?;
         file.sync()?;
         Ok(to - from)

@@ -57,6 +57,11 @@ impl Segment {
         Ok(place.get_or_init(|| file))
     }
 
+    /// The file, opened anew to be written: what recovery opened it for was reading.
+    pub(super) fn file_to_write(&self, medium: &dyn Medium) -> Result<Arc<dyn MediumFile>> {
+        medium.open(&segment_name(self.base), true)
+    }
+
     pub(super) fn header(
         &self,
         medium: &dyn Medium,

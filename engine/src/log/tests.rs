@@ -51,10 +51,10 @@ impl Bones {
         let newest = log.root(RootAt::Newest).wait().unwrap();
         let sequence = newest.map_or(0, |(_, marker)| marker.sequence);
         Self {
-            log,
             epoch,
             before: state.end,
-            next,
+            next: next.align_up(log.status().unit),
+            log,
             sequence,
             proven: state.proven,
         }
@@ -152,6 +152,39 @@ fn what_was_committed_reads_back_after_reopening() {
         }
     }
     assert_eq!(seen, oids.iter().map(|(oid, _)| *oid).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_log_in_a_directory_is_written_on_after_a_clean_end_and_after_an_unclean_one() {
+    // A real directory tells a handle for reading from one for writing.
+    for unit in [8, 4096] {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("log");
+        let mut oids = Vec::new();
+        for round in 0..6_u8 {
+            let medium = crate::medium::file::FileMedium::new(&place, unit);
+            let log = Log::open("file", Arc::new(medium), &Env::system(), options()).unwrap();
+            let mut bones = Bones::begin(log);
+            for n in 0..3 {
+                let body = vec![round; 1500 + n];
+                oids.push((bones.commit(&body), body));
+            }
+            if round % 2 == 0 {
+                let (last, _) = bones.batch(b"last", true);
+                let commit = Commit {
+                    sender: bones.epoch,
+                    level: Level::Disk,
+                    last: vec![last],
+                };
+                bones.log.commit(commit).wait().unwrap();
+                bones.log.close().wait().unwrap();
+            }
+            for (oid, body) in &oids {
+                let record = bones.log.read(*oid).wait().unwrap();
+                assert_eq!(record.unwrap().body(), &body[..], "round {round}, {oid}");
+            }
+        }
+    }
 }
 
 #[test]
