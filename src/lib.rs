@@ -6,6 +6,7 @@
 //! - without default features, the embedded engine: [`contract`], [`front`], [`log`], [`medium`] and
 //!   [`stack`];
 //! - feature `config`: stack files, and [`standard`], the registry of the plug-ins that come along;
+//! - feature `workload`: [`workload`], what stacks are compared by, and [`interfaces`], the indexes;
 //! - feature `cli` (default): the command line as a function of a registry, so that a program with
 //!   plug-ins of its own has every command:
 //!
@@ -22,9 +23,11 @@
 pub mod cli;
 #[cfg(feature = "config")]
 pub mod config;
+#[cfg(feature = "workload")]
+pub mod workload;
 
 pub use travertine_engine::{contract, front, log, medium, stack};
-#[cfg(feature = "cli")]
+#[cfg(feature = "workload")]
 pub use travertine_interfaces as interfaces;
 #[cfg(feature = "config")]
 pub use travertine_plugins::{self as plugins, standard};
