@@ -7,6 +7,7 @@
 //!
 //! Exit codes: 0 fine; 1 the work found a fault; 2 the call or the config is wrong.
 
+mod bench;
 mod check;
 mod explain;
 mod failure;
@@ -60,6 +61,7 @@ commands! {
     explain::Explain,
     plugins::Plugins,
     schema::Schema,
+    bench::Bench,
 }
 
 /// A storage engine composed of floors: write a stack file, have it checked, and work with it.

@@ -74,6 +74,16 @@ impl<'a> Terminal<'a> {
         Ok(())
     }
 
+    /// Says how far the work is, over what was said of it before; nothing if nobody watches. An
+    /// empty line ends it.
+    pub fn progress(&mut self, line: impl Display) -> Result<(), Failure> {
+        if self.watched {
+            write!(self.err, "\r\x1b[2K{line}")?;
+            self.err.flush()?;
+        }
+        Ok(())
+    }
+
     /// Says what went wrong.
     pub(super) fn complain(&mut self, message: &str) -> Result<(), Failure> {
         self.note(format_args!("error: {message}"))

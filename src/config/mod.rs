@@ -104,6 +104,15 @@ impl StackFile {
         &self.plan
     }
 
+    /// The same stack in another place: relative paths count from `base`.
+    #[must_use]
+    pub fn at(&self, base: &Path) -> Self {
+        Self {
+            plan: self.plan.clone().at(base),
+            ..self.clone()
+        }
+    }
+
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -108,7 +108,7 @@ const TOLD: [Told; 15] = [
     told(
         Workload::Scan,
         "scan",
-        "scan",
+        "1000 rows",
         "all rows in order, again until --ops rows are read",
     ),
     told(
@@ -120,32 +120,32 @@ const TOLD: [Told; 15] = [
     told(
         Workload::YcsbA,
         "ycsb-a",
-        "op",
+        "operation",
         "50 % reads, 50 % updates (Zipf)",
     ),
     told(
         Workload::YcsbB,
         "ycsb-b",
-        "op",
+        "operation",
         "95 % reads, 5 % updates (Zipf)",
     ),
-    told(Workload::YcsbC, "ycsb-c", "op", "100 % reads (Zipf)"),
+    told(Workload::YcsbC, "ycsb-c", "operation", "100 % reads (Zipf)"),
     told(
         Workload::YcsbD,
         "ycsb-d",
-        "op",
+        "operation",
         "95 % reads of the newest rows, 5 % insertions",
     ),
     told(
         Workload::YcsbE,
         "ycsb-e",
-        "op",
+        "operation",
         "95 % ranges of 1 to 100 rows (Zipf), 5 % insertions",
     ),
     told(
         Workload::YcsbF,
         "ycsb-f",
-        "op",
+        "operation",
         "50 % reads, 50 % read, change and write back (Zipf)",
     ),
 ];

@@ -200,7 +200,7 @@ impl Newest {
         let snapshot = table.engine().snapshot();
         Ok(Self {
             sequence: snapshot.sequence(),
-            reader: table.reader_of(snapshot)?,
+            reader: table.reader_of(&snapshot)?,
         })
     }
 
@@ -208,7 +208,7 @@ impl Newest {
         let snapshot = table.engine().snapshot();
         if snapshot.sequence() != self.sequence {
             self.sequence = snapshot.sequence();
-            self.reader = table.reader_of(snapshot)?;
+            self.reader = table.reader_of(&snapshot)?;
         }
         Ok(&self.reader)
     }

@@ -206,6 +206,13 @@ impl Plan {
         rules.next().unwrap_or_default()
     }
 
+    /// The same plan, with relative paths counted from `base`: the same stack in another place.
+    #[must_use]
+    pub fn at(mut self, base: &Path) -> Self {
+        self.base = base.to_owned();
+        self
+    }
+
     /// What of it the bytes on the media depend on.
     #[must_use]
     pub fn fingerprint(&self) -> &Fingerprint {
