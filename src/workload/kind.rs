@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::params::Params;
-
 /// A workload. Its name is what a command line takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Workload {
@@ -181,17 +179,6 @@ impl Workload {
             self,
             Self::Append | Self::Commit | Self::FillSeq | Self::FillRandom
         )
-    }
-
-    /// Bytes that it hands to the stack, at most and about: a bound for the space that it takes.
-    #[must_use]
-    pub fn about_bytes(self, params: &Params) -> u64 {
-        let row = super::rows::KEY as u64 + params.value_size as u64;
-        let loaded = params.records * row;
-        match self {
-            Self::Append | Self::Commit => params.ops * params.value_size as u64,
-            _ => loaded,
-        }
     }
 
     fn told(self) -> &'static Told {
