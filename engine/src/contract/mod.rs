@@ -3,6 +3,8 @@
 pub mod batch;
 pub mod env;
 pub mod error;
+pub mod extent;
+pub mod history;
 pub mod level;
 pub mod limits;
 pub mod marker;
@@ -14,6 +16,8 @@ pub mod store;
 pub use batch::{Batch, BatchBuilder, BatchHeader, End, Proven};
 pub use env::{Clock, Drivers, Env, Random};
 pub use error::{Error, ErrorKind, Result};
+pub use extent::Extent;
+pub use history::find_root;
 pub use level::{Epoch, Level};
 pub use marker::{Changes, Name, Names, RootMarker, Vector};
 pub use oid::{Oid, Position, Stream};

@@ -27,15 +27,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use bytes::Bytes;
-
 use crate::contract::batch::running_of;
 use crate::contract::{
-    Batch, Batches, Commit, End, Env, Epoch, Error, ErrorKind, Freed, Level, Oid, Op, Placement,
-    Position, Reclaim, Record, Result, RootAt, RootMarker, Status, Store, Stream, StreamState,
-    StreamStatus, Tail, Vector,
+    Batch, Batches, Commit, End, Env, Epoch, Error, ErrorKind, Extent, Freed, Level, Oid, Op,
+    Placement, Position, Reclaim, Record, Result, RootAt, RootMarker, Status, Store, Stream,
+    StreamState, StreamStatus, Tail, Vector,
 };
-use crate::medium::{Medium, MediumFile};
+use crate::medium::{Medium, MediumFile, read_small, replace_small};
 
 pub use format::{FORMAT, Frame, Identity, SEGMENT_HEADER, SegmentHeader, Writer};
 pub use options::{Grow, LogOptions, ReadBy};
@@ -92,9 +90,10 @@ impl Log {
         kind: &'static str,
         medium: Arc<dyn Medium>,
         env: &Env,
-        options: LogOptions,
+        mut options: LogOptions,
     ) -> Result<Self> {
         options.check()?;
+        options.read_only |= options.extent.is_sealed();
         let began = env.clock.monotonic_ns();
         let names = medium.list()?;
         let exists = names.iter().any(|name| name == IDENTITY);
@@ -102,6 +101,11 @@ impl Log {
             refuse_foreign(&names)?;
             if options.read_only {
                 return Err(Error::invalid("there is no log here to read"));
+            }
+            if matches!(options.extent, Extent::Part { make: false, .. }) {
+                return Err(Error::unavailable(
+                    "there is no log here, and this part of the stream had begun",
+                ));
             }
         }
         if !options.read_only {
@@ -477,7 +481,11 @@ impl Shared {
                 state.epoch
             )));
         }
-        let ahead = Position(state.ceiling.0.saturating_add(self.options.window / 8));
+        let near = match self.options.extent {
+            Extent::Part { near, .. } => near,
+            _ => Position::START,
+        };
+        let ahead = Position((state.ceiling.max(near).0).saturating_add(self.options.window / 8));
         let ceiling = ahead.min(Position::LIMIT);
         self.replace_writer(|writer| {
             writer.epoch = epoch;
@@ -517,22 +525,26 @@ impl Shared {
                 cut.position, found.durable
             )));
         }
-        let known = cut == found.end
-            || found.chain.iter().any(|link| link.end == cut)
-            || cut.position == self.options.start.position;
-        if !known {
+        let anew = self.begins_anew(&found, cut)?;
+        if !anew && cut != found.end && found.chain.iter().all(|link| link.end != cut) {
             return Err(Error::invalid(format!(
                 "no batch of this log ends at {} with the running checksum given",
                 cut.position
             )));
         }
-        if !found.clean || cut != found.end {
+        // Where nothing lies, there is nothing to decide about.
+        if !found.empty && (!found.clean || cut != found.end) {
             self.settle(&found, cut)?;
         }
-        self.medium.remove(writer::SPARE)?;
+        if anew {
+            self.announce_from(cut.position)?;
+        }
         let mut writing = self.writing();
+        writing.drop_spare(&*self.medium);
+        self.medium.remove(writer::SPARE)?;
         writing.end = cut;
-        writing.durable = cut.position;
+        // What a part says to be durable is its own bytes: those before it are not its to vouch for.
+        writing.durable = if anew { Position::START } else { cut.position };
         writing.committed = cut.position;
         writing.adopted = true;
         writing.newest = found
@@ -543,13 +555,49 @@ impl Shared {
             .find_map(|link| link.marker.as_ref().map(|(oid, _)| *oid))
             .or(found.proven.map(|proven| proven.oid));
         if found.clean
+            && !anew
             && let Some(last) = self.segments().last().cloned()
         {
             let file = last.file_to_write(&*self.medium)?;
             writing.resume(last, file)?;
         }
+        if anew && matches!(self.options.extent, Extent::Part { .. }) {
+            // Whoever fills the part before wants to know how much fits here.
+            writing.keep_spare(&*self.medium, &self.options);
+        }
         self.tail.store(cut.position.0, Ordering::Release);
-        self.durable.store(cut.position.0, Ordering::Release);
+        self.durable.store(writing.durable.0, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether nothing here outlives this cut, so that the log begins at it.
+    fn begins_anew(&self, found: &recovery::Found, cut: End) -> Result<bool> {
+        let first = match found.segments.first() {
+            Some(first) => {
+                let header = first.header(&*self.medium, self.writes(), &self.identity)?;
+                Some(header.before.position)
+            }
+            None => None,
+        };
+        Ok(match self.options.extent {
+            Extent::Part { .. } => first.is_none_or(|first| cut.position <= first),
+            _ => cut.position == Position::START,
+        })
+    }
+
+    /// Raises what is announced durably, where a part begins further on than was thought when it was
+    /// fenced.
+    fn announce_from(&self, position: Position) -> Result<()> {
+        let announced = self.writing().announced_durable;
+        let window = self.options.window;
+        if position == Position::START || announced.bytes_since(position) >= window / 2 {
+            return Ok(());
+        }
+        let ceiling = Position(position.0.saturating_add(window / 8)).min(Position::LIMIT);
+        self.replace_writer(|writer| writer.ceiling = ceiling)?;
+        let mut writing = self.writing();
+        writing.announced = ceiling;
+        writing.announced_durable = ceiling;
         Ok(())
     }
 
@@ -760,7 +808,9 @@ impl Shared {
     fn close(&self) -> Result<()> {
         let mut writing = self.writing();
         writing.drop_spare(&*self.medium);
-        let cut = if writing.clean && writing.poison.is_none() {
+        // What was claimed or written ahead is given back, unless something is still unproven.
+        let settled = writing.clean || writing.durable == writing.end.position;
+        let cut = if settled && writing.poison.is_none() {
             writing.exact_len()
         } else {
             None
@@ -874,12 +924,12 @@ fn recover_settled(
     writer: &Writer,
     options: &LogOptions,
 ) -> Result<recovery::Found> {
-    let mut found = recovery::recover(medium, identity, writer, options.start)?;
+    let mut found = recovery::recover(medium, identity, writer, &options.extent)?;
     for _ in 0..8 {
         if !options.read_only || found.damage.is_none() {
             break;
         }
-        let again = recovery::recover(medium, identity, writer, options.start)?;
+        let again = recovery::recover(medium, identity, writer, &options.extent)?;
         let stuck = again.end == found.end;
         found = again;
         if stuck {
@@ -898,27 +948,6 @@ fn refuse_foreign(names: &[String]) -> Result<()> {
              of its own"
         ))),
     }
-}
-
-/// Most bytes of a small file.
-const SMALL_MAX: usize = 64 << 10;
-
-fn read_small(medium: &dyn Medium, name: &str) -> Result<Bytes> {
-    medium
-        .open(name, false)?
-        .read_at(0, SMALL_MAX)
-        .map_err(|error| error.at(name.to_owned()))
-}
-
-/// Writes a small file so that a crash leaves the old one or the new one.
-fn replace_small(medium: &dyn Medium, name: &str, bytes: &[u8]) -> Result<()> {
-    let new = format!("{name}.new");
-    medium.remove(&new)?;
-    let file = medium.create(&new)?;
-    file.write_at(0, &[bytes])?;
-    file.sync()?;
-    medium.rename(&new, name)?;
-    medium.sync_dir()
 }
 
 /// Writes the bytes at `from..to` of one file to the same place of another, or of the same.

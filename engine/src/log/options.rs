@@ -1,7 +1,7 @@
 //! What a log can be told.
 
 use crate::contract::limits::BATCH_MAX;
-use crate::contract::{End, Error, Position, Result};
+use crate::contract::{Error, Extent, Result};
 
 /// How a log makes room ahead of the bytes it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,8 +45,8 @@ pub struct LogOptions {
     pub fingerprint: String,
     /// Identity of the store, for a new log; drawn at random if not given, checked if there is one.
     pub store: Option<[u8; 16]>,
-    /// Where a new log's stream begins and what it follows on.
-    pub start: End,
+    /// Which part of the stream lies here.
+    pub extent: Extent,
 }
 
 impl Default for LogOptions {
@@ -60,10 +60,7 @@ impl Default for LogOptions {
             read_only: false,
             fingerprint: String::new(),
             store: None,
-            start: End {
-                position: Position::START,
-                running: 0,
-            },
+            extent: Extent::Whole,
         }
     }
 }

@@ -21,7 +21,7 @@ use super::segment::Segment;
 use super::walk::{self, Window};
 use crate::contract::batch::BATCH_HEADER;
 use crate::contract::{
-    ChainLink, End, Epoch, Error, ErrorKind, Oid, Position, Proven, Result, RootMarker,
+    ChainLink, End, Epoch, Error, ErrorKind, Extent, Oid, Position, Proven, Result, RootMarker,
 };
 use crate::medium::Medium;
 
@@ -47,14 +47,22 @@ pub(super) struct Found {
     pub(super) damage: Option<Error>,
     /// Bytes read through, for the report of an open.
     pub(super) scanned: u64,
+    /// Whether no segment is here, not even a torn one.
+    pub(super) empty: bool,
 }
 
-/// Reads the log on `medium`. `start` is where its stream begins.
+/// Where every stream begins.
+const START: End = End {
+    position: Position::START,
+    running: 0,
+};
+
+/// Reads the log on `medium`.
 pub(super) fn recover(
     medium: &dyn Medium,
     identity: &Identity,
     writer: &Writer,
-    start: End,
+    extent: &Extent,
 ) -> Result<Found> {
     let mut segments: Vec<_> = medium
         .list()?
@@ -65,9 +73,9 @@ pub(super) fn recover(
     segments.sort_by_key(|segment| segment.base);
     let mut found = Found {
         segments: Vec::new(),
-        end: start,
-        durable: start.position,
-        ceiling: writer.ceiling.max(start.position),
+        end: START,
+        durable: Position::START,
+        ceiling: writer.ceiling,
         clean: true,
         proven: None,
         epoch: writer.epoch,
@@ -75,7 +83,16 @@ pub(super) fn recover(
         newest: None,
         damage: None,
         scanned: 0,
+        empty: segments.is_empty(),
     };
+    if let Extent::Sealed { end } = *extent {
+        segments.retain(|segment| segment.base < end.position);
+        found.segments = segments;
+        found.end = end;
+        found.durable = end.position;
+        found.ceiling = end.position;
+        return Ok(found);
+    }
     let torn = drop_headless(medium, identity, &mut segments)?;
     drop_void(medium, identity, &mut segments)?;
     found.segments = segments;
@@ -86,7 +103,7 @@ pub(super) fn recover(
     found.clean = writer.epoch.number == 0 && found.segments.is_empty() && torn.is_empty();
     let Some(k) = known_durable(medium, identity, &mut found)? else {
         // No segment yet, or only torn beginnings of the first one.
-        look_on(medium, identity, &torn, start.position, &mut found)?;
+        look_on(medium, identity, &torn, Position::START, &mut found)?;
         judge(&mut found);
         return Ok(found);
     };

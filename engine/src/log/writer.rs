@@ -285,6 +285,14 @@ impl Writing {
         }
     }
 
+    /// Claims room for the first segment before there is one. That there is none is told by the
+    /// ceiling.
+    pub(super) fn keep_spare(&mut self, medium: &dyn Medium, options: &LogOptions) {
+        if self.spare.is_none() {
+            self.spare = create_spare(medium, options.ahead()).ok();
+        }
+    }
+
     /// Goes on in a segment that was closed cleanly.
     pub(super) fn resume(
         &mut self,

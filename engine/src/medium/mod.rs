@@ -9,6 +9,7 @@
 pub mod file;
 mod map;
 pub mod memory;
+mod small;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::contract::{Level, Result};
+
+pub use small::{SMALL_MAX, read_small, replace_small};
 
 /// A directory of files, or something that behaves as one.
 pub trait Medium: Send + Sync + Debug {

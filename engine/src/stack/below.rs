@@ -4,11 +4,12 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::contract::{Env, Error, Result, Store, Stream};
+use crate::contract::{Env, Error, Extent, Result, Store, Stream};
 use crate::medium::Medium;
 use crate::medium::file::FileMedium;
 
 use super::fingerprint::Fingerprint;
+use super::options::OptionType;
 use super::plan::{Floor, Opening};
 
 /// Stands at a boundary between two floors and sees every call.
@@ -36,6 +37,8 @@ pub struct OpenContext {
     pub read_only: bool,
     /// The stream whose batches come here.
     pub stream: Stream,
+    /// Which part of that stream.
+    pub extent: Extent,
     /// The identity that the store must have. `None`: whichever is there, or a new one for a new
     /// store.
     pub identity: Option<[u8; 16]>,
@@ -60,6 +63,7 @@ impl OpenContext {
             env: env.clone(),
             read_only: opening.read_only,
             stream: Stream::default(),
+            extent: Extent::Whole,
             identity: opening.identity,
             fingerprint,
             name: None,
@@ -138,6 +142,32 @@ impl Below {
     pub fn stream(mut self, stream: Stream) -> Self {
         self.context.stream = stream;
         self
+    }
+
+    /// The same, for this part of the stream.
+    #[must_use]
+    pub fn extent(mut self, extent: Extent) -> Self {
+        self.context.extent = extent;
+        self
+    }
+
+    /// The same, for reading only.
+    #[must_use]
+    pub fn reading(mut self) -> Self {
+        self.context.read_only = true;
+        self
+    }
+
+    /// A medium for every directory that something of it owns, in order. `unit` is how many bytes may
+    /// be torn together there.
+    #[must_use]
+    pub fn media(&self, unit: u64) -> Vec<Arc<dyn Medium>> {
+        let settings = self.floor.walk().flat_map(|(_, floor)| floor.settings());
+        settings
+            .filter(|setting| setting.row.kind == OptionType::Place)
+            .filter_map(|setting| setting.value.as_ref()?.as_text())
+            .map(|place| self.context.medium(place, unit))
+            .collect()
     }
 
     /// The same, and it must have this identity.

@@ -1,5 +1,6 @@
 //! The disk itself: files, names, faults, the countdown to the crash, and the trace.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -77,6 +78,8 @@ pub(super) struct State {
     pub(super) down: bool,
     /// Who holds the writer's lock.
     pub(super) holder: Option<String>,
+    /// Directories within that have a writer.
+    pub(super) held_within: BTreeSet<String>,
     countdown: Option<u64>,
     pub(super) tally: Tally,
     trace: u64,
@@ -97,6 +100,7 @@ impl SimDisk {
             process: 0,
             down: false,
             holder: None,
+            held_within: BTreeSet::new(),
             countdown: None,
             tally: Tally::default(),
             trace: seed,
@@ -391,6 +395,7 @@ impl State {
         self.down = false;
         self.countdown = None;
         self.holder = None;
+        self.held_within.clear();
         for file in &mut self.files {
             file.mapped = 0;
         }
@@ -420,8 +425,10 @@ impl State {
         number
     }
 
-    pub(super) fn sync_names(&mut self) {
-        self.names.sync();
+    /// Makes names durable: those of this directory, where names are not journalled together.
+    pub(super) fn sync_names(&mut self, directory: &str) {
+        let alone = self.plan.names == NameRule::Strict;
+        self.names.sync(alone.then_some(directory));
     }
 
     /// Carries out an honest sync of a file, or one with a mishap of the plan.
@@ -435,7 +442,7 @@ impl State {
             self.files[number].durable[(bit / 8) as usize] ^= 1 << (bit % 8);
         }
         if self.plan.names == NameRule::Journalled {
-            self.sync_names();
+            self.names.sync(None);
         }
     }
 

@@ -19,12 +19,15 @@ pub struct SimMedium {
     disk: SimDisk,
     process: u64,
     held: Arc<Held>,
+    /// Empty, or the name of the directory within and a slash.
+    directory: String,
 }
 
 #[derive(Debug)]
 struct Held {
     disk: SimDisk,
     process: u64,
+    directory: String,
     locked: AtomicBool,
 }
 
@@ -33,7 +36,11 @@ impl Held {
         if self.locked.swap(false, Ordering::AcqRel) {
             let mut state = self.disk.state();
             if state.process == self.process {
-                state.holder = None;
+                if self.directory.is_empty() {
+                    state.holder = None;
+                } else {
+                    state.held_within.remove(&self.directory);
+                }
             }
         }
     }
@@ -47,16 +54,34 @@ impl Drop for Held {
 
 impl SimMedium {
     pub(super) fn new(disk: SimDisk, process: u64) -> Self {
+        Self::at(disk, process, String::new())
+    }
+
+    fn at(disk: SimDisk, process: u64, directory: String) -> Self {
         let held = Arc::new(Held {
             disk: disk.clone(),
             process,
+            directory: directory.clone(),
             locked: AtomicBool::new(false),
         });
         Self {
             disk,
             process,
             held,
+            directory,
         }
+    }
+
+    /// A directory of its own within this one, for the same process: another lock, and its names
+    /// become durable when it is synced.
+    #[must_use]
+    pub fn within(&self, name: &str) -> Self {
+        let directory = format!("{}{name}/", self.directory);
+        Self::at(self.disk.clone(), self.process, directory)
+    }
+
+    fn path(&self, name: &str) -> String {
+        format!("{}{name}", self.directory)
     }
 
     /// The disk behind it.
@@ -101,7 +126,9 @@ impl SimMedium {
 
 impl Medium for SimMedium {
     fn place(&self) -> String {
-        "simulation".to_owned()
+        format!("simulation/{}", self.directory)
+            .trim_end_matches('/')
+            .to_owned()
     }
 
     fn list(&self) -> Result<Vec<String>> {
@@ -110,10 +137,17 @@ impl Medium for SimMedium {
         if state.hit(Fault::ReadError) {
             return Err(eio("listing"));
         }
-        Ok(state.names.live.keys().cloned().collect())
+        let names = state.names.live.keys();
+        let mut names: Vec<_> = names
+            .filter_map(|name| name.strip_prefix(&self.directory)?.split('/').next())
+            .map(str::to_owned)
+            .collect();
+        names.dedup();
+        Ok(names)
     }
 
     fn create(&self, name: &str) -> Result<Arc<dyn MediumFile>> {
+        let name = &*self.path(name);
         let number = self.change_names(&format!("creating {name}"), |state| {
             if !state.made {
                 return Err(Error::unavailable(format!(
@@ -132,6 +166,7 @@ impl Medium for SimMedium {
     }
 
     fn open(&self, name: &str, write: bool) -> Result<Arc<dyn MediumFile>> {
+        let name = &*self.path(name);
         let mut state = self.disk.state();
         let what = format!("opening {name}");
         state.call(self.process, &what, false)?;
@@ -147,6 +182,7 @@ impl Medium for SimMedium {
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (from, to) = (&*self.path(from), &*self.path(to));
         self.change_names(&format!("renaming {from} {to}"), |state| {
             let Some(&number) = state.names.live.get(from) else {
                 return Err(Error::unavailable(format!("renaming {from}: no such file")));
@@ -157,6 +193,7 @@ impl Medium for SimMedium {
     }
 
     fn remove(&self, name: &str) -> Result<()> {
+        let name = &*self.path(name);
         self.change_names(&format!("removing {name}"), |state| {
             if state.names.live.contains_key(name) {
                 state.names.drop_name(name);
@@ -171,14 +208,14 @@ impl Medium for SimMedium {
         state.tally.directory_syncs += 1;
         match going {
             Going::Down(1000) => {
-                state.sync_names();
+                state.sync_names(&self.directory);
                 Err(dead("syncing the directory"))
             }
             Going::Down(_) => Err(dead("syncing the directory")),
             Going::On if state.hit(Fault::DirSyncError) => Err(eio("syncing the directory")),
             Going::On if state.hit(Fault::LyingDirSync) => Ok(()),
             Going::On => {
-                state.sync_names();
+                state.sync_names(&self.directory);
                 Ok(())
             }
         }
@@ -188,14 +225,24 @@ impl Medium for SimMedium {
         let mut state = self.disk.state();
         state.call(self.process, "locking", false)?;
         state.made = true;
-        if let Some(holder) = &state.holder {
+        let holder = if self.directory.is_empty() {
+            state.holder.clone()
+        } else {
+            let taken = !state.held_within.insert(self.directory.clone());
+            taken.then(|| "another handle".to_owned())
+        };
+        if let Some(holder) = holder {
             return Err(Error::unavailable(format!(
-                "the simulated directory is being written by {holder}"
+                "{} is being written by {holder}",
+                self.place()
             )));
         }
-        state.holder = Some(format!("process {}", self.process));
-        if !state.names.live.contains_key(LOCK) {
-            state.make_file(LOCK);
+        if self.directory.is_empty() {
+            state.holder = Some(format!("process {}", self.process));
+        }
+        let lock = self.path(LOCK);
+        if !state.names.live.contains_key(&lock) {
+            state.make_file(&lock);
         }
         drop(state);
         self.held.locked.store(true, Ordering::Release);

@@ -16,6 +16,15 @@ enum NameChange {
     Drop(String),
 }
 
+impl NameChange {
+    /// Whether a sync of this directory, written with its slash, makes it durable.
+    fn is_in(&self, directory: &str) -> bool {
+        let (Self::Point(name, _) | Self::Move(_, name, _) | Self::Drop(name)) = self;
+        name.strip_prefix(directory)
+            .is_some_and(|rest| !rest.contains('/'))
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct Directory {
     pub(super) live: BTreeMap<String, FileNumber>,
@@ -41,9 +50,16 @@ impl Directory {
         self.pending.push(change);
     }
 
-    pub(super) fn sync(&mut self) {
-        self.pending.clear();
-        self.durable.clone_from(&self.live);
+    /// Makes the names of one directory durable; `None`: those of all.
+    pub(super) fn sync(&mut self, directory: Option<&str>) {
+        let (synced, left) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|change| directory.is_none_or(|directory| change.is_in(directory)));
+        self.pending = left;
+        let synced: Vec<NameChange> = synced;
+        for change in &synced {
+            apply(&mut self.durable, change);
+        }
     }
 
     pub(super) fn power_cut(&mut self, plan: &Plan, rng: &mut Rng, fired: &mut dyn FnMut(Fault)) {
