@@ -1,5 +1,7 @@
 //! Tests of the log over a medium in memory, driven by a writer reduced to the bones.
 
+mod part;
+
 use super::*;
 use crate::contract::{BatchBuilder, Kind, Name, NewRecord, Proven, Reference};
 use crate::medium::memory::MemoryMedium;
