@@ -24,6 +24,7 @@ impl Plugin for File {
         let medium = context.medium(&self.path, self.unit());
         let options = LogOptions {
             stream: context.stream,
+            extent: context.extent,
             segment: self.segment.0,
             grow: self.grow.into(),
             read: self.read.into(),

@@ -47,6 +47,7 @@ impl Plugin for Memory {
     fn open(&self, context: &OpenContext, _below: Vec<Below>) -> Result<Arc<dyn Store>> {
         let options = LogOptions {
             stream: context.stream,
+            extent: context.extent,
             segment: self.segment.0,
             fingerprint: context.fingerprint.text().to_owned(),
             store: context.identity,
