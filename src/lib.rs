@@ -31,3 +31,8 @@ pub use travertine_engine::{contract, front, log, medium, stack};
 pub use travertine_interfaces as interfaces;
 #[cfg(feature = "config")]
 pub use travertine_plugins::{self as plugins, standard};
+
+/// The programs of the README, compiled and run as tests.
+#[cfg(all(doctest, feature = "cli"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
