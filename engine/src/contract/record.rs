@@ -151,20 +151,26 @@ impl NewRecord<'_> {
     pub fn encode(&self, oid: Oid, epoch: u32, out: &mut Vec<u8>) -> Reference {
         let start = out.len();
         let body = self.body_len();
-        out.extend_from_slice(&(body as u32).to_le_bytes());
-        out.extend_from_slice(&self.kind.0.to_le_bytes());
-        out.extend_from_slice(&(self.references.len() as u16).to_le_bytes());
-        out.extend_from_slice(&epoch.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
+        let length = encoded_len(self.references.len(), body);
+        let mut head = [0; RECORD_HEADER];
+        head[..4].copy_from_slice(&(body as u32).to_le_bytes());
+        head[4..6].copy_from_slice(&self.kind.0.to_le_bytes());
+        head[6..8].copy_from_slice(&(self.references.len() as u16).to_le_bytes());
+        head[8..12].copy_from_slice(&epoch.to_le_bytes());
+        out.reserve(length);
+        out.extend_from_slice(&head);
         for reference in self.references {
             reference.encode(out);
         }
         for part in self.body {
             out.extend_from_slice(part);
         }
-        let check = check_of(oid, &out[start..]);
+        let check = match start.checked_sub(4) {
+            Some(before) => check_in_place(oid, out, before),
+            None => check_of(oid, &out[start..]),
+        };
         out[start + 12..start + 16].copy_from_slice(&check.to_le_bytes());
-        out.resize(start + encoded_len(self.references.len(), body), 0);
+        out.resize(start + length, 0);
         Reference {
             oid,
             length: (out.len() - start) as u32,
@@ -177,6 +183,20 @@ impl NewRecord<'_> {
 
 fn encoded_len(references: usize, body: usize) -> usize {
     (RECORD_HEADER + references * REFERENCE + body).next_multiple_of(UNIT as usize)
+}
+
+/// As [`check_of`], for a record that begins four bytes after `before`. What the check covers is laid
+/// out in one piece for a moment, over those four bytes and the place of the check: one pass over a
+/// small record takes half as long as two.
+fn check_in_place(oid: Oid, out: &mut [u8], before: usize) -> u32 {
+    let Some(kept) = out[before..].first_chunk::<20>().copied() else {
+        return check_of(oid, &out[before + 4..]);
+    };
+    out[before..before + 8].copy_from_slice(&oid.raw().to_le_bytes());
+    out[before + 8..before + 20].copy_from_slice(&kept[4..16]);
+    let check = crc32fast::hash(&out[before..]);
+    out[before..before + 20].copy_from_slice(&kept);
+    check
 }
 
 fn check_of(oid: Oid, unpadded: &[u8]) -> u32 {
@@ -389,6 +409,26 @@ mod tests {
                       4000000000000000280000c0ddccbbaa68656c6c6f000000";
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, golden);
+    }
+
+    #[test]
+    fn a_record_has_the_same_bytes_wherever_it_is_encoded() {
+        let (oid, alone) = sample();
+        let child = Record::decode(oid, alone.clone().into())
+            .unwrap()
+            .reference(0);
+        for before in 0..9 {
+            let mut out = vec![0xA5; before];
+            let record = NewRecord {
+                kind: Kind::BLOB,
+                references: child.as_slice(),
+                body: &[b"hello"],
+            };
+            let reference = record.encode(oid, 3, &mut out);
+            assert_eq!(out[..before], vec![0xA5; before]);
+            assert_eq!(out[before..], alone);
+            assert_eq!(reference.length as usize, alone.len());
+        }
     }
 
     #[test]

@@ -180,3 +180,231 @@ fn state_of(states: &[StreamState], stream: Stream) -> Result<&StreamState> {
     let found = states.iter().find(|state| state.stream == stream);
     found.ok_or_else(|| Error::unavailable(format!("stream {stream} cannot be asked")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{ChainLink, Changes, Epoch, ErrorKind};
+
+    const ROOT: Stream = Stream(0);
+    const OTHER: Stream = Stream(1);
+
+    fn end(position: u64) -> End {
+        End {
+            position: Position(position),
+            running: position * 7,
+        }
+    }
+
+    fn marker(at: u64, sequence: u64, vector: &[(Stream, u64)]) -> (Oid, RootMarker) {
+        let marker = RootMarker {
+            sequence,
+            epoch: Epoch { number: 1, tag: 1 },
+            time: sequence,
+            previous: None,
+            jump: None,
+            proven: None,
+            directory: None,
+            changes: Changes::new(),
+            vector: vector
+                .iter()
+                .map(|&(stream, at)| (stream, end(at)))
+                .collect(),
+        };
+        (Oid::new(ROOT, Position(at)).unwrap(), marker)
+    }
+
+    fn proven(of: &(Oid, RootMarker)) -> Option<Proven> {
+        Some(Proven {
+            sequence: of.1.sequence,
+            epoch: 1,
+            oid: of.0,
+        })
+    }
+
+    /// A stream whose batches end at these positions, each with the marker that lies in it.
+    fn state(
+        stream: Stream,
+        durable: u64,
+        chain: &[(u64, Option<(Oid, RootMarker)>)],
+    ) -> StreamState {
+        let last = chain.last().map_or(0, |(at, _)| *at);
+        StreamState {
+            stream,
+            end: end(last),
+            durable: Position(durable),
+            ceiling: Position(last + 1_000),
+            clean: last == 0,
+            proven: None,
+            epoch: Epoch { number: 1, tag: 1 },
+            chain: chain
+                .iter()
+                .map(|(at, marker)| ChainLink {
+                    end: end(*at),
+                    marker: marker.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    fn cut(choice: &Choice, stream: Stream) -> End {
+        choice
+            .cut
+            .iter()
+            .find(|(other, _)| *other == stream)
+            .unwrap()
+            .1
+    }
+
+    #[test]
+    fn an_empty_store_has_no_commit_and_nothing_to_adopt() {
+        let choice = choose(&[state(ROOT, 0, &[])], ROOT, None).unwrap();
+        assert_eq!((choice.newest, choice.adopt), (None, false));
+    }
+
+    #[test]
+    fn the_newest_whole_commit_is_chosen_and_the_tail_after_it_cut() {
+        let (one, two) = (marker(60, 1, &[(ROOT, 50)]), marker(160, 2, &[(ROOT, 150)]));
+        let chain = [
+            (50, None),
+            (100, Some(one)),
+            (150, None),
+            (200, Some(two.clone())),
+            (250, None),
+        ];
+        let choice = choose(&[state(ROOT, 0, &chain)], ROOT, None).unwrap();
+        assert_eq!(choice.newest, Some(two));
+        assert_eq!(cut(&choice, ROOT), end(200));
+        assert!(choice.adopt);
+    }
+
+    #[test]
+    fn a_tail_without_any_commit_is_cut_to_nothing_unless_it_is_durable() {
+        let chain = [(50, None), (100, None)];
+        let choice = choose(&[state(ROOT, 0, &chain)], ROOT, None).unwrap();
+        assert_eq!(cut(&choice, ROOT), END_OF_NOTHING);
+        let choice = choose(&[state(ROOT, 60, &chain)], ROOT, None).unwrap();
+        assert_eq!(cut(&choice, ROOT), end(100));
+    }
+
+    const END_OF_NOTHING: End = End {
+        position: Position::START,
+        running: 0,
+    };
+
+    #[test]
+    fn a_marker_whose_vector_does_not_hold_voids_itself_and_all_after_it() {
+        let one = marker(60, 1, &[(ROOT, 50), (OTHER, 40)]);
+        let two = marker(110, 2, &[(ROOT, 100), (OTHER, 90)]);
+        let three = marker(160, 3, &[(ROOT, 150)]);
+        let chain = [
+            (50, None),
+            (100, Some(one.clone())),
+            (150, Some(two)),
+            (200, Some(three)),
+        ];
+        let states = [
+            state(ROOT, 0, &chain),
+            state(OTHER, 0, &[(40, None), (80, None)]),
+        ];
+        let choice = choose(&states, ROOT, None).unwrap();
+        assert_eq!(choice.newest, Some(one));
+        assert_eq!(
+            (cut(&choice, ROOT), cut(&choice, OTHER)),
+            (end(100), end(40))
+        );
+    }
+
+    #[test]
+    fn an_end_at_the_same_place_with_other_bytes_before_it_does_not_hold() {
+        let one = marker(60, 1, &[(ROOT, 50), (OTHER, 40)]);
+        let mut other = state(OTHER, 0, &[(40, None)]);
+        other.end.running += 1;
+        other.chain[0].end.running += 1;
+        let states = [state(ROOT, 0, &[(50, None), (100, Some(one))]), other];
+        let choice = choose(&states, ROOT, None).unwrap();
+        assert_eq!(choice.newest, None);
+    }
+
+    #[test]
+    fn a_stream_that_no_marker_of_the_window_names_is_left_as_it_is() {
+        let one = marker(60, 1, &[(ROOT, 50), (OTHER, 40)]);
+        let two = marker(160, 2, &[(ROOT, 150)]);
+        let mut root = state(
+            ROOT,
+            100,
+            &[(100, Some(one.clone())), (200, Some(two.clone()))],
+        );
+        root.proven = proven(&one);
+        let states = [root, state(OTHER, 40, &[(40, None), (80, None)])];
+        let choice = choose(&states, ROOT, Some(one)).unwrap();
+        assert_eq!(choice.newest, Some(two));
+        assert_eq!(cut(&choice, OTHER), end(80));
+    }
+
+    #[test]
+    fn nothing_is_chosen_below_what_any_stream_names_as_proven() {
+        let (one, two) = (marker(60, 1, &[(ROOT, 50)]), marker(160, 2, &[(ROOT, 150)]));
+        let chain = [(50, None), (100, Some(one))];
+        let mut other = state(OTHER, 0, &[(40, None)]);
+        other.proven = proven(&two);
+        let states = [state(ROOT, 100, &chain), other];
+        assert_eq!(newest_proven(&states), proven(&two));
+        let error = choose(&states, ROOT, Some(two.clone())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        // The stream itself knew: that is damage.
+        let mut root = state(ROOT, 100, &chain);
+        root.proven = proven(&two);
+        let error = choose(&[root], ROOT, Some(two)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_proven_commit_whose_other_stream_fell_short_is_an_error() {
+        let one = marker(60, 1, &[(ROOT, 50), (OTHER, 90)]);
+        let mut root = state(ROOT, 100, &[(100, Some(one.clone()))]);
+        root.proven = proven(&one);
+        let states = [root, state(OTHER, 40, &[(40, None)])];
+        let error = choose(&states, ROOT, Some(one.clone())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let error = choose(&states[..1], ROOT, Some(one)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn a_chain_that_breaks_below_what_is_durable_is_damage() {
+        let error = choose(&[state(ROOT, 120, &[(100, None)])], ROOT, None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_durable_commit_is_not_cut_for_what_another_stream_lost() {
+        let one = marker(60, 1, &[(ROOT, 50), (OTHER, 90)]);
+        let states = [
+            state(ROOT, 100, &[(50, None), (100, Some(one))]),
+            state(OTHER, 0, &[(40, None)]),
+        ];
+        let error = choose(&states, ROOT, None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn a_clean_end_is_kept_whole() {
+        let one = marker(60, 1, &[(ROOT, 50)]);
+        let mut root = state(ROOT, 150, &[(100, Some(one.clone())), (150, None)]);
+        root.clean = true;
+        root.proven = proven(&one);
+        let choice = choose(&[root], ROOT, Some(one.clone())).unwrap();
+        assert_eq!((cut(&choice, ROOT), choice.adopt), (end(150), false));
+        assert_eq!(choice.newest, Some(one));
+    }
+
+    #[test]
+    fn a_marker_that_does_not_count_on_is_void() {
+        let (one, two) = (marker(60, 5, &[(ROOT, 50)]), marker(160, 5, &[(ROOT, 150)]));
+        let chain = [(50, None), (100, Some(one.clone())), (200, Some(two))];
+        let choice = choose(&[state(ROOT, 0, &chain)], ROOT, None).unwrap();
+        assert_eq!(choice.newest, Some(one));
+        assert_eq!(cut(&choice, ROOT), end(100));
+    }
+}

@@ -367,5 +367,9 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.bell.close();
+        // Submitted is started, also when every handle went away at once.
+        if !self.lock().queue.is_empty() {
+            self.lead(None);
+        }
     }
 }

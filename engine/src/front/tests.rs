@@ -660,6 +660,19 @@ fn a_dropped_ticket_is_carried_out_all_the_same() {
 }
 
 #[test]
+fn a_ticket_is_carried_out_even_if_every_handle_is_dropped_with_it() {
+    let store = ModelStore::default();
+    let engine = open_threaded(store.clone(), Options::default());
+    drop(commit_empty(&engine));
+    drop(engine);
+    let store = store.clone();
+    eventually("the commit is done", || {
+        let batches = store.batches();
+        batches.iter().any(|batch| batch.header().marker.is_some())
+    });
+}
+
+#[test]
 fn an_old_tail_is_sent_and_a_pause_is_proved() {
     let store = ModelStore::default();
     let options = Options {
