@@ -3,7 +3,9 @@
 mod part;
 
 use super::*;
-use crate::contract::{BatchBuilder, Kind, Name, NewRecord, Proven, Reference};
+use crate::contract::{
+    BatchBuilder, End, ErrorKind, Extent, Kind, Name, NewRecord, Proven, Reference,
+};
 use crate::medium::memory::MemoryMedium;
 
 /// Makes batches and commits as the engine does, one record and one marker a commit.

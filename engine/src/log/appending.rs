@@ -1,0 +1,140 @@
+//! Appending batches and making them durable.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::writer::Writing;
+use super::{Shared, recovery};
+use crate::contract::batch::running_of;
+use crate::contract::{Batch, Commit, Epoch, Error, ErrorKind, Level, Position, Result, Tail};
+
+impl Shared {
+    pub(super) fn append(&self, sender: Epoch, batch: &Batch) -> Result<Tail> {
+        let mut writing = self.writing();
+        self.append_in(&mut writing, sender, batch)?;
+        let low = writing.announced_durable.bytes_since(writing.end.position);
+        if low < self.options.window / 2 && !batch.header().clean {
+            drop(writing);
+            // Positions are running out: make the ceiling that was just written durable. This syncs
+            // once in half a window; it moves no durable mark, because the next batch may share a
+            // block with this one.
+            self.sync(None)?;
+            return Ok(self.writing().tail());
+        }
+        Ok(writing.tail())
+    }
+
+    pub(super) fn append_in(
+        &self,
+        writing: &mut Writing,
+        sender: Epoch,
+        batch: &Batch,
+    ) -> Result<()> {
+        if self.options.read_only {
+            return Err(Error::closed("the log is open for reading only"));
+        }
+        let header = *batch.header();
+        if header.stream != self.identity.stream {
+            return Err(Error::invalid(format!(
+                "a batch of stream {} does not belong in {}",
+                header.stream, self.identity.stream
+            )));
+        }
+        writing.admit(sender)?;
+        if header.end <= writing.end.position {
+            self.same_again(batch)?;
+            writing.keep_room(&*self.medium, &self.options);
+            return Ok(());
+        }
+        writing.check_follows(&header, self.medium.unit())?;
+        let begun = writing
+            .append(&*self.medium, &self.identity, &self.options, batch)
+            .inspect_err(|error| {
+                // Out of space leaves the batch unsent and the log as it was; anything else leaves
+                // bytes of unknown state where the batch should be.
+                if error.kind() != ErrorKind::Full {
+                    writing.poison(error);
+                }
+            })?;
+        if let Some(segment) = begun {
+            tracing::debug!(base = segment.base.0, "log rolled to a new segment");
+            self.segments
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(segment);
+        }
+        self.tail.store(writing.end.position.0, Ordering::Release);
+        Ok(())
+    }
+
+    /// Writes the last batches of a commit and tells where the tail stands then.
+    pub(super) fn write_commit(&self, commit: &Commit) -> Result<Position> {
+        let mut writing = self.writing();
+        for batch in &commit.last {
+            self.append_in(&mut writing, commit.sender, batch)?;
+        }
+        writing.admit(commit.sender)?;
+        if commit.level >= Level::Disk {
+            let prepared = writing.prepare_commit(&self.options);
+            prepared.inspect_err(|error| writing.poison(error))?;
+            writing.committed = writing.end.position;
+        }
+        Ok(writing.end.position)
+    }
+
+    /// Checks that a batch sent again is the one that lies there.
+    pub(super) fn same_again(&self, batch: &Batch) -> Result<()> {
+        let header = batch.header();
+        let other = || {
+            Error::invalid(format!(
+                "other bytes lie at {}..{} already",
+                header.base, header.end
+            ))
+        };
+        let (segment, _) = self.locate(header.base)?.ok_or_else(other)?;
+        let frame = recovery::frame_at(&*self.medium, &self.identity, &segment, header.base)?;
+        let running = running_of(header.before_running, batch.bytes());
+        let same = frame.is_some_and(|frame| {
+            frame.running == running && u64::from(frame.length) == header.length()
+        });
+        if same { Ok(()) } else { Err(other()) }
+    }
+
+    /// Syncs everything that is dirty. `commit` is where the tail stood when a commit asked: bytes
+    /// below it count as durable afterwards, because the batch after it begins in another unit.
+    pub(super) fn sync(&self, commit: Option<Position>) -> Result<()> {
+        let (files, names, announced) = {
+            let writing = self.writing();
+            let announced = (!writing.clean).then_some(writing.announced);
+            (writing.dirty.clone(), writing.names, announced)
+        };
+        let synced = files
+            .iter()
+            .try_for_each(|file| file.sync())
+            .and_then(|()| {
+                if names > self.writing().names_synced {
+                    self.medium.sync_dir()
+                } else {
+                    Ok(())
+                }
+            });
+        let mut writing = self.writing();
+        writing.syncs += files.len() as u64;
+        if let Err(error) = synced {
+            writing.poison(&error);
+            return Err(Error::closed(format!(
+                "a sync failed, so nothing is known of what was written since the last one: {error}"
+            )));
+        }
+        let open = writing.open.as_ref().map(|open| open.file.clone());
+        writing.dirty.retain(|file| {
+            open.as_ref().is_some_and(|open| Arc::ptr_eq(open, file))
+                || !files.iter().any(|synced| Arc::ptr_eq(synced, file))
+        });
+        writing.names_synced = writing.names_synced.max(names);
+        writing.announced_durable = writing.announced_durable.max(announced.unwrap_or_default());
+        writing.durable = writing.durable.max(commit.unwrap_or_default());
+        self.durable.store(writing.durable.0, Ordering::Release);
+        Ok(())
+    }
+}

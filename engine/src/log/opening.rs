@@ -1,0 +1,146 @@
+//! Opening a log: who it is, what lies there, and nothing changed.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::format::{Identity, Writer};
+use super::options::LogOptions;
+use super::writer::Writing;
+use super::{IDENTITY, LOCK, Log, Shared, WRITER, recovery};
+use crate::contract::{Env, Error, Extent, Result};
+use crate::medium::{Medium, read_small, replace_small};
+
+impl Log {
+    pub(super) fn open_inner(
+        kind: &'static str,
+        medium: Arc<dyn Medium>,
+        env: &Env,
+        mut options: LogOptions,
+    ) -> Result<Self> {
+        options.check()?;
+        options.read_only |= options.extent.is_sealed();
+        let began = env.clock.monotonic_ns();
+        let names = medium.list()?;
+        let exists = names.iter().any(|name| name == IDENTITY);
+        if !exists {
+            refuse_foreign(&names)?;
+            if options.read_only {
+                return Err(Error::invalid("there is no log here to read"));
+            }
+            if matches!(options.extent, Extent::Part { make: false, .. }) {
+                return Err(Error::unavailable(
+                    "there is no log here, and this part of the stream had begun",
+                ));
+            }
+        }
+        if !options.read_only {
+            medium.lock()?;
+        }
+        let opened = Self::open_locked(kind, medium.clone(), env, options, exists);
+        match &opened {
+            Err(_) => medium.unlock(),
+            Ok(log) => {
+                let found = log.0.found.lock().unwrap_or_else(PoisonError::into_inner);
+                tracing::info!(
+                    place = medium.place(),
+                    end = found.end.position.0,
+                    durable = found.durable.0,
+                    clean = found.clean,
+                    scanned = found.scanned,
+                    took_us = (env.clock.monotonic_ns() - began) / 1000,
+                    "log opened"
+                );
+            }
+        }
+        opened
+    }
+
+    pub(super) fn open_locked(
+        kind: &'static str,
+        medium: Arc<dyn Medium>,
+        env: &Env,
+        options: LogOptions,
+        exists: bool,
+    ) -> Result<Self> {
+        let identity = if exists {
+            let identity = Identity::decode(&read_small(&*medium, IDENTITY)?)?;
+            if identity.stream != options.stream {
+                return Err(Error::invalid(format!(
+                    "this log holds stream {}, the stack wants {} here",
+                    identity.stream, options.stream
+                )));
+            }
+            if options.store.is_some_and(|store| store != identity.store) {
+                return Err(Error::invalid("this log belongs to another store"));
+            }
+            identity
+        } else {
+            let store = options.store.unwrap_or_else(|| env.identity());
+            let identity = Identity {
+                store,
+                medium: env.identity(),
+                stream: options.stream,
+            };
+            replace_small(&*medium, IDENTITY, &identity.encode())?;
+            identity
+        };
+        let writer = match read_small(&*medium, WRITER) {
+            Ok(bytes) => Writer::decode(&bytes)?,
+            Err(_) if !medium.list()?.iter().any(|name| name == WRITER) => Writer::default(),
+            Err(error) => return Err(error),
+        };
+        let found = recover_settled(&*medium, &identity, &writer, &options)?;
+        let mut writing = Writing::new(found.end, found.durable, found.ceiling, writer.epoch);
+        writing.newest = found.newest;
+        let segments = found.segments.clone();
+        let tail = AtomicU64::new(found.end.position.0);
+        let durable = AtomicU64::new(found.durable.min(found.end.position).0);
+        Ok(Self(Arc::new(Shared {
+            medium,
+            env: env.clone(),
+            options,
+            identity,
+            kind,
+            writing: Mutex::new(writing),
+            writer_file: Mutex::new(writer),
+            found: Mutex::new(found),
+            segments: RwLock::new(segments),
+            tail,
+            durable,
+        })))
+    }
+}
+
+/// A reader may look while the writer writes: a durable mark ahead of the chain is damage only if
+/// the chain does not catch up.
+pub(super) fn recover_settled(
+    medium: &dyn Medium,
+    identity: &Identity,
+    writer: &Writer,
+    options: &LogOptions,
+) -> Result<recovery::Found> {
+    let mut found = recovery::recover(medium, identity, writer, &options.extent)?;
+    for _ in 0..8 {
+        if !options.read_only || found.damage.is_none() {
+            break;
+        }
+        let again = recovery::recover(medium, identity, writer, &options.extent)?;
+        let stuck = again.end == found.end;
+        found = again;
+        if stuck {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn refuse_foreign(names: &[String]) -> Result<()> {
+    let ours = |name: &str| name == LOCK || name == format!("{IDENTITY}.new");
+    match names.iter().find(|name| !ours(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::invalid(format!(
+            "this is not a log, and not empty either: it holds {name:?}; give the log a directory \
+             of its own"
+        ))),
+    }
+}

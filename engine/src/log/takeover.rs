@@ -1,0 +1,313 @@
+//! Taking a log over: the report of how it lies, the fence, and the cut that the engine decided on.
+//!
+//! ```text
+//!   report ──> fence: epoch and ceiling durable ──> adopt: rewrite what is unproven, sync,
+//!                                                          record the cut, unlink what lies above
+//! ```
+//!
+//! Invariant: a ceiling never goes down, whatever a cut removes: the writer file keeps it.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::format::{SEGMENT_HEADER, Writer, segment_base, segment_name};
+use super::opening::recover_settled;
+use super::segment::Segment;
+use super::{Shared, WRITER, recovery, writer};
+use crate::contract::{
+    End, Epoch, Error, ErrorKind, Extent, Position, Result, StreamState, Vector,
+};
+use crate::medium::{MediumFile, replace_small};
+
+impl Shared {
+    pub(super) fn replace_writer(&self, change: impl FnOnce(&mut Writer)) -> Result<()> {
+        let mut writer = self
+            .writer_file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        change(&mut writer);
+        replace_small(&*self.medium, WRITER, &writer.encode())?;
+        *self
+            .writer_file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = writer;
+        Ok(())
+    }
+
+    /// How the stream lies. A handle that wrote since it was opened looks again: what it saw then is
+    /// history.
+    pub(super) fn report(&self) -> Result<StreamState> {
+        if self.writing().adopted {
+            let writer = self
+                .writer_file
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            let again = recover_settled(&*self.medium, &self.identity, &writer, &self.options)?;
+            *self.found.lock().unwrap_or_else(PoisonError::into_inner) = again;
+        }
+        let found = self
+            .found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(damage) = found.damage {
+            return Err(damage.at(self.medium.place()));
+        }
+        Ok(StreamState {
+            stream: self.identity.stream,
+            end: found.end,
+            durable: found.durable,
+            ceiling: found.ceiling,
+            clean: found.clean,
+            proven: found.proven,
+            epoch: found.epoch,
+            chain: found.chain,
+        })
+    }
+
+    pub(super) fn fence(&self, epoch: Epoch) -> Result<Vec<StreamState>> {
+        let state = self.report()?;
+        if epoch.number == 0 {
+            return Ok(vec![state]);
+        }
+        if self.options.read_only {
+            return Err(Error::closed("the log is open for reading only"));
+        }
+        if epoch <= state.epoch {
+            return Err(Error::fenced(format!(
+                "epoch {epoch} is not newer than epoch {}, which wrote here",
+                state.epoch
+            )));
+        }
+        let near = match self.options.extent {
+            Extent::Part { near, .. } => near,
+            _ => Position::START,
+        };
+        let ahead = Position((state.ceiling.max(near).0).saturating_add(self.options.window / 8));
+        let ceiling = ahead.min(Position::LIMIT);
+        self.replace_writer(|writer| {
+            writer.epoch = epoch;
+            writer.ceiling = ceiling;
+            // Decided anew by `adopt`: an older cut must not void the tail that came after it.
+            writer.cut = None;
+            writer.fingerprint.clone_from(&self.options.fingerprint);
+        })?;
+        let mut writing = self.writing();
+        writing.epoch = epoch;
+        writing.adopted = false;
+        writing.open = None;
+        writing.drop_spare(&*self.medium);
+        writing.announced = ceiling;
+        writing.announced_durable = ceiling;
+        Ok(vec![state])
+    }
+
+    pub(super) fn adopt(&self, epoch: Epoch, vector: &Vector) -> Result<()> {
+        if self.writing().epoch != epoch || epoch.number == 0 {
+            return Err(Error::fenced(format!(
+                "epoch {epoch} has not fenced this log"
+            )));
+        }
+        let found = self
+            .found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let cut = vector
+            .iter()
+            .find(|(stream, _)| *stream == self.identity.stream)
+            .map_or(found.end, |(_, end)| *end);
+        if cut.position < found.durable {
+            return Err(Error::invalid(format!(
+                "a cut at {} would lose bytes known durable up to {}",
+                cut.position, found.durable
+            )));
+        }
+        let anew = self.begins_anew(&found, cut)?;
+        if !anew && cut != found.end && found.chain.iter().all(|link| link.end != cut) {
+            return Err(Error::invalid(format!(
+                "no batch of this log ends at {} with the running checksum given",
+                cut.position
+            )));
+        }
+        // Where nothing lies, there is nothing to decide about.
+        if !found.empty && (!found.clean || cut != found.end) {
+            self.settle(&found, cut)?;
+        }
+        if anew {
+            self.announce_from(cut.position)?;
+        }
+        let mut writing = self.writing();
+        writing.drop_spare(&*self.medium);
+        self.medium.remove(writer::SPARE)?;
+        writing.end = cut;
+        // What a part says to be durable is its own bytes: those before it are not its to vouch for.
+        writing.durable = if anew { Position::START } else { cut.position };
+        writing.committed = cut.position;
+        writing.adopted = true;
+        writing.newest = found
+            .chain
+            .iter()
+            .rev()
+            .filter(|link| link.end.position <= cut.position)
+            .find_map(|link| link.marker.as_ref().map(|(oid, _)| *oid))
+            .or(found.proven.map(|proven| proven.oid));
+        if found.clean
+            && !anew
+            && let Some(last) = self.segments().last().cloned()
+        {
+            let file = last.file_to_write(&*self.medium)?;
+            writing.resume(last, file)?;
+        }
+        if anew && matches!(self.options.extent, Extent::Part { .. }) {
+            // Whoever fills the part before wants to know how much fits here.
+            writing.keep_spare(&*self.medium, &self.options);
+        }
+        self.tail.store(cut.position.0, Ordering::Release);
+        self.durable.store(writing.durable.0, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether nothing here outlives this cut, so that the log begins at it.
+    pub(super) fn begins_anew(&self, found: &recovery::Found, cut: End) -> Result<bool> {
+        let first = match found.segments.first() {
+            Some(first) => {
+                let header = first.header(&*self.medium, self.writes(), &self.identity)?;
+                Some(header.before.position)
+            }
+            None => None,
+        };
+        Ok(match self.options.extent {
+            Extent::Part { .. } => first.is_none_or(|first| cut.position <= first),
+            _ => cut.position == Position::START,
+        })
+    }
+
+    /// Raises what is announced durably, where a part begins further on than was thought when it was
+    /// fenced.
+    pub(super) fn announce_from(&self, position: Position) -> Result<()> {
+        let announced = self.writing().announced_durable;
+        let window = self.options.window;
+        if position == Position::START || announced.bytes_since(position) >= window / 2 {
+            return Ok(());
+        }
+        let ceiling = Position(position.0.saturating_add(window / 8)).min(Position::LIMIT);
+        self.replace_writer(|writer| writer.ceiling = ceiling)?;
+        let mut writing = self.writing();
+        writing.announced = ceiling;
+        writing.announced_durable = ceiling;
+        Ok(())
+    }
+
+    /// Makes the cut true on the medium, then records it and unlinks what lies above.
+    pub(super) fn settle(&self, found: &recovery::Found, cut: End) -> Result<()> {
+        let medium = &*self.medium;
+        let mut rewritten = 0;
+        for (index, segment) in found.segments.iter().enumerate() {
+            let next = match found.segments.get(index + 1) {
+                Some(next) => next.header(medium, true, &self.identity)?.before.position,
+                None => Position::LIMIT,
+            };
+            let end = cut.position.min(next);
+            if segment.base < end && end > found.durable {
+                rewritten += self.rewrite(segment, found.durable, end)?;
+            }
+        }
+        // From here on the cut holds, whatever happens to the bytes above it.
+        self.replace_writer(|writer| writer.cut = Some(cut.position))?;
+        let mut void = 0;
+        for name in medium.list()? {
+            if segment_base(&name).is_some_and(|base| base >= cut.position) {
+                medium.remove(&name)?;
+                void += 1;
+            }
+        }
+        medium.sync_dir()?;
+        let segments: Vec<_> = medium
+            .list()?
+            .iter()
+            .filter_map(|name| segment_base(name))
+            .map(|base| Arc::new(Segment::named(base)))
+            .collect();
+        *self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = segments;
+        tracing::info!(
+            cut = cut.position.0,
+            rewritten,
+            void_bytes = found.end.position.bytes_since(cut.position),
+            void_segments = void,
+            "log recovered"
+        );
+        Ok(())
+    }
+
+    /// Writes the unproven bytes of a segment again, up to `end`, and makes them durable: a sync
+    /// alone does nothing for pages that the kernel called clean after a failed write-back.
+    ///
+    /// They may hold a commit that was acknowledged and that no later frame vouches for, so a torn
+    /// rewrite must not lose them: where the medium may damage a block by writing it again, the
+    /// segment is copied to a new file that takes its place whole.
+    pub(super) fn rewrite(
+        &self,
+        segment: &Segment,
+        durable: Position,
+        end: Position,
+    ) -> Result<u64> {
+        let medium = &*self.medium;
+        let file = segment.file(medium, false)?;
+        let (from, to) = (
+            segment.offset(durable.max(segment.base)),
+            segment.offset(end),
+        );
+        if medium.unit() > 8 {
+            let name = segment_name(segment.base);
+            let new = format!("{name}.new");
+            medium.remove(&new)?;
+            let copied = medium.create(&new).and_then(|copy| {
+                copy_range(&**file, &*copy, 0, to)?;
+                copy.sync()?;
+                medium.rename(&new, &name)
+            });
+            match copied {
+                Ok(()) => return medium.sync_dir().map(|()| to),
+                Err(error) if error.kind() == ErrorKind::Full => {
+                    tracing::warn!(%error, "no room for a copy: the tail is rewritten in place");
+                    medium.remove(&new)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // The header of a segment begun since is as unproven as its batches.
+        let from = if segment.base >= durable {
+            0
+        } else {
+            from - from % SEGMENT_HEADER
+        };
+        let file = segment.file_to_write(medium)?;
+        copy_range(&*file, &*file, from, to)?;
+        file.set_len(to)?;
+        file.sync()?;
+        Ok(to - from)
+    }
+}
+
+/// Writes the bytes at `from..to` of one file to the same place of another, or of the same.
+fn copy_range(file: &dyn MediumFile, to_file: &dyn MediumFile, from: u64, to: u64) -> Result<()> {
+    const PIECE: u64 = 4 << 20;
+    let mut at = from;
+    while at < to {
+        let bytes = file.read_at(at, (to - at).min(PIECE) as usize)?;
+        if bytes.is_empty() {
+            return Err(Error::unavailable(
+                "a segment became shorter while it was rewritten",
+            ));
+        }
+        to_file.write_at(at, &[&bytes])?;
+        at += bytes.len() as u64;
+    }
+    Ok(())
+}
