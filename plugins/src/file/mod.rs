@@ -4,6 +4,8 @@
 //! refused by name before anything is read as what it is not.
 
 mod config;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

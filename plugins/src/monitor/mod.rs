@@ -40,7 +40,7 @@ pub struct Monitor {
 impl Plugin for Monitor {
     const KIND: PluginKind = PluginKind {
         summary: "counts and times every call at every boundary below it",
-        cost: "a few nanoseconds a call and boundary, and 36 KiB of memory a boundary",
+        cost: "a few nanoseconds a call and boundary, and 40 KiB of memory a boundary",
         doc: "Calls, bytes and errors are counted one by one; one call in `sample` is timed. The \
               figures stand in the status of each floor. Bytes on the media are the same with and \
               without it.",
@@ -51,7 +51,7 @@ impl Plugin for Monitor {
                 max: 1_000_000,
             },
             "64",
-            "one call in so many is timed",
+            "one call in so many is timed; rounded up to a power of two",
         )],
         declared: Declared::TRANSPARENT,
         ..PluginKind::new("monitor", Arity::One)

@@ -10,22 +10,23 @@ use travertine_engine::contract::{
 use travertine_engine::stack::{Floor, Probe};
 
 use super::histogram::Histogram;
-use super::shards::Shards;
+use super::shards::{Cells, Shards};
 
 /// Puts a probe at every boundary that is opened under it.
 #[derive(Debug)]
 pub struct Watch {
     clock: Arc<dyn Clock>,
-    sample: u64,
+    mask: u64,
 }
 
 impl Watch {
-    /// Times one call in `sample`.
+    /// Times one call in `sample`, rounded up to a power of two: a remainder by anything else takes
+    /// longer than all the rest of the counting.
     #[must_use]
     pub fn new(env: &Env, sample: u32) -> Self {
         Self {
             clock: env.clock.clone(),
-            sample: u64::from(sample.max(1)),
+            mask: u64::from(sample.max(1)).next_power_of_two() - 1,
         }
     }
 }
@@ -34,7 +35,7 @@ impl Watch {
     fn seen(&self) -> Arc<Seen> {
         Arc::new(Seen {
             clock: self.clock.clone(),
-            sample: self.sample,
+            mask: self.mask,
             counts: Shards::new(),
             verbs: std::array::from_fn(|_| Histogram::new()),
         })
@@ -89,32 +90,31 @@ const FIGURES: [[&str; 7]; VERBS] = {
 #[derive(Debug)]
 struct Seen {
     clock: Arc<dyn Clock>,
-    sample: u64,
+    mask: u64,
     counts: Shards<COUNTERS>,
     verbs: [Histogram; VERBS],
 }
 
 impl Seen {
-    /// Counts a call that begins; answers when, if it is one of those that are timed.
-    #[inline]
-    fn begin(&self, verb: Verb) -> Option<u64> {
-        let before = self.counts.add(verb as usize, 1);
-        before
-            .is_multiple_of(self.sample)
-            .then(|| self.clock.monotonic_ns())
-    }
-
     /// A ready answer is looked at and passed on as it is; a pending one is looked at when it comes.
+    /// `bytes` are those that the call sends down.
     #[inline]
     fn watch<T: Weight + Send + 'static>(
         self: &Arc<Self>,
         verb: Verb,
+        bytes: u64,
         call: impl FnOnce() -> Op<T>,
     ) -> Op<T> {
-        let began = self.begin(verb);
+        let cells = self.counts.mine();
+        let before = cells.add(verb as usize, 1);
+        if bytes > 0 {
+            cells.add(VERBS + verb as usize, bytes);
+        }
+        let timed = before & self.mask == 0;
+        let began = timed.then(|| self.clock.monotonic_ns());
         let op = call();
         if let Some(answer) = op.as_ready() {
-            self.end(verb, began, answer);
+            self.end(&cells, verb, began, answer);
             return op;
         }
         Op::pending(Watching {
@@ -126,22 +126,33 @@ impl Seen {
     }
 
     #[inline]
-    fn end<T: Weight>(&self, verb: Verb, began: Option<u64>, answer: &Result<T>) {
+    fn end<T: Weight>(
+        &self,
+        cells: &Cells<'_, COUNTERS>,
+        verb: Verb,
+        began: Option<u64>,
+        answer: &Result<T>,
+    ) {
         match answer {
             Ok(value) => {
                 let bytes = value.bytes();
                 if bytes > 0 {
-                    self.counts.add(VERBS + verb as usize, bytes);
+                    cells.add(VERBS + verb as usize, bytes);
                 }
             }
             Err(_) => {
-                self.counts.add(2 * VERBS + verb as usize, 1);
+                cells.add(2 * VERBS + verb as usize, 1);
             }
         }
         if let Some(began) = began {
-            let took = self.clock.monotonic_ns().saturating_sub(began);
-            self.verbs[verb as usize].record(took);
+            self.time(verb, began);
         }
+    }
+
+    #[cold]
+    fn time(&self, verb: Verb, began: u64) {
+        let took = self.clock.monotonic_ns().saturating_sub(began);
+        self.verbs[verb as usize].record(took);
     }
 
     fn figures(&self) -> Vec<(&'static str, u64)> {
@@ -209,7 +220,7 @@ pub(super) struct Looked(Arc<Seen>);
 #[cfg(test)]
 impl Looked {
     pub(super) fn read(&self, call: impl FnOnce() -> Op<Option<Record>>) -> Op<Option<Record>> {
-        self.0.watch(Verb::Read, call)
+        self.0.watch(Verb::Read, 0, call)
     }
 
     pub(super) fn figures(&self) -> Vec<(&'static str, u64)> {
@@ -234,13 +245,15 @@ struct Watching<T> {
 impl<T: Weight + Send> Pending<T> for Watching<T> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T>> {
         let answer = ready!(std::pin::Pin::new(&mut self.op).poll(context));
-        self.seen.end(self.verb, self.began, &answer);
+        self.seen
+            .end(&self.seen.counts.mine(), self.verb, self.began, &answer);
         Poll::Ready(answer)
     }
 
     fn wait(self: Box<Self>) -> Result<T> {
         let answer = self.op.wait();
-        self.seen.end(self.verb, self.began, &answer);
+        self.seen
+            .end(&self.seen.counts.mine(), self.verb, self.began, &answer);
         answer
     }
 }
@@ -248,43 +261,42 @@ impl<T: Weight + Send> Pending<T> for Watching<T> {
 impl Store for Watched {
     fn store(&self, sender: Epoch, batch: Batch) -> Op<Tail> {
         let bytes = batch.bytes().len() as u64;
-        self.seen.counts.add(VERBS + Verb::Store as usize, bytes);
         self.seen
-            .watch(Verb::Store, || self.below.store(sender, batch))
+            .watch(Verb::Store, bytes, || self.below.store(sender, batch))
     }
 
     fn read(&self, oid: Oid) -> Op<Option<Record>> {
-        self.seen.watch(Verb::Read, || self.below.read(oid))
+        self.seen.watch(Verb::Read, 0, || self.below.read(oid))
     }
 
     fn commit(&self, commit: Commit) -> Op<Level> {
         let lengths = commit.last.iter().map(|batch| batch.bytes().len() as u64);
         let bytes = lengths.sum();
-        self.seen.counts.add(VERBS + Verb::Commit as usize, bytes);
-        self.seen.watch(Verb::Commit, || self.below.commit(commit))
+        self.seen
+            .watch(Verb::Commit, bytes, || self.below.commit(commit))
     }
 
     fn root(&self, at: RootAt) -> Op<Option<(Oid, RootMarker)>> {
-        self.seen.watch(Verb::Root, || self.below.root(at))
+        self.seen.watch(Verb::Root, 0, || self.below.root(at))
     }
 
     fn fence(&self, epoch: Epoch) -> Op<Vec<StreamState>> {
-        self.seen.watch(Verb::Fence, || self.below.fence(epoch))
+        self.seen.watch(Verb::Fence, 0, || self.below.fence(epoch))
     }
 
     fn adopt(&self, epoch: Epoch, vector: Vector) -> Op<()> {
         self.seen
-            .watch(Verb::Adopt, || self.below.adopt(epoch, vector))
+            .watch(Verb::Adopt, 0, || self.below.adopt(epoch, vector))
     }
 
     fn scan(&self, stream: Stream, from: Position) -> Op<Batches> {
         self.seen
-            .watch(Verb::Scan, || self.below.scan(stream, from))
+            .watch(Verb::Scan, 0, || self.below.scan(stream, from))
     }
 
     fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
         self.seen
-            .watch(Verb::Reclaim, || self.below.reclaim(decision))
+            .watch(Verb::Reclaim, 0, || self.below.reclaim(decision))
     }
 
     fn status(&self) -> Status {
@@ -294,6 +306,6 @@ impl Store for Watched {
     }
 
     fn close(&self) -> Op<()> {
-        self.seen.watch(Verb::Close, || self.below.close())
+        self.seen.watch(Verb::Close, 0, || self.below.close())
     }
 }

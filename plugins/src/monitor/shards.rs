@@ -5,6 +5,7 @@
 //! beyond share the last shard, and add atomically. Invariant: a cell of an owned shard is written by
 //! the one thread that holds the number, so nothing is lost.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -21,38 +22,56 @@ struct Numbers {
     next: usize,
 }
 
-struct Mine(usize);
+/// Not asked for a number yet.
+const UNKNOWN: usize = usize::MAX;
 
-impl Mine {
-    fn take() -> Self {
-        let mut numbers = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-        Self(numbers.given_back.pop().unwrap_or_else(|| {
-            if numbers.next == OWNED {
-                return OWNED;
-            }
-            numbers.next += 1;
-            numbers.next - 1
-        }))
-    }
+thread_local! {
+    // Without a destructor, so that reading it is one load.
+    static MINE: Cell<usize> = const { Cell::new(UNKNOWN) };
+    static GIVE_BACK: GiveBack = const { GiveBack };
 }
 
-impl Drop for Mine {
+/// Gives the thread's number back when the thread ends.
+struct GiveBack;
+
+impl Drop for GiveBack {
     fn drop(&mut self) {
-        if self.0 < OWNED {
+        let mine = MINE.replace(OWNED);
+        if mine < OWNED {
             let mut numbers = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-            numbers.given_back.push(self.0);
+            numbers.given_back.push(mine);
         }
     }
 }
 
-thread_local! {
-    static MINE: Mine = Mine::take();
+#[inline]
+fn mine() -> usize {
+    match MINE.get() {
+        UNKNOWN => take(),
+        mine => mine,
+    }
+}
+
+#[cold]
+fn take() -> usize {
+    // A thread that is ending already cannot give a number back: it shares.
+    if GIVE_BACK.try_with(|_| ()).is_err() {
+        return OWNED;
+    }
+    let mut numbers = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mine = numbers.given_back.pop().unwrap_or_else(|| {
+        let next = numbers.next;
+        numbers.next = (next + 1).min(OWNED);
+        next
+    });
+    MINE.set(mine);
+    mine
 }
 
 /// `N` counters for each thread.
 #[derive(Debug)]
 pub(super) struct Shards<const N: usize> {
-    shards: Box<[Shard<N>]>,
+    shards: Box<[Shard<N>; OWNED + 1]>,
 }
 
 #[derive(Debug)]
@@ -63,31 +82,49 @@ impl<const N: usize> Shards<N> {
     pub(super) fn new() -> Self {
         let shard = |_| Shard(std::array::from_fn(|_| AtomicU64::new(0)));
         Self {
-            shards: (0..=OWNED).map(shard).collect(),
+            shards: Box::new(std::array::from_fn(shard)),
         }
     }
 
-    /// Adds to a counter, and answers what this thread's own cell held before.
+    /// This thread's cells.
+    #[inline]
+    pub(super) fn mine(&self) -> Cells<'_, N> {
+        let mine = mine();
+        Cells {
+            shard: &self.shards[mine],
+            owned: mine < OWNED,
+            here: std::marker::PhantomData,
+        }
+    }
+
+    /// The sum over all threads.
+    pub(super) fn sum(&self, counter: usize) -> u64 {
+        let shards = self.shards.iter();
+        shards
+            .map(|shard| shard.0[counter].load(Ordering::Relaxed))
+            .fold(0, u64::wrapping_add)
+    }
+}
+
+/// The cells of one thread, not to be taken to another.
+pub(super) struct Cells<'a, const N: usize> {
+    shard: &'a Shard<N>,
+    owned: bool,
+    here: std::marker::PhantomData<*const ()>,
+}
+
+impl<const N: usize> Cells<'_, N> {
+    /// Adds to a counter, and answers what the cell held before.
     #[inline]
     pub(super) fn add(&self, counter: usize, more: u64) -> u64 {
-        // A thread that is ending has no number any more: it shares.
-        let mine = MINE.try_with(|mine| mine.0).unwrap_or(OWNED);
-        let cell = &self.shards[mine].0[counter];
-        if mine < OWNED {
+        let cell = &self.shard.0[counter];
+        if self.owned {
             let before = cell.load(Ordering::Relaxed);
             cell.store(before.wrapping_add(more), Ordering::Relaxed);
             before
         } else {
             cell.fetch_add(more, Ordering::Relaxed)
         }
-    }
-
-    /// The sum over all threads.
-    pub(super) fn sum(&self, counter: usize) -> u64 {
-        self.shards
-            .iter()
-            .map(|shard| shard.0[counter].load(Ordering::Relaxed))
-            .fold(0, u64::wrapping_add)
     }
 }
 
@@ -103,8 +140,8 @@ mod tests {
                 for _ in 0..100 {
                     scope.spawn(|| {
                         for _ in 0..1_000 {
-                            shards.add(0, 1);
-                            shards.add(1, 3);
+                            shards.mine().add(0, 1);
+                            shards.mine().add(1, 3);
                         }
                     });
                 }
