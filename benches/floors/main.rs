@@ -1,0 +1,88 @@
+//! What a floor costs on a hit, and what a probe adds: nanoseconds and allocations a read, through
+//! stacks of growing height. Prints the best of many short rounds.
+//!
+//! `cargo bench -p travertine-benches --bench floors [-- --quick]`. Nothing touches a disk.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a bench measures with the system's clock"
+)]
+
+mod counting;
+mod kinds;
+
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use travertine_engine::contract::{Env, Store};
+use travertine_engine::stack::{Layer, Opening, Plan, Registry, Spec};
+use travertine_plugins::monitor::Monitor;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;
+
+fn main() -> Outcome<()> {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let (rounds, reads) = if quick { (50, 20_000) } else { (1_000, 20_000) };
+    println!(
+        "{:<28} {:>10} {:>16} {:>12}",
+        "stack", "ns a read", "ns a floor more", "allocations"
+    );
+    for watched in [false, true] {
+        let mut before: Option<(usize, f64)> = None;
+        for floors in [0, 1, 2, 4, 8] {
+            let store = open(watched, floors)?;
+            let (ns, allocations) = measure(&*store, rounds, reads)?;
+            let more = before.map_or(String::new(), |(less, was)| {
+                format!("{:.2}", (ns - was) / (floors - less) as f64)
+            });
+            let name = format!("{floors} floors{}", if watched { ", probed" } else { "" });
+            println!("{name:<28} {ns:>10.2} {more:>16} {allocations:>12.3}");
+            before = Some((floors, ns));
+        }
+    }
+    Ok(())
+}
+
+/// So many floors that let everything pass, over one that has the record at hand.
+fn open(watched: bool, floors: usize) -> Outcome<Arc<dyn Store>> {
+    let registry = Registry::new()
+        .with::<kinds::Hit>()
+        .with::<kinds::Pass>()
+        .with::<Monitor>();
+    let mut layers = vec![Layer::new("pass"); floors];
+    layers.push(Layer::new("hit"));
+    if watched {
+        layers.insert(0, Layer::new("monitor"));
+    }
+    let spec = Spec::linear(layers).level("memory");
+    let plan = Plan::new(&spec, &registry, Path::new("")).map_err(|errors| {
+        errors
+            .into_iter()
+            .next()
+            .map_or("refused".into(), |e| e.message)
+    })?;
+    Ok(plan.open(&Env::system(), Opening::default())?.store())
+}
+
+/// The time of a read in the best round, and the allocations of one. Nothing here waits, so what a
+/// round takes longer than the best is what else the machine did.
+fn measure(store: &dyn Store, rounds: usize, reads: usize) -> Outcome<(f64, f64)> {
+    let oid = kinds::oid()?;
+    let mut times = Vec::new();
+    let allocated = counting::allocations();
+    for _ in 0..rounds {
+        let began = Instant::now();
+        for _ in 0..reads {
+            let answer = black_box(store).read(black_box(oid)).wait()?;
+            black_box(answer);
+        }
+        times.push(began.elapsed().as_nanos() as f64 / reads as f64);
+    }
+    let allocations = (counting::allocations() - allocated) as f64 / (rounds * reads) as f64;
+    times.sort_by(f64::total_cmp);
+    Ok((times[0], allocations))
+}
