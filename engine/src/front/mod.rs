@@ -138,7 +138,12 @@ impl Engine {
     }
 
     /// Tells readers elsewhere of the newest proven commit now, rather than when commits pause.
+    /// After an opening that recovered this includes what recovery chose, written to or not.
     pub fn prove(&self) -> Result<()> {
+        let recovered = self.0.lock().found.recovered();
+        if recovered {
+            self.0.begin()?;
+        }
         let _turn = self.0.take_turn();
         self.0.prove()
     }

@@ -33,6 +33,13 @@ pub(super) struct Found {
     starts: Vec<Start>,
 }
 
+impl Found {
+    /// Whether opening had to take an epoch and adopt.
+    pub(super) fn recovered(&self) -> bool {
+        self.taken.is_some()
+    }
+}
+
 /// Where a stream goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Start {

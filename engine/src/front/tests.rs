@@ -486,6 +486,29 @@ fn a_reader_elsewhere_sees_commits_once_they_are_proven_and_writes_nothing() {
     assert_eq!(store.batches().len(), batches + 2);
 }
 
+#[test]
+fn what_recovery_chose_is_proven_without_a_write_of_its_own() {
+    let store = ModelStore::default();
+    set(&open(&store), "a", b"one");
+    let store = store.crash(Level::Disk, 0);
+    let engine = open(&store);
+    let look = || {
+        let sim = SimEnv::new(2);
+        let reader = Engine::open(Arc::new(store.reader()), sim.env(), Options::reading());
+        reader.unwrap().snapshot().sequence()
+    };
+    assert_eq!(look(), 0);
+    engine.prove().unwrap();
+    assert_eq!(look(), 1);
+    engine.close().unwrap();
+    let store = store.reopen();
+    let batches = store.batches().len();
+    let again = open(&store);
+    again.prove().unwrap();
+    again.close().unwrap();
+    assert_eq!(store.batches().len(), batches, "a clean end needs no proof");
+}
+
 /// A store whose commits wait at a gate, and fail when told.
 #[derive(Debug)]
 struct Gated {
