@@ -25,6 +25,8 @@ pub enum Failure {
     Refused(Box<Refusal>),
     /// Something failed; the kind says whether the call was wrong.
     Error(Error),
+    /// What was asked for is not there, or the work found a fault: the words say all.
+    Found(String),
     /// Whoever read the output went away: nobody is left to tell.
     Pipe,
 }
@@ -39,7 +41,7 @@ impl Failure {
     /// The work found a fault.
     #[must_use]
     pub fn fault(what: impl Into<String>) -> Self {
-        Self::Error(Error::unavailable(what))
+        Self::Found(what.into())
     }
 
     /// Says what went wrong, and answers the exit code.
@@ -51,6 +53,10 @@ impl Failure {
                 // If nobody reads the reasons, the code still tells.
                 let _ = report::tell(&refusal, terminal);
                 2
+            }
+            Self::Found(what) => {
+                let _ = terminal.complain(&what);
+                1
             }
             Self::Error(error) => {
                 let _ = terminal.complain(&error.to_string());

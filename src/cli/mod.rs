@@ -9,14 +9,23 @@
 
 mod bench;
 mod check;
+mod count;
+mod del;
 mod explain;
 mod failure;
+mod get;
 mod init;
+mod load;
 mod plugins;
+mod progress;
+mod put;
 mod report;
+mod scan;
 mod schema;
 mod stack_arg;
 mod terminal;
+mod text;
+mod tree;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -61,6 +70,12 @@ commands! {
     explain::Explain,
     plugins::Plugins,
     schema::Schema,
+    get::Get,
+    put::Put,
+    del::Del,
+    scan::Scan,
+    count::Count,
+    load::Load,
     bench::Bench,
 }
 

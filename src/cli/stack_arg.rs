@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, Terminal};
 use crate::config::{Overrides, StackFile};
-use crate::contract::Env;
+use crate::contract::{Env, Epoch, ErrorKind};
 use crate::front::Engine;
 use crate::stack::{Registry, Stack};
 
@@ -56,9 +56,69 @@ impl StackArg {
         self.open_with(registry, false)
     }
 
-    /// Opens the stack for reading, with an engine on it; not one byte is written.
-    pub fn open_to_read(&self, registry: &Registry) -> Result<Opened, Failure> {
+    /// Opens the stack for writing, does `work` and closes it, whatever came of the work.
+    pub fn write<T>(
+        &self,
+        registry: &Registry,
+        work: impl FnOnce(&Engine) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let opened = self.open(registry)?;
+        let done = work(&opened.engine);
+        let closed = opened.engine.close();
+        let value = done?;
+        closed?;
+        Ok(value)
+    }
+
+    /// Opens the stack for reading, with an engine on it.
+    ///
+    /// A reader sees what a writer has proven, and writes nothing. A writer that was killed left its
+    /// last commits unproven: then, and only if nobody writes now, the stack is first recovered as a
+    /// writer would do it.
+    pub fn open_to_read(
+        &self,
+        registry: &Registry,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<Opened, Failure> {
+        self.recover(registry, terminal)?;
         self.open_with(registry, true)
+    }
+
+    /// Does what the next writer would have to do first, if the last one ended without closing.
+    pub(super) fn recover(
+        &self,
+        registry: &Registry,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<(), Failure> {
+        let file = self.load(registry)?;
+        let stack = file.open(&Env::system(), true)?;
+        let clean = match stack.store().fence(Epoch::default()).wait() {
+            Ok(streams) => streams.iter().all(|stream| stream.clean),
+            // Damage: whoever goes on meets it too, and says where.
+            Err(_) => true,
+        };
+        stack.close()?;
+        if clean {
+            return Ok(());
+        }
+        match file.engine(&Env::system(), false) {
+            Ok((_, engine)) => {
+                let proven = engine.prove();
+                engine.close()?;
+                proven?;
+            }
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                // Somebody writes now, or nobody may: what is proven is what there is to read.
+                let _ = error;
+            }
+            Err(error) => {
+                terminal.note(format_args!(
+                    "the last writer did not close, and recovery failed; what it had not proven is \
+                     not shown: {error}"
+                ))?;
+            }
+        }
+        Ok(())
     }
 
     fn open_with(&self, registry: &Registry, read_only: bool) -> Result<Opened, Failure> {

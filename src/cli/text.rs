@@ -1,0 +1,131 @@
+//! Keys and values as text: on the command line, and as lines of JSON.
+//!
+//! ```text
+//!   {"key":"k1","value":"v1"}            where both are UTF-8
+//!   {"key_b64":"/w==","value":"v1"}      base64 where one is not
+//! ```
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+
+use super::{Failure, Terminal};
+use crate::contract::{Error, Result};
+use crate::front::Committed;
+
+/// A key on the command line.
+#[derive(Debug, Clone, Args)]
+pub(super) struct KeyArg {
+    /// The key
+    #[arg(value_name = "KEY")]
+    key: OsString,
+    /// KEY is base64, for keys that no shell can say
+    #[arg(long)]
+    key_b64: bool,
+}
+
+impl KeyArg {
+    pub(super) fn bytes(&self) -> Result<Vec<u8>> {
+        let bytes = self.key.as_bytes();
+        if !self.key_b64 {
+            return Ok(bytes.to_vec());
+        }
+        STANDARD.decode(bytes).map_err(|error| {
+            Error::invalid(format!(
+                "{} is not base64, as --key-b64 says: {error}",
+                self.key.display()
+            ))
+        })
+    }
+}
+
+impl fmt::Display for KeyArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.key, f)
+    }
+}
+
+/// A commit, for programs.
+#[derive(Debug, serde::Serialize)]
+pub(super) struct CommitFacts {
+    sequence: u64,
+    epoch: String,
+    level: String,
+    marker: String,
+}
+
+impl From<Committed> for CommitFacts {
+    fn from(committed: Committed) -> Self {
+        Self {
+            sequence: committed.sequence,
+            epoch: committed.epoch.to_string(),
+            level: committed.level.to_string(),
+            marker: committed.marker.to_string(),
+        }
+    }
+}
+
+/// Prints an entry as a line of JSON.
+pub(super) fn entry(
+    terminal: &mut Terminal<'_>,
+    line: &mut Vec<u8>,
+    key: &[u8],
+    value: &[u8],
+) -> std::result::Result<(), Failure> {
+    line.clear();
+    line.push(b'{');
+    field(line, "key", key);
+    line.push(b',');
+    field(line, "value", value);
+    line.extend_from_slice(b"}\n");
+    terminal.bytes(line)
+}
+
+/// Appends `"name":"bytes"`, as base64 where the bytes are not UTF-8.
+fn field(line: &mut Vec<u8>, name: &str, bytes: &[u8]) {
+    // Writing to memory cannot fail.
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            let _ = write!(line, "\"{name}\":");
+            let _ = serde_json::to_writer(line, text);
+        }
+        Err(_) => {
+            let _ = write!(line, "\"{name}_b64\":\"{}\"", STANDARD.encode(bytes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(key: &[u8], value: &[u8]) -> String {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut terminal = Terminal::plain(&mut out, &mut err);
+        entry(&mut terminal, &mut Vec::new(), key, value).unwrap();
+        terminal.flush().unwrap();
+        drop(terminal);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_entry_is_text_where_it_can_be() {
+        for (key, value, text) in [
+            (
+                &b"k"[..],
+                &b"v\n\"\x00"[..],
+                r#"{"key":"k","value":"v\n\"\u0000"}"#,
+            ),
+            (b"\xff", b"v", r#"{"key_b64":"/w==","value":"v"}"#),
+            (b"", b"\xfe\xff", r#"{"key":"","value_b64":"/v8="}"#),
+        ] {
+            let printed = line(key, value);
+            assert_eq!(printed.trim_end(), text);
+        }
+    }
+}

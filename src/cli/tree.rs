@@ -1,0 +1,158 @@
+//! Trees under their names: what every command on a B-tree shares.
+//!
+//! A name that points to the root record of a B-tree is a tree. Names under [`LOADS`] are kept for the
+//! positions of loads, so that a tree and how far its load got change in one commit.
+
+use clap::Args;
+
+use super::text::KeyArg;
+use super::{Failure, StackArg, Terminal};
+use crate::contract::{Error, Name, Reference, Result, RootAt};
+use crate::front::{Committed, Engine, Snapshot};
+use crate::interfaces::Btree;
+use crate::interfaces::btree::BtreeView;
+use crate::interfaces::map::{Map, Turn};
+use crate::interfaces::reader::Reader;
+use crate::interfaces::records::BTREE_ROOT;
+use crate::stack::Registry;
+
+/// What the names of load positions begin with.
+pub(super) const LOADS: &str = "load/";
+
+/// A tree of a stack.
+#[derive(Debug, Args)]
+pub(super) struct TreeArg {
+    #[command(flatten)]
+    pub(super) stack: StackArg,
+    /// The name of the tree
+    #[arg(long, value_name = "NAME")]
+    pub(super) tree: String,
+}
+
+/// Which commit a command reads.
+#[derive(Debug, Args)]
+pub(super) struct AtArg {
+    /// Read the commit of this number, or the newest at this time, like 2026-11-21T12:00:00Z
+    #[arg(long, value_name = "SEQUENCE|TIME")]
+    pub(super) at: Option<String>,
+}
+
+impl TreeArg {
+    pub(super) fn name(&self) -> Result<Name> {
+        if self.tree.starts_with(LOADS) {
+            return Err(Error::invalid(format!(
+                "names that begin with {LOADS} are kept for the positions of loads; call the tree \
+                 something else"
+            )));
+        }
+        Name::new(self.tree.clone())
+    }
+
+    /// The tree at the newest commit, or at another one.
+    pub(super) fn read(
+        &self,
+        registry: &Registry,
+        at: &AtArg,
+        terminal: &mut Terminal<'_>,
+    ) -> std::result::Result<(Snapshot, Reader<BtreeView>), Failure> {
+        let name = self.name()?;
+        let opened = self.stack.open_to_read(registry, terminal)?;
+        let snapshot = at.snapshot(&opened.engine)?;
+        match reader(&snapshot, &name)? {
+            Some(reader) => Ok((snapshot, reader)),
+            None => Err(absent(&snapshot, &name)?),
+        }
+    }
+
+    /// Does `work` to the tree in one commit and closes the stack.
+    pub(super) fn write<T>(
+        &self,
+        registry: &Registry,
+        work: impl FnOnce(&mut Turn<'_, Btree>) -> Result<T>,
+    ) -> std::result::Result<(T, Option<Committed>), Failure> {
+        let name = self.name()?;
+        self.stack.write(registry, |engine| {
+            let session = engine.session()?;
+            let mut turn = map(name).writer(&session);
+            let done = work(&mut turn)?;
+            let Some(change) = turn.finish()? else {
+                return Ok((done, None));
+            };
+            let committed = session.commit(&[change], None).wait()?;
+            Ok((done, Some(committed)))
+        })
+    }
+}
+
+impl AtArg {
+    pub(super) fn snapshot(&self, engine: &Engine) -> std::result::Result<Snapshot, Failure> {
+        let Some(text) = &self.at else {
+            return Ok(engine.snapshot());
+        };
+        engine.at(parse_at(text)?)?.ok_or_else(|| {
+            let newest = engine.snapshot().sequence();
+            Failure::fault(format!(
+                "there is no commit {text}; the newest is number {newest}, and `roots` lists them"
+            ))
+        })
+    }
+}
+
+fn parse_at(text: &str) -> Result<RootAt> {
+    if let Ok(sequence) = text.parse() {
+        return Ok(RootAt::Sequence(sequence));
+    }
+    let time = humantime::parse_rfc3339_weak(text).ok();
+    let since = time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    match since.and_then(|since| u64::try_from(since.as_micros()).ok()) {
+        Some(us) => Ok(RootAt::Time(us)),
+        None => Err(Error::invalid(format!(
+            "{text:?} is neither the number of a commit nor a time in UTC like 2026-11-21T12:00:00Z"
+        ))),
+    }
+}
+
+/// The tree of a name.
+pub(super) fn map(name: Name) -> Map<Btree> {
+    Map::new(name, Btree::default())
+}
+
+/// The tree of a name at one commit; `None` if there is no such name.
+pub(super) fn reader(snapshot: &Snapshot, name: &Name) -> Result<Option<Reader<BtreeView>>> {
+    if snapshot.root(name).is_none() {
+        return Ok(None);
+    }
+    let reader = map(name.clone()).reader(snapshot).wait();
+    reader
+        .map(Some)
+        .map_err(|error| error.at(format!("tree {name}")))
+}
+
+/// The names of a snapshot that are trees, in order.
+pub(super) fn names(snapshot: &Snapshot) -> Result<Vec<(Name, Reference)>> {
+    let mut trees = Vec::new();
+    for (name, reference) in snapshot.names() {
+        if snapshot.read(reference).wait()?.kind() == BTREE_ROOT {
+            trees.push((name.clone(), *reference));
+        }
+    }
+    Ok(trees)
+}
+
+/// What to say of a tree that is not there.
+pub(super) fn absent(snapshot: &Snapshot, name: &Name) -> Result<Failure> {
+    let there: Vec<_> = names(snapshot)?
+        .into_iter()
+        .map(|(name, _)| name.to_string())
+        .collect();
+    let there = match there.as_slice() {
+        [] => "there is none yet: `put` and `load` make one".to_owned(),
+        some => format!("there are: {}", some.join(", ")),
+    };
+    Ok(Failure::fault(format!("there is no tree {name}; {there}")))
+}
+
+/// What to say of a key that is not there.
+pub(super) fn no_key(tree: &str, key: &KeyArg) -> Failure {
+    Failure::fault(format!("{tree} has no key {key}"))
+}
