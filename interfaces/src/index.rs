@@ -21,8 +21,8 @@
 //!    [`KEY_MAX`] bytes is legal, and so is an empty value.
 //! 2. **Function.** `apply` answers for the map that `root` stands for with `edits` done to it. A
 //!    put replaces, a delete of an absent key changes nothing. The old root still answers as before.
-//! 3. **Once.** Each record that `apply` stores is reachable from the root it returns. Edits that
-//!    change nothing return the root that was given.
+//! 3. **Once.** Records that `apply` stores are reachable from the root it returns; a record a level
+//!    may be stored in vain. Edits that change nothing return the root that was given.
 //! 4. **References are visible.** A record is named in reference tables only, never in a body: so
 //!    floors below can walk, copy and reclaim without knowing the index. This holds for the
 //!    [`Apart`] of a value too: the record that holds the entry must name it.

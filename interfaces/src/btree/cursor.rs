@@ -93,13 +93,18 @@ impl BtreeCursor {
                 }
                 let node = Node::of(record, top.level)?;
                 let child = child(&node, target)?;
+                // Where it stood no longer matters, and its path has the room for the new one.
+                let mut tail = std::mem::take(&mut self.path);
+                tail.clear();
+                tail.push((record.clone(), child));
+                self.leaf = None;
                 Going {
                     to: None,
                     stays: 0,
                     turn: 0,
                     next: node.child(child)?,
                     level: top.level - 1,
-                    tail: vec![(record.clone(), child)],
+                    tail,
                     arriving: None,
                 }
             }
@@ -171,11 +176,15 @@ impl BtreeCursor {
             let node = Node::of(&record, going.level)?;
             if going.level == 0 {
                 let gap = gap(&node, target)?;
-                self.path.truncate(going.stays);
-                if let Some((_, child)) = self.path.last_mut() {
-                    *child = going.turn;
+                if going.stays == 0 {
+                    self.path = going.tail;
+                } else {
+                    self.path.truncate(going.stays);
+                    if let Some((_, child)) = self.path.last_mut() {
+                        *child = going.turn;
+                    }
+                    self.path.append(&mut going.tail);
                 }
-                self.path.append(&mut going.tail);
                 self.leaf = Some(record);
                 self.gap = gap;
                 self.shown = None;

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use travertine_engine::contract::{NewRecord, Reference, Result};
+use travertine_engine::contract::{Error, NewRecord, Reference, Result};
 use travertine_engine::front::Hint;
 
 use super::node::{FORMAT, HEADER, KEYS_MAX, Key, slot};
@@ -33,6 +33,12 @@ impl Fill {
             target,
             least: target / 3,
         }
+    }
+
+    /// A node that grew by a little stays one up to this: else the first entry that comes to a tree
+    /// of full leaves would split one, and the second another.
+    fn most(self) -> usize {
+        self.target + self.target / 4
     }
 
     /// What stays behind when a node is cut off, so that the last one of a row is never sparse.
@@ -98,6 +104,10 @@ impl Level {
 
     /// Adds an entry at the right. The value of a leaf entry with a link is the link's number.
     pub(super) fn push(&mut self, key: Key<'_>, value: &[u8], link: Option<Link>) {
+        if self.entries.is_empty() {
+            self.data.reserve(self.fill.target + self.fill.target / 2);
+            self.entries.reserve(self.fill.target / 64);
+        }
         let at = self.data.len();
         key.append_to(&mut self.data);
         let length = self.data.len() - at;
@@ -184,7 +194,7 @@ impl Level {
     pub(super) fn last(&self) -> usize {
         let all = self.entries.len();
         let fewest = self.fewest();
-        if all < 2 * fewest || (self.size() <= self.fill.target && all < KEYS_MAX) {
+        if all < 2 * fewest || (self.size() <= self.fill.most() && all < KEYS_MAX) {
             return all;
         }
         let first = self.greedy();
@@ -231,7 +241,11 @@ impl Level {
         index.extend_from_slice(&(shared as u32).to_le_bytes());
         index.resize(HEADER, 0);
         for at in keys.clone() {
-            let rest = &self.key(at)[shared..];
+            let (start, rest) = self.key(at).split_at(shared.min(self.key(at).len()));
+            if start != &self.key(keys.start)[..shared] {
+                // Keys that were read from a damaged node and are not in order.
+                return Err(Error::corrupt("the keys of a B-tree node are out of order"));
+            }
             match rest.first_chunk::<8>() {
                 Some(head) => index.extend_from_slice(head),
                 None => {
@@ -247,11 +261,13 @@ impl Level {
             let apart = self.level == 0 && entry.link.is_some();
             index.extend_from_slice(&slot(end, rest, apart));
         }
-        let mut total = 0;
+        let mut total = 0u64;
         for entry in &self.entries[..count] {
             if let Some((reference, number)) = entry.link {
                 references.push(reference);
-                total += number;
+                total = total
+                    .checked_add(number)
+                    .ok_or_else(|| Error::corrupt("the counts of a B-tree's nodes overflow"))?;
                 if self.level > 0 {
                     index.extend_from_slice(&total.to_le_bytes());
                 }
@@ -312,21 +328,22 @@ impl Level {
     /// As many entries as make a full node, from the left.
     fn greedy(&self) -> usize {
         let mut gross = 0;
-        let mut shared = usize::MAX;
+        let mut shared = 0;
+        let mut before = 0;
         for (index, entry) in self.entries.iter().enumerate() {
             gross += self.cost(entry);
-            if index >= self.first_key() {
-                let first = self.key(self.first_key());
-                shared = common_prefix(&first[..first.len().min(shared)], self.key(index));
+            if index == self.first_key() {
+                shared = entry.key as usize;
+            } else if index > self.first_key() && shared > 0 {
+                let first = &self.key(self.first_key())[..shared];
+                shared = common_prefix(first, self.key(index));
             }
-            let size =
-                gross.saturating_sub((index + 1) * if shared == usize::MAX { 0 } else { shared });
-            let before = self.size_of(0..index);
-            if (size > self.fill.target && index >= self.fewest() && before >= self.fill.least)
-                || index + 1 == KEYS_MAX
-            {
+            let size = gross.saturating_sub((index + 1) * shared);
+            let full = size > self.fill.target && before >= self.fill.least;
+            if (full && index >= self.fewest()) || index + 1 == KEYS_MAX {
                 return index;
             }
+            before = size;
         }
         self.entries.len()
     }

@@ -13,6 +13,7 @@
 //! It refuses keys over [`KEY_MAX`](crate::index::KEY_MAX).
 
 mod cursor;
+mod draft;
 mod level;
 mod node;
 mod root;
@@ -87,11 +88,21 @@ impl Index for Btree {
             None => None,
         };
         let mut spine = self.spine(sink);
-        let Some(first) = first_change(&spine, top, edits)? else {
+        // A few edits are found to change nothing on the way, many are looked at before.
+        let first = match edits.len() {
+            0 => return Ok(root),
+            1..=draft::EDITS_MAX if top.is_some() => Some(0),
+            _ => first_change(&spine, top, edits)?,
+        };
+        let Some(first) = first else {
             return Ok(root);
         };
         walk::walk(&mut spine, top, edits, first)?;
-        root::store(sink, spine.finish()?).map(Some)
+        let after = spine.finish()?;
+        if after.map(|top| top.link) == top.map(|top| top.link) {
+            return Ok(root);
+        }
+        root::store(sink, after).map(Some)
     }
 
     fn loader<'s>(&self, sink: &'s dyn Sink) -> BtreeLoader<'s> {

@@ -127,6 +127,13 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The body of an inner node before and after its sums.
+    pub(super) fn around_sums(&self) -> (&'a [u8], &'a [u8]) {
+        let body = self.record.body();
+        let start = HEADER + self.keys() * 16;
+        (&body[..start], &body[start + self.children() * 8..])
+    }
+
     /// Entries in the children before this one.
     pub(super) fn count_before(&self, child: usize) -> u64 {
         match child

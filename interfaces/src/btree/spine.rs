@@ -53,6 +53,16 @@ impl<'s> Spine<'s> {
         }
     }
 
+    /// Where new nodes go.
+    pub(super) fn sink(&self) -> &'s dyn Sink {
+        self.sink
+    }
+
+    /// An empty leaf level like this spine's.
+    pub(super) fn leaf(&self) -> Level {
+        Level::new(0, self.leaf)
+    }
+
     /// Says that entries to come are not less than `key`, and everything before is less.
     pub(super) fn begin(&mut self, key: &[u8]) {
         if self.levels[0].is_empty() {
@@ -163,7 +173,7 @@ impl<'s> Spine<'s> {
     }
 
     /// Stores all that the levels up to this one hold; `false` if one of them holds too little.
-    fn align(&mut self, level: u8) -> Result<bool> {
+    pub(super) fn align(&mut self, level: u8) -> Result<bool> {
         for at in 0..=usize::from(level) {
             match self.levels.get(at) {
                 None => break,

@@ -116,7 +116,7 @@ macro_rules! index_checks {
                 sorted_rows_load_and_others_are_refused;
             records:
                 edits_that_change_nothing_keep_the_root
-                every_record_stored_is_reachable
+                what_is_stored_is_reachable
                 everything_read_is_reachable;
             transaction:
                 a_transaction_sees_its_own_writes
