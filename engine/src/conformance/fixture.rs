@@ -43,12 +43,15 @@ impl Fixture for OnModel {
     }
 }
 
-/// A log on a simulated disk. Dies at any call that changes the disk.
+/// A log on a simulated disk. Armed, it dies at any call that changes the disk, or the disk has the
+/// faults of its plan.
 #[derive(Debug)]
 pub struct OnLog {
     /// The disk, for setting its habits and for looking at what fired.
     pub disk: SimDisk,
+    plan: Plan,
     options: LogOptions,
+    faulty: bool,
 }
 
 impl OnLog {
@@ -56,8 +59,10 @@ impl OnLog {
     #[must_use]
     pub fn new(seed: u64, plan: Plan, options: LogOptions) -> Self {
         Self {
-            disk: SimDisk::new(seed, plan),
+            disk: SimDisk::new(seed, plan.quiet()),
+            plan,
             options,
+            faulty: false,
         }
     }
 }
@@ -70,17 +75,25 @@ impl Fixture for OnLog {
     }
 
     fn arm(&mut self, rng: &mut Rng) {
-        self.disk.crash_in(1 + rng.below(40));
+        if rng.chance(1, 2) {
+            self.disk.crash_in(1 + rng.below(40));
+        } else {
+            self.disk.set_plan(self.plan.clone());
+            self.faulty = true;
+        }
     }
 
     fn disarm(&mut self) {
         self.disk.crash_never();
+        self.disk.quiet();
     }
 
     fn crash(&mut self, rng: &mut Rng) -> Level {
+        // A sync that fails takes along what only the page cache held, also for a kill.
+        let faulty = std::mem::take(&mut self.faulty);
         if rng.chance(1, 2) {
             self.disk.kill();
-            Level::Os
+            if faulty { Level::Disk } else { Level::Os }
         } else {
             self.disk.power_cut();
             Level::Disk

@@ -559,17 +559,18 @@ fn is_trouble(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::OnModel;
+    use super::super::fixture::{OnLog, OnModel};
     use super::super::model::ModelOptions;
+    use super::super::sim::{Class, Plan};
     use super::*;
+    use crate::log::LogOptions;
 
+    /// `SEED=n` runs one, `SEEDS=n` so many.
     fn seeds(count: u64) -> std::ops::Range<u64> {
-        match std::env::var("SEED")
-            .ok()
-            .and_then(|seed| seed.parse().ok())
-        {
-            Some(seed) => seed..seed + 1,
-            None => 0..count,
+        let number = |name: &str| std::env::var(name).ok()?.parse().ok();
+        match (number("SEED"), number("SEEDS")) {
+            (Some(seed), _) => seed..seed + 1,
+            (None, count_given) => 0..count_given.unwrap_or(count),
         }
     }
 
@@ -588,5 +589,36 @@ mod tests {
             tally.conflicts > 0 && tally.lucky > 0 && tally.lost > 0,
             "{tally:?}"
         );
+    }
+
+    /// Runs seeds of one class of troubles on a log.
+    fn on_a_log(class: Class, count: u64) -> Tally {
+        let mut tally = Tally::default();
+        for seed in seeds(count) {
+            let options = LogOptions {
+                segment: 128 << 10,
+                window: 256 << 10,
+                ..LogOptions::default()
+            };
+            let mut fixture = OnLog::new(seed, Plan::draw(seed, class), options);
+            match run(seed, &mut fixture, &TracePlan::default()) {
+                Ok(one) => tally += one,
+                Err(failure) => panic!("{class:?} {failure}"),
+            }
+        }
+        println!("{class:?} {tally:?}");
+        tally
+    }
+
+    #[test]
+    fn traces_on_a_log_hold_through_kills_and_power_cuts() {
+        let tally = on_a_log(Class::Crash, 60);
+        assert!(tally.lost > 0 && tally.failed_opens > 0, "{tally:?}");
+    }
+
+    #[test]
+    fn traces_on_a_log_hold_when_calls_fail() {
+        let tally = on_a_log(Class::Errors, 60);
+        assert!(tally.failed_opens > 0, "{tally:?}");
     }
 }
