@@ -1,0 +1,189 @@
+//! Travertine's side: one log in one directory, with the options of a stack file that says nothing.
+
+use std::path::Path;
+
+use travertine::contract::{Env, Error, Kind, Level, Name, NewRecord, Reference};
+use travertine::front::{Change, Engine, Hint, Options, Session};
+use travertine::stack::{Layer, Opening, Plan, Spec, Stack};
+use travertine::workload::{Table, TreeReader, from_key, walk};
+
+use crate::kv::{Data, Kv, Reader};
+use crate::log::LogSide;
+use crate::measure::Outcome;
+
+fn open(path: &Path) -> Outcome<(Stack, Engine)> {
+    let base = path.parent().ok_or("no directory")?;
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or("no name")?;
+    let spec = Spec::linear([Layer::new("file").with("path", name)]);
+    let plan = Plan::new(&spec, &travertine::standard(), base)
+        .map_err(|errors| Error::invalid(format!("{errors:?}")))?;
+    let env = Env::system();
+    let stack = plan.open(&env, Opening::default())?;
+    let engine = Engine::open(stack.store(), &env, Options::default())?;
+    Ok((stack, engine))
+}
+
+/// A B-tree.
+pub struct OurTree {
+    engine: Engine,
+    durable: Table,
+    loose: Table,
+    _stack: Stack,
+}
+
+impl Kv for OurTree {
+    type Reader<'s> = TreeReader;
+
+    fn open(path: &Path) -> Outcome<Self> {
+        let (stack, engine) = open(path)?;
+        Ok(Self {
+            durable: Table::new(&engine, "rows", Some(Level::Disk))?,
+            loose: Table::new(&engine, "rows", Some(Level::Memory))?,
+            engine,
+            _stack: stack,
+        })
+    }
+
+    fn put(&self, data: &Data, numbers: &[u64], durable: bool) -> Outcome<()> {
+        let table = if durable { &self.durable } else { &self.loose };
+        let mut value = Vec::new();
+        let (_, ticket) = table.transact(|writer| {
+            for &number in numbers {
+                data.rows.value(number, 0, &mut value);
+                writer.put(data.key(number), &value)?;
+            }
+            Ok(())
+        })?;
+        ticket.wait()?;
+        Ok(())
+    }
+
+    fn load_sorted(&self, data: &Data) -> Outcome<()> {
+        let (mut number, mut value) = (0, Vec::new());
+        self.durable.load(|push| {
+            if number == data.rows.records() {
+                return Ok(false);
+            }
+            data.rows.value(number, 0, &mut value);
+            push(data.key(number), &value)?;
+            number += 1;
+            Ok(true)
+        })?;
+        Ok(())
+    }
+
+    fn remove(&self, data: &Data, numbers: &[u64]) -> Outcome<()> {
+        let (_, ticket) = self.durable.transact(|writer| {
+            for &number in numbers {
+                writer.delete(data.key(number))?;
+            }
+            Ok(())
+        })?;
+        ticket.wait()?;
+        Ok(())
+    }
+
+    fn reader(&self) -> Outcome<TreeReader> {
+        Ok(self.durable.reader()?)
+    }
+
+    fn close(self) -> Outcome<()> {
+        Ok(self.engine.close()?)
+    }
+}
+
+impl Reader for TreeReader {
+    fn get(&self, key: &[u8], mut look: impl FnMut(&[u8])) -> Outcome<bool> {
+        let found = self.get(key).wait()?;
+        if let Some(value) = &found {
+            look(value);
+        }
+        Ok(found.is_some())
+    }
+
+    fn range(&self, from: &[u8], most: u64, mut look: impl FnMut(&[u8], &[u8])) -> Outcome<u64> {
+        let mut range = from_key(self, from);
+        let met = walk(self, &mut range, most, |key, value| {
+            look(key, value);
+            Ok(())
+        })?;
+        Ok(met)
+    }
+
+    fn len(&self) -> Outcome<u64> {
+        Ok(self.count())
+    }
+}
+
+/// A log.
+pub struct OurLog {
+    engine: Engine,
+    _stack: Stack,
+}
+
+impl OurLog {
+    fn store(session: &Session, body: &[u8]) -> Outcome<Reference> {
+        let record = NewRecord {
+            kind: Kind::BLOB,
+            references: &[],
+            body: &[body],
+        };
+        Ok(session.store(&record, Hint::default())?)
+    }
+}
+
+impl LogSide for OurLog {
+    type Place = Reference;
+
+    fn open(path: &Path) -> Outcome<Self> {
+        let (stack, engine) = open(path)?;
+        Ok(Self {
+            engine,
+            _stack: stack,
+        })
+    }
+
+    fn append(
+        &self,
+        count: u64,
+        mut body: impl FnMut(u64, &mut Vec<u8>),
+        keep: impl Fn(u64) -> bool,
+    ) -> Outcome<Vec<(u64, Reference)>> {
+        let session = self.engine.session()?;
+        let (mut bytes, mut kept) = (Vec::new(), Vec::new());
+        for number in 0..count {
+            body(number, &mut bytes);
+            let reference = Self::store(&session, &bytes)?;
+            if keep(number) {
+                kept.push((number, reference));
+            }
+        }
+        session.commit(&[], Some(Level::Disk)).wait()?;
+        Ok(kept)
+    }
+
+    fn commit(&self, lane: u64, body: &[u8]) -> Outcome<Reference> {
+        let session = self.engine.session()?;
+        let reference = Self::store(&session, body)?;
+        let change = Change::set(Name::new(format!("lane-{lane}"))?, reference);
+        session.commit(&[change], Some(Level::Disk)).wait()?;
+        Ok(reference)
+    }
+
+    fn read(&self, place: &Reference, look: impl FnOnce(&[u8])) -> Outcome<()> {
+        let record = self
+            .engine
+            .read(place.oid)
+            .wait()?
+            .ok_or("a record is missing")?;
+        look(record.body());
+        Ok(())
+    }
+
+    fn close(self) -> Outcome<()> {
+        Ok(self.engine.close()?)
+    }
+}
