@@ -395,7 +395,12 @@ impl Store for ModelStore {
 
     fn read(&self, oid: Oid) -> Op<Option<Record>> {
         Op::ready(self.open().and_then(|disk| {
-            let beyond = oid.stream() != STREAM || oid.position() >= disk.end().position;
+            if oid.stream() != STREAM {
+                return Err(Error::invalid(format!(
+                    "{oid} lies in no stream of this store"
+                )));
+            }
+            let beyond = oid.position() >= disk.end().position;
             if beyond && (self.reader || !disk.vouched) {
                 return Err(Error::unavailable(format!(
                     "{oid} lies above the tail, and no writer vouches for the tail"

@@ -28,7 +28,7 @@ mod writer;
 mod tests;
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::contract::{
@@ -69,6 +69,9 @@ struct Shared {
     tail: AtomicU64,
     /// What a sync has covered: readers may map it.
     durable: AtomicU64,
+    /// Whether nothing lies above the tail for certain: this handle may write, and the last writer
+    /// closed cleanly or an adoption has decided.
+    vouched: AtomicBool,
 }
 
 impl Log {

@@ -1,6 +1,6 @@
 //! Opening a log: who it is, what lies there, and nothing changed.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::format::{Identity, Writer};
@@ -95,6 +95,7 @@ impl Log {
         let segments = found.segments.clone();
         let tail = AtomicU64::new(found.end.position.0);
         let durable = AtomicU64::new(found.durable.min(found.end.position).0);
+        let vouched = found.clean && !options.read_only || options.extent.is_sealed();
         Ok(Self(Arc::new(Shared {
             medium,
             env: env.clone(),
@@ -107,6 +108,7 @@ impl Log {
             segments: RwLock::new(segments),
             tail,
             durable,
+            vouched: AtomicBool::new(vouched),
         })))
     }
 }

@@ -7,7 +7,7 @@ use super::options::ReadBy;
 use super::segment::Segment;
 use super::walk::{self, Window};
 use super::{SCAN_BYTES, Shared};
-use crate::contract::{Batches, End, Error, Oid, Position, Record, Result};
+use crate::contract::{Batches, End, Error, ErrorKind, Oid, Position, Record, Result};
 
 impl Shared {
     /// The segment that `position` falls to, and where its valid bytes end. `None`: in no segment,
@@ -33,6 +33,13 @@ impl Shared {
     }
 
     pub(super) fn read(&self, oid: Oid) -> Result<Option<Record>> {
+        match self.find(oid) {
+            Err(error) if error.kind() == ErrorKind::Corrupt && self.in_a_gap(oid)? => Ok(None),
+            found => found,
+        }
+    }
+
+    fn find(&self, oid: Oid) -> Result<Option<Record>> {
         if oid.stream() != self.identity.stream {
             return Err(Error::invalid(format!(
                 "{oid} lies in stream {}, this log holds {}",
@@ -50,7 +57,7 @@ impl Shared {
             }
         }
         let Some((segment, end)) = self.locate(oid.position())? else {
-            return Ok(None);
+            return self.absent(oid);
         };
         let file = segment.file(&*self.medium, self.writes())?;
         let proven = match self.options.read {
@@ -58,6 +65,41 @@ impl Shared {
             ReadBy::Copy => None,
         };
         segment.read(&**file, oid, end, proven).map(Some)
+    }
+
+    /// What to say of an address in no segment: nothing is there, if it lies in a gap or somebody
+    /// vouches for the tail.
+    fn absent(&self, oid: Oid) -> Result<Option<Record>> {
+        let tail = Position(self.tail.load(Ordering::Acquire));
+        if oid.position() < tail || self.vouched.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        Err(Error::unavailable(format!(
+            "{oid} lies above the tail {tail}, and no writer vouches for the tail"
+        ))
+        .at(self.medium.place()))
+    }
+
+    /// Whether `oid` lies in a gap that a batch states. Where a batch on the way there is damaged,
+    /// nobody knows.
+    fn in_a_gap(&self, oid: Oid) -> Result<bool> {
+        let Some((segment, _)) = self.locate(oid.position())? else {
+            return Ok(false);
+        };
+        let mut window = Window::new(segment.file(&*self.medium, self.writes())?.clone());
+        let header = segment.header(&*self.medium, self.writes(), &self.identity)?;
+        let mut before = header.before;
+        while let Some(found) = walk::next(&mut window, &segment, &self.identity, before)? {
+            let header = found.batch.header();
+            if oid.position() < header.end {
+                return Ok(oid.position() < header.base);
+            }
+            before = End {
+                position: header.end,
+                running: found.frame.running,
+            };
+        }
+        Ok(false)
     }
 
     pub(super) fn scan(&self, from: Position) -> Result<Batches> {

@@ -75,6 +75,9 @@ impl Shared {
         if self.options.read_only {
             return Err(Error::closed("the log is open for reading only"));
         }
+        if epoch == self.writing().epoch {
+            return Ok(vec![state]);
+        }
         if epoch <= state.epoch {
             return Err(Error::fenced(format!(
                 "epoch {epoch} is not newer than epoch {}, which wrote here",
@@ -146,6 +149,13 @@ impl Shared {
         // What a part says to be durable is its own bytes: those before it are not its to vouch for.
         writing.durable = if anew { Position::START } else { cut.position };
         writing.committed = cut.position;
+        // Below the ceiling of before, addresses may have been handed out that nobody saw stored.
+        let part = anew && matches!(self.options.extent, Extent::Part { .. });
+        writing.floor = if found.clean || part {
+            cut.position
+        } else {
+            found.ceiling.max(cut.position)
+        };
         writing.adopted = true;
         writing.newest = found
             .chain
@@ -161,12 +171,13 @@ impl Shared {
             let file = last.file_to_write(&*self.medium)?;
             writing.resume(last, file)?;
         }
-        if anew && matches!(self.options.extent, Extent::Part { .. }) {
+        if part {
             // Whoever fills the part before wants to know how much fits here.
             writing.keep_spare(&*self.medium, &self.options);
         }
         self.tail.store(cut.position.0, Ordering::Release);
         self.durable.store(writing.durable.0, Ordering::Release);
+        self.vouched.store(true, Ordering::Release);
         Ok(())
     }
 

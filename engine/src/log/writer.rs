@@ -38,6 +38,8 @@ pub(super) struct Writing {
     /// Whether that epoch has decided where the older ones end.
     pub(super) adopted: bool,
     pub(super) end: End,
+    /// Where the epoch's batches may begin.
+    pub(super) floor: Position,
     /// What a sync that has ended had reached.
     pub(super) durable: Position,
     /// Announced in the newest frame; and the part of it that is durable.
@@ -73,6 +75,7 @@ impl Writing {
             epoch,
             adopted: false,
             end,
+            floor: end.position,
             durable,
             announced: ceiling,
             announced_durable: ceiling,
@@ -148,6 +151,13 @@ impl Writing {
             return Err(Error::invalid(format!(
                 "the batch at {} follows on {}, the log ends at {}",
                 header.base, header.before_end, self.end.position
+            )));
+        }
+        if header.base < self.end.position.max(self.floor) {
+            return Err(Error::invalid(format!(
+                "the batch at {} begins below {}, where its epoch may begin, or below {}, where the \
+                 log ends",
+                header.base, self.floor, self.end.position
             )));
         }
         if header.base.align_down(unit) < self.committed {
