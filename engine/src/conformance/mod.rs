@@ -5,6 +5,7 @@ mod crash;
 pub mod env;
 pub mod fixture;
 pub mod hostile;
+pub mod kit;
 pub mod model;
 pub mod rng;
 pub mod sim;
