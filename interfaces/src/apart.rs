@@ -49,7 +49,7 @@ pub fn read_blocking(source: &dyn Source, apart: &Apart) -> Result<Bytes> {
 }
 
 /// Looks at every piece of a value.
-pub(crate) fn verify(source: &dyn Source, apart: &Apart, report: &mut Report) {
+pub fn verify(source: &dyn Source, apart: &Apart, report: &mut Report) {
     report.apart += 1;
     let found = chunk::Reader::open(&source, &apart.reference).and_then(|mut reader| {
         if reader.length() != apart.length {
