@@ -120,7 +120,10 @@ impl Shared {
         for (stream, call) in calls {
             match call.wait() {
                 Ok(tail) => self.note_taken(stream, Some(tail)),
-                Err(error) if error.kind() == ErrorKind::Full => return Err(error),
+                Err(error) if error.kind() == ErrorKind::Full => {
+                    self.lock().stuck = true;
+                    return Err(error);
+                }
                 Err(error) => return Err(self.poison(&error)),
             }
         }
@@ -130,6 +133,7 @@ impl Shared {
     fn note_taken(&self, stream: Stream, tail: Option<Tail>) {
         self.figures.batches.fetch_add(1, Ordering::Relaxed);
         let mut state = self.lock();
+        state.stuck = false;
         if let Some(mine) = state.writer.as_mut().and_then(|writer| writer.tail(stream)) {
             mine.taken();
             if let Some(tail) = tail {
@@ -348,14 +352,28 @@ impl Shared {
             return Ok(());
         }
         let epoch = writer.epoch;
+        let proven = writer.proven;
+        let unsent = writer.tails.iter().flat_map(|tail| tail.waiting());
+        let plain: Vec<_> = unsent.cloned().collect();
+        // What follows may not lie in a unit that holds the end of what is about to be durable.
+        let next = Next::Aligned(self.unit);
+        let tails = writer.tails.iter_mut();
+        let last: Vec<_> = tails.map(|tail| tail.seal(proven, false, next)).collect();
         drop(state);
+        for batches in plain.chunks(IN_FLIGHT) {
+            self.send(epoch, batches.to_vec())?;
+        }
+        let streams: Vec<_> = last.iter().map(|batch| batch.header().stream).collect();
         let commit = Commit {
             sender: epoch,
             level: self.level_proven,
-            last: Vec::new(),
+            last,
         };
         let reached = waiting(|| self.store.commit(commit)).wait();
         reached.map_err(|error| self.poison(&error))?;
+        for stream in streams {
+            self.note_taken(stream, None);
+        }
         if let Some(writer) = &mut self.lock().writer {
             writer.proven = Some(shown.view.proven(marker));
         }

@@ -28,8 +28,10 @@ use super::tail::StreamTail;
 pub(super) struct Found {
     /// The newest epoch anybody took.
     number: u32,
-    /// The epoch that recovery took, if it had to.
+    /// The epoch that was taken: by recovery, if it had to, or for the first write.
     taken: Option<Epoch>,
+    /// Whether that epoch has decided where the older ones end.
+    adopted: bool,
     starts: Vec<Start>,
 }
 
@@ -68,6 +70,7 @@ pub(super) fn recover(
         choice = decide(store, root, status, &states)?;
         store.adopt(epoch, choice.cut.clone()).wait()?;
         found.taken = Some(epoch);
+        found.adopted = true;
         found.number = epoch.number;
         tracing::info!(
             %epoch,
@@ -211,7 +214,7 @@ impl Shared {
             return Ok(());
         }
         let starts = state.found.starts.clone();
-        let taken = state.found.taken;
+        let (taken, adopted) = (state.found.taken, state.found.adopted);
         if taken.is_none() {
             // Also if this attempt fails: a part of the stack may have heard of it.
             state.found.number += 1;
@@ -220,8 +223,18 @@ impl Shared {
         drop(state);
         let epoch = match taken {
             Some(epoch) => epoch,
-            None => self.take_over(number, &starts)?,
+            None => {
+                let epoch = self.take_over(number, &starts)?;
+                self.lock().found.taken = Some(epoch);
+                epoch
+            }
         };
+        if !adopted {
+            // Nothing is cut, but a store takes no batch of an epoch that has not decided so.
+            let vector = starts.iter().map(|start| (start.stream, start.end));
+            self.store.adopt(epoch, vector.collect()).wait()?;
+            self.lock().found.adopted = true;
+        }
         let shown = self.shown();
         let links = self.links(&shown)?;
         let proven = shown.marker.map(|marker| shown.view.proven(marker));
@@ -267,11 +280,6 @@ impl Shared {
                 )));
             }
         }
-        let vector = starts
-            .iter()
-            .map(|start| (start.stream, start.end))
-            .collect();
-        self.store.adopt(epoch, vector).wait()?;
         Ok(epoch)
     }
 

@@ -64,6 +64,8 @@ pub(super) struct State {
     pub(super) round: Arc<Round>,
     /// When the last round was answered, while the proof of it is still to be written.
     pub(super) unproved_ns: Option<u64>,
+    /// The store had no room for a batch that waits: nobody is called for it until somebody asks.
+    pub(super) stuck: bool,
     leading: bool,
     waiting_for_turn: usize,
     driver_called: bool,
@@ -135,6 +137,7 @@ impl State {
             queue_bytes: 0,
             round: Arc::default(),
             unproved_ns: None,
+            stuck: false,
             leading: false,
             waiting_for_turn: 0,
             driver_called: false,
@@ -319,6 +322,7 @@ impl Shared {
             .writer
             .as_ref()
             .is_some_and(|writer| writer.tails.iter().any(|tail| tail.waiting_bytes() > 0));
+        let waiting = waiting && !state.stuck;
         drop(state);
         if polled || waiting {
             self.call_driver();
