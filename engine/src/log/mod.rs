@@ -159,7 +159,7 @@ impl Shared {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .len() as u64;
-        let tail = writing.tail();
+        let tail = writing.look();
         let stream = StreamStatus {
             stream: self.identity.stream.0,
             end: writing.end.position.0,

@@ -104,6 +104,7 @@ impl Shared {
         writing.drop_spare(&*self.medium);
         writing.announced = ceiling;
         writing.announced_durable = ceiling;
+        writing.promised = Position::START;
         Ok(vec![state])
     }
 

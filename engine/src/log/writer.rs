@@ -45,6 +45,9 @@ pub(super) struct Writing {
     /// Announced in the newest frame; and the part of it that is durable.
     pub(super) announced: Position,
     pub(super) announced_durable: Position,
+    /// The highest ceiling told to the writer since it adopted. Everything below has room, in the
+    /// open segment or in the spare.
+    pub(super) promised: Position,
     pub(super) open: Option<OpenSegment>,
     spare: Option<(Arc<dyn MediumFile>, u64)>,
     /// Files that hold bytes not yet synced, oldest first.
@@ -79,6 +82,7 @@ impl Writing {
             durable,
             announced: ceiling,
             announced_durable: ceiling,
+            promised: end.position,
             open: None,
             spare: None,
             dirty: Vec::new(),
@@ -120,7 +124,14 @@ impl Writing {
     }
 
     /// How far OIDs may be handed out.
-    pub(super) fn tail(&self) -> Tail {
+    pub(super) fn tail(&mut self) -> Tail {
+        let tail = self.look();
+        self.promised = self.promised.max(tail.ceiling);
+        tail
+    }
+
+    /// As [`Writing::tail`], without promising it.
+    pub(super) fn look(&self) -> Tail {
         let here = self.open.as_ref().map_or(self.end.position, |open| {
             let claimed = open
                 .claimed
@@ -128,16 +139,35 @@ impl Writing {
             open.segment.base.plus_bytes(claimed & !7)
         });
         // A batch that does not fit here goes to the spare as a whole.
-        let there = self
-            .spare
-            .as_ref()
-            .map_or(self.end.position, |(_, claimed)| {
-                let room = claimed.saturating_sub(2 * SEGMENT_HEADER);
-                self.end.position.plus_bytes(room & !7)
-            });
+        let there = self.end.position.plus_bytes(self.spare_room());
         Tail {
             end: self.end.position,
             ceiling: here.max(there).min(self.announced_durable),
+        }
+    }
+
+    /// Bytes of batches that the spare has room for.
+    fn spare_room(&self) -> u64 {
+        let claimed = self.spare.as_ref().map_or(0, |(_, claimed)| *claimed);
+        claimed.saturating_sub(2 * SEGMENT_HEADER) & !7
+    }
+
+    /// Whether a batch goes to the open segment, rather than to a new one.
+    ///
+    /// A segment ends when it is long enough, unless the room that was promised is here and a new
+    /// segment would not have as much.
+    fn goes_here(&self, open: &OpenSegment, header: &BatchHeader, options: &LogOptions) -> bool {
+        // A wide gap is where an epoch ended; its positions must not take room in a file.
+        let near = header.base.bytes_since(self.end.position) <= SEGMENT_HEADER;
+        let end = open.segment.offset(header.end);
+        let promised = self.promised.bytes_since(self.end.position);
+        let elsewhere = self.spare_room() >= promised.max(header.length());
+        let short = end <= options.segment + SEGMENT_HEADER;
+        let room = end <= open.claimed;
+        near && if elsewhere {
+            short && room
+        } else {
+            short || room
         }
     }
 
@@ -239,13 +269,10 @@ impl Writing {
         header: &BatchHeader,
         ceiling: Position,
     ) -> Result<Option<Arc<Segment>>> {
-        if let Some(open) = &self.open {
-            // A wide gap is where an epoch ended; its positions must not take room in a file.
-            let near = header.base.bytes_since(self.end.position) <= SEGMENT_HEADER;
-            let fits = open.segment.offset(header.end) <= options.segment + SEGMENT_HEADER;
-            if near && fits {
-                return Ok(None);
-            }
+        if let Some(open) = &self.open
+            && self.goes_here(open, header, options)
+        {
+            return Ok(None);
         }
         let segment_header = SegmentHeader {
             base: header.base,
