@@ -1,7 +1,6 @@
 //! The conformance kit: what our tests and an outsider's share.
 
-#[cfg(test)]
-mod crash;
+pub mod crash;
 pub mod env;
 pub mod fixture;
 pub mod hostile;

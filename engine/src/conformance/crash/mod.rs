@@ -1,4 +1,32 @@
-//! Crashes of the engine on a log on the simulated disk.
+//! Crashes by seed: a random writer on a disk that fails, a crash, another process, and an oracle
+//! that knows what may be left.
+//!
+//! ```text
+//!   work ── crash ── open ── judge ── work ── crash ── open ── crash ── open ── judge ── …
+//!    │                │        │                         └ in recovery, and in recovery of that
+//!    │ every commit   │        └ the state is one that was submitted, none that was acknowledged or
+//!    │ in the line    │          seen is missing, and everything that it reaches reads back right
+//!    └ every record in the values
+//! ```
+//!
+//! One seed is one run. What a run may hold its store to depends on the [`Class`] of its disk: on an
+//! honest disk nothing acknowledged is ever lost; on one that fails, nothing is acknowledged after a
+//! failure; on one that damages bytes, no wrong byte is ever read; on one that lies about its syncs,
+//! the state is an older one, or an error. [`Marks`] count which branches a set of runs took.
 
+mod front;
+mod line;
+mod marks;
 #[cfg(test)]
 mod regressions;
+mod run;
+mod scribe;
+mod subject;
+#[cfg(test)]
+mod tests;
+mod values;
+mod watch;
+
+pub use crate::conformance::sim::Class;
+pub use marks::{Branch, Marks};
+pub use run::{Bottom, Failure, Outcome, Trial, Writer};

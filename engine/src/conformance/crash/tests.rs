@@ -1,0 +1,142 @@
+//! The log on the simulated disk, seed by seed.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::conformance::sim::Fault;
+use crate::contract::{Env, Result, Store};
+use crate::log::{Grow, Log, LogOptions};
+use crate::medium::Medium;
+
+/// A log with small segments, so that a run has several.
+struct SmallLog;
+
+impl Bottom for SmallLog {
+    fn open(
+        &self,
+        medium: Arc<dyn Medium>,
+        env: &Env,
+        read_only: bool,
+        seed: u64,
+    ) -> Result<Arc<dyn Store>> {
+        let options = LogOptions {
+            segment: [64 << 10, 128 << 10, 1 << 20][(seed / 3 % 3) as usize],
+            window: [1 << 20, 8 << 20][(seed / 9 % 2) as usize],
+            grow: [Grow::Adaptive, Grow::Plain][(seed / 18 % 2) as usize],
+            read_only,
+            ..LogOptions::default()
+        };
+        Ok(Arc::new(Log::open("file", medium, env, options)?))
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// The seeds of this run of the tests: one that is asked for, or so many.
+fn seeds(default: u64) -> std::ops::Range<u64> {
+    match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let first = number("TRAVERTINE_FIRST_SEED").unwrap_or(0);
+            first..first + number("TRAVERTINE_SEEDS").unwrap_or(default)
+        }
+    }
+}
+
+fn wanted(class: Class) -> bool {
+    std::env::var("CLASS").map_or(true, |name| name == format!("{class:?}"))
+}
+
+struct Sum {
+    marks: Marks,
+    fired: [u64; Fault::COUNT],
+    commits: u64,
+    runs: u64,
+}
+
+fn run_all(class: Class, default: u64) -> Sum {
+    let mut sum = Sum {
+        marks: Marks::default(),
+        fired: [0; Fault::COUNT],
+        commits: 0,
+        runs: 0,
+    };
+    if !wanted(class) {
+        return sum;
+    }
+    let mut failures = Vec::new();
+    let writers = [Writer::Scribe, Writer::Front];
+    for (seed, writer) in seeds(default).flat_map(|seed| writers.map(|writer| (seed, writer))) {
+        if std::env::var("WRITER").is_ok_and(|name| name != format!("{writer:?}")) {
+            continue;
+        }
+        let trial = Trial {
+            seed,
+            class,
+            writer,
+        };
+        match trial.run(&SmallLog) {
+            Ok(outcome) => {
+                sum.marks.add(&outcome.marks);
+                for (all, one) in sum.fired.iter_mut().zip(outcome.tally.fired) {
+                    *all += one;
+                }
+                sum.commits += outcome.commits;
+                sum.runs += 1;
+            }
+            Err(failure) => {
+                if number("SEED").is_some() {
+                    let story = trial.story(&SmallLog);
+                    let last = story
+                        .len()
+                        .saturating_sub(number("STORY").unwrap_or(100) as usize);
+                    println!("{}\n", story[last..].join("\n"));
+                }
+                failures.push(failure.to_string());
+            }
+        }
+    }
+    let shown = failures.iter().take(5).cloned().collect::<Vec<_>>();
+    assert!(
+        failures.is_empty(),
+        "{} of {} runs failed:\n{}",
+        failures.len(),
+        failures.len() as u64 + sum.runs,
+        shown.join("\n")
+    );
+    for branch in Branch::ALL {
+        println!("{class:?} {branch:?} {}", sum.marks.count(branch));
+    }
+    for fault in Fault::ALL {
+        println!("{class:?} {fault:?} {}", sum.fired[fault as usize]);
+    }
+    println!("{class:?}: {} runs, {} commits", sum.runs, sum.commits);
+    sum
+}
+
+#[test]
+fn crash_loses_nothing_acknowledged() {
+    run_all(Class::Crash, 300);
+}
+
+#[test]
+fn crash_errors_poison_and_lose_nothing() {
+    run_all(Class::Errors, 300);
+}
+
+#[test]
+fn crash_full_goes_on_when_there_is_room() {
+    run_all(Class::Full, 300);
+}
+
+#[test]
+fn crash_corruption_is_never_read_as_right() {
+    run_all(Class::Corruption, 300);
+}
+
+#[test]
+fn crash_lying_shows_an_older_state_or_an_error() {
+    run_all(Class::Lying, 300);
+}
