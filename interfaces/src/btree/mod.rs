@@ -27,14 +27,14 @@ mod tests;
 
 use std::sync::Arc;
 
-use travertine_engine::contract::{Op, Reference, Result};
+use travertine_engine::contract::{Op, Record, Reference, Result};
 
 use self::level::Fill;
 use self::spine::{Spine, Top};
 use crate::edits::{Edit, Edits, check_key};
 use crate::index::{Index, Loader, Value};
 use crate::load::check_order;
-use crate::records::{Sink, Source};
+use crate::records::{BTREE_NODE, BTREE_ROOT, Sink, Source};
 
 pub use self::cursor::BtreeCursor;
 pub use self::view::BtreeView;
@@ -116,6 +116,62 @@ impl Index for Btree {
 
     fn inline_max(&self) -> usize {
         self.inline_max.min(1 << 20)
+    }
+}
+
+/// What a record of a B-tree says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Described {
+    /// What the name of a tree points to.
+    Root {
+        /// Entries of the tree.
+        entries: u64,
+        /// Levels of nodes.
+        height: u64,
+    },
+    /// A node; a leaf has level 0.
+    Node {
+        /// Its distance from the leaves.
+        level: u8,
+        /// Keys in it.
+        keys: u64,
+        /// Entries in it and below it.
+        entries: u64,
+        /// Its first key and its last, if it has any.
+        bounds: Option<(Vec<u8>, Vec<u8>)>,
+    },
+}
+
+/// Reads what a record says of itself, for people who look at one; `None` if it is none of a B-tree.
+pub fn describe(record: &Record) -> Result<Option<Described>> {
+    match record.kind() {
+        BTREE_ROOT => {
+            let top = root::decode(record)?;
+            Ok(Some(Described::Root {
+                entries: top.map_or(0, |top| top.link.1),
+                height: top.map_or(0, |top| u64::from(top.level) + 1),
+            }))
+        }
+        BTREE_NODE => {
+            let level = record.body().get(1).copied().unwrap_or_default();
+            let node = node::Node::of(record, level)?;
+            let key = |index: usize| {
+                let mut bytes = Vec::new();
+                node.key(index)?.append_to(&mut bytes);
+                Ok::<_, travertine_engine::contract::Error>(bytes)
+            };
+            let bounds = match node.keys() {
+                0 => None,
+                keys => Some((key(0)?, key(keys - 1)?)),
+            };
+            Ok(Some(Described::Node {
+                level,
+                keys: node.keys() as u64,
+                entries: node.count(),
+                bounds,
+            }))
+        }
+        _ => Ok(None),
     }
 }
 
