@@ -12,20 +12,26 @@ mod check;
 mod count;
 mod del;
 mod explain;
+mod export;
 mod failure;
 mod get;
+mod import;
 mod init;
+mod inspect;
 mod load;
 mod plugins;
 mod progress;
 mod put;
+mod raw;
 mod report;
+mod roots;
 mod scan;
 mod schema;
 mod stack_arg;
 mod terminal;
 mod text;
 mod tree;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -76,6 +82,15 @@ commands! {
     scan::Scan,
     count::Count,
     load::Load,
+    roots::Roots,
+    inspect::Inspect,
+    verify::Verify,
+    export::Export,
+    import::Import,
+    raw::Store,
+    raw::Read,
+    raw::Commit,
+    raw::Root,
     bench::Bench,
 }
 

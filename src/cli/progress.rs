@@ -19,6 +19,16 @@ impl Progress {
         )
     }
 
+    /// Work measured in things of some kind.
+    pub(super) fn things(what: &'static str, total: u64) -> Self {
+        Self::new(
+            what,
+            total,
+            0,
+            "{msg} {wide_bar} {pos}/{len} {per_sec} {eta}",
+        )
+    }
+
     fn new(what: &'static str, total: u64, done: u64, template: &str) -> Self {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -41,6 +51,16 @@ impl Progress {
     /// Says how far the work has got.
     pub(super) fn at(&self, done: u64) {
         self.0.set_position(done);
+    }
+
+    /// Says how much work there is.
+    pub(super) fn of(&self, total: u64) {
+        self.0.set_length(total);
+    }
+
+    /// Says that the work goes on, though nobody knows how far it is.
+    pub(super) fn tick(&self) {
+        self.0.tick();
     }
 
     /// Does something that prints, with the bar out of the way.

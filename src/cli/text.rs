@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
+use serde::Deserialize;
 
 use super::{Failure, Terminal};
 use crate::contract::{Error, Result};
@@ -100,6 +101,40 @@ fn field(line: &mut Vec<u8>, name: &str, bytes: &[u8]) {
     }
 }
 
+/// An entry as it stands in a line of JSON.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EntryLine {
+    key: Option<String>,
+    key_b64: Option<String>,
+    value: Option<String>,
+    value_b64: Option<String>,
+}
+
+impl EntryLine {
+    /// Key and value; an error says what is wrong with the line.
+    pub(super) fn bytes(self) -> std::result::Result<(Vec<u8>, Vec<u8>), String> {
+        Ok((
+            one("key", self.key, self.key_b64)?,
+            one("value", self.value, self.value_b64)?,
+        ))
+    }
+}
+
+fn one(
+    name: &str,
+    text: Option<String>,
+    b64: Option<String>,
+) -> std::result::Result<Vec<u8>, String> {
+    match (text, b64) {
+        (Some(text), None) => Ok(text.into_bytes()),
+        (None, Some(b64)) => STANDARD
+            .decode(b64)
+            .map_err(|error| format!("{name}_b64 is not base64: {error}")),
+        _ => Err(format!("an entry has either {name} or {name}_b64")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_text_where_it_can_be() {
+    fn an_entry_is_text_where_it_can_be_and_reads_back() {
         for (key, value, text) in [
             (
                 &b"k"[..],
@@ -126,6 +161,20 @@ mod tests {
         ] {
             let printed = line(key, value);
             assert_eq!(printed.trim_end(), text);
+            let read: EntryLine = serde_json::from_str(&printed).unwrap();
+            assert_eq!(read.bytes().unwrap(), (key.to_vec(), value.to_vec()));
+        }
+    }
+
+    #[test]
+    fn an_entry_with_two_keys_or_none_is_refused() {
+        for text in [
+            r#"{"value":"v"}"#,
+            r#"{"key":"a","key_b64":"YQ==","value":"v"}"#,
+            r#"{"key_b64":"?","value":"v"}"#,
+        ] {
+            let read: EntryLine = serde_json::from_str(text).unwrap();
+            assert!(read.bytes().is_err(), "{text}");
         }
     }
 }

@@ -8,12 +8,13 @@ use clap::Args;
 use super::text::KeyArg;
 use super::{Failure, StackArg, Terminal};
 use crate::contract::{Error, Name, Reference, Result, RootAt};
-use crate::front::{Committed, Engine, Snapshot};
-use crate::interfaces::Btree;
+use crate::front::{Committed, Engine, Session, Snapshot};
 use crate::interfaces::btree::BtreeView;
+use crate::interfaces::edits::{Edit, EditLog};
 use crate::interfaces::map::{Map, Turn};
 use crate::interfaces::reader::Reader;
 use crate::interfaces::records::BTREE_ROOT;
+use crate::interfaces::{Btree, Index, Value};
 use crate::stack::Registry;
 
 /// What the names of load positions begin with.
@@ -126,6 +127,18 @@ pub(super) fn reader(snapshot: &Snapshot, name: &Name) -> Result<Option<Reader<B
     reader
         .map(Some)
         .map_err(|error| error.at(format!("tree {name}")))
+}
+
+/// The root of a tree without entries: what is left when the only one goes.
+pub(super) fn empty(session: &Session) -> Result<Option<Reference>> {
+    let index = Btree::default();
+    let one = |edit| {
+        let mut edits = EditLog::new();
+        edits.push(&[], edit)?;
+        Ok::<_, Error>(edits.sorted())
+    };
+    let root = index.apply(session, None, &one(Edit::Put(Value::Inline(&[])))?)?;
+    index.apply(session, root, &one(Edit::Delete)?)
 }
 
 /// The names of a snapshot that are trees, in order.

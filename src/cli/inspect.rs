@@ -1,0 +1,284 @@
+//! `inspect`: a stack as it lies, or one record of it.
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::roots::time;
+use super::{Failure, Outcome, Run, StackArg, Terminal};
+use crate::contract::marker::decode_directory;
+use crate::contract::{Kind, Oid, Record, Reference, Result, RootMarker, Status};
+use crate::interfaces::btree::{self, Described};
+use crate::interfaces::records::{BTREE_NODE, BTREE_ROOT};
+use crate::stack::Registry;
+
+/// Show the streams and segments of a stack, or one record
+///
+/// Of a record: its kind, its references, what it says of itself if its kind is known here, and the
+/// first bytes of its body, as text or as hex.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  travertine inspect stack.toml
+  travertine inspect stack.toml oid:v1:b0:o2048 --body 1000")]
+pub(super) struct Inspect {
+    #[command(flatten)]
+    stack: StackArg,
+    /// The address of a record
+    #[arg(value_name = "OID")]
+    oid: Option<Oid>,
+    /// Show at most so many bytes of the body
+    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    body: usize,
+    /// Print bare facts as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct RecordFacts {
+    oid: String,
+    kind: u16,
+    kind_name: &'static str,
+    epoch: u32,
+    /// Bytes, header and padding included.
+    bytes: usize,
+    check: String,
+    codecs: u8,
+    references: Vec<ReferenceFacts>,
+    /// What it says of itself.
+    says: Value,
+    body_bytes: usize,
+    body: Body,
+}
+
+#[derive(Serialize)]
+struct ReferenceFacts {
+    oid: String,
+    bytes: u32,
+    check: String,
+    weak: bool,
+    leaf: bool,
+}
+
+/// The first bytes of a body.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Body {
+    Text(String),
+    Hex(String),
+}
+
+impl Run for Inspect {
+    fn run(
+        self,
+        registry: &Registry,
+        terminal: &mut Terminal<'_>,
+    ) -> std::result::Result<Outcome, Failure> {
+        let opened = self.stack.open_to_read(registry, terminal)?;
+        let Some(oid) = self.oid else {
+            let status = opened.engine.status();
+            if self.json {
+                terminal.json(&status)?;
+            } else {
+                let newest = opened.engine.snapshot();
+                terminal.say(format_args!("store {}", status.identity))?;
+                terminal.say(format_args!(
+                    "newest commit {}, {} names",
+                    newest.sequence(),
+                    newest.names().len()
+                ))?;
+                for floor in &status.below {
+                    tell_floor(floor, 0, terminal)?;
+                }
+            }
+            return Ok(Outcome::Fine);
+        };
+        let Some(record) = opened.engine.read(oid).wait()? else {
+            return Err(Failure::fault(format!("there is no record at {oid}")));
+        };
+        let facts = RecordFacts::new(oid, &record, self.body);
+        if self.json {
+            terminal.json(&facts)?;
+        } else {
+            facts.tell(terminal)?;
+        }
+        Ok(Outcome::Fine)
+    }
+}
+
+fn tell_floor(
+    status: &Status,
+    depth: usize,
+    terminal: &mut Terminal<'_>,
+) -> std::result::Result<(), Failure> {
+    let indent = "  ".repeat(depth);
+    let name = status
+        .name
+        .as_deref()
+        .map_or(String::new(), |name| format!(" {name}"));
+    terminal.say(format_args!("{indent}{}{name}", status.kind))?;
+    for (figure, value) in &status.figures {
+        terminal.say(format_args!("{indent}  {figure} {value}"))?;
+    }
+    if status.below.is_empty() {
+        for stream in &status.streams {
+            terminal.say(format_args!(
+                "{indent}  stream b{}: {} segments, end o{}, durable to o{}, ceiling o{}",
+                stream.stream, stream.segments, stream.end, stream.durable, stream.ceiling
+            ))?;
+        }
+    }
+    for below in &status.below {
+        tell_floor(below, depth + 1, terminal)?;
+    }
+    Ok(())
+}
+
+impl RecordFacts {
+    fn new(oid: Oid, record: &Record, most: usize) -> Self {
+        let body = &record.body()[..most.min(record.body().len())];
+        Self {
+            oid: oid.to_string(),
+            kind: record.kind().0,
+            kind_name: kind_name(record.kind()),
+            epoch: record.epoch(),
+            bytes: record.encoded().len(),
+            check: format!("{:08x}", record.check()),
+            codecs: record.codecs(),
+            references: record.references().map(ReferenceFacts::from).collect(),
+            says: says(oid, record).unwrap_or_else(|error| json!({ "damaged": error.to_string() })),
+            body_bytes: record.body().len(),
+            body: Body::of(body, body.len() < record.body().len()),
+        }
+    }
+
+    fn tell(&self, terminal: &mut Terminal<'_>) -> std::result::Result<(), Failure> {
+        terminal.say(format_args!("{}", self.oid))?;
+        terminal.say(format_args!(
+            "kind        {} ({})",
+            self.kind, self.kind_name
+        ))?;
+        terminal.say(format_args!("epoch       {}", self.epoch))?;
+        terminal.say(format_args!(
+            "bytes       {}, check {}",
+            self.bytes, self.check
+        ))?;
+        if self.codecs != 0 {
+            terminal.say(format_args!("codecs      {:07b}", self.codecs))?;
+        }
+        terminal.say(format_args!("references  {}", self.references.len()))?;
+        for reference in &self.references {
+            let weak = if reference.weak { " weak" } else { "" };
+            let leaf = if reference.leaf { " leaf" } else { "" };
+            terminal.say(format_args!(
+                "  {} {} bytes{weak}{leaf}",
+                reference.oid, reference.bytes
+            ))?;
+        }
+        if let Value::Object(says) = &self.says {
+            for (name, value) in says {
+                terminal.say(format_args!("{name:<11} {value}"))?;
+            }
+        }
+        terminal.say(format_args!("body        {} bytes", self.body_bytes))?;
+        match &self.body {
+            Body::Text(text) => terminal.say(text),
+            Body::Hex(hex) => terminal.say(hex),
+        }
+    }
+}
+
+impl From<Reference> for ReferenceFacts {
+    fn from(reference: Reference) -> Self {
+        Self {
+            oid: reference.oid.to_string(),
+            bytes: reference.length,
+            check: format!("{:08x}", reference.check),
+            weak: reference.weak,
+            leaf: reference.leaf,
+        }
+    }
+}
+
+impl Body {
+    fn of(bytes: &[u8], cut: bool) -> Self {
+        let plain = |text: &str| {
+            !text
+                .chars()
+                .any(|c| c.is_control() && c != '\n' && c != '\t')
+        };
+        match std::str::from_utf8(bytes) {
+            Ok(text) if plain(text) => Self::Text(text.to_owned()),
+            // A cut may fall within a character.
+            Err(error) if cut && error.error_len().is_none() => {
+                Self::of(&bytes[..error.valid_up_to()], false)
+            }
+            _ => Self::Hex(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        }
+    }
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::MARKER => "root marker",
+        Kind::DIRECTORY => "directory of names",
+        Kind::CHUNK => "piece of a value",
+        Kind::CHUNK_INDEX => "index of pieces",
+        Kind::BLOB => "bytes as they were given",
+        BTREE_ROOT => "root of a B-tree",
+        BTREE_NODE => "node of a B-tree",
+        _ => "of a kind not known here",
+    }
+}
+
+/// What a record of a known kind says of itself.
+fn says(oid: Oid, record: &Record) -> Result<Value> {
+    match record.kind() {
+        Kind::MARKER => {
+            let marker = RootMarker::decode(oid, record)?;
+            let to = |to: &Option<Reference>| to.map(|to| to.oid.to_string());
+            let changes: serde_json::Map<_, _> = marker
+                .changes
+                .iter()
+                .map(|(name, target)| (name.to_string(), json!(to(target))))
+                .collect();
+            Ok(json!({
+                "sequence": marker.sequence,
+                "time": time(marker.time),
+                "writer": marker.epoch.to_string(),
+                "previous": to(&marker.previous),
+                "directory": to(&marker.directory),
+                "changes": changes,
+                "proven": marker.proven.map(|proven| proven.sequence),
+            }))
+        }
+        Kind::DIRECTORY => {
+            let names = decode_directory(oid, record)?;
+            let name = |(name, to): (&crate::contract::Name, &Reference)| {
+                (name.to_string(), json!(to.oid.to_string()))
+            };
+            Ok(json!({ "names": names.iter().map(name).collect::<serde_json::Map<_, _>>() }))
+        }
+        _ => match btree::describe(record)? {
+            None => Ok(Value::Null),
+            Some(Described::Root { entries, height }) => {
+                Ok(json!({ "entries": entries, "height": height }))
+            }
+            Some(Described::Node {
+                level,
+                keys,
+                entries,
+                bounds,
+            }) => {
+                let text = |key: &[u8]| key.escape_ascii().to_string();
+                Ok(json!({
+                    "level": level,
+                    "keys": keys,
+                    "entries": entries,
+                    "first": bounds.as_ref().map(|(first, _)| text(first)),
+                    "last": bounds.as_ref().map(|(_, last)| text(last)),
+                }))
+            }
+        },
+    }
+}

@@ -1,0 +1,169 @@
+//! `roots`: the history of commits.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Failure, Outcome, Run, StackArg, Terminal};
+use crate::contract::marker::decode_directory;
+use crate::contract::{Changes, Error, Names, Reference, Result, RootMarker};
+use crate::front::Engine;
+use crate::stack::Registry;
+
+/// Print the commits of a stack, the newest first
+///
+/// Each with its number, its time, the names that it changed, the epoch of its writer and the address
+/// of its root marker. A name that was dropped has a minus in front.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  travertine roots stack.toml --limit 3
+  travertine get stack.toml --tree orders order-17 --at 41      what a commit had")]
+pub(super) struct Roots {
+    #[command(flatten)]
+    stack: StackArg,
+    /// At most so many commits
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+    /// Print one line of JSON for each commit
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Facts {
+    sequence: u64,
+    time: String,
+    epoch: String,
+    oid: String,
+    changed: Vec<Changed>,
+}
+
+#[derive(Debug, Serialize)]
+struct Changed {
+    name: String,
+    /// Where it points now; none if it was dropped.
+    to: Option<String>,
+}
+
+impl Run for Roots {
+    fn run(
+        self,
+        registry: &Registry,
+        terminal: &mut Terminal<'_>,
+    ) -> std::result::Result<Outcome, Failure> {
+        let opened = self.stack.open_to_read(registry, terminal)?;
+        let engine = &opened.engine;
+        let mut directory = Directory::default();
+        let mut history = engine.history();
+        let mut next = history.next().transpose()?;
+        for _ in 0..self.limit {
+            let Some((oid, marker)) = next else { break };
+            next = history.next().transpose()?;
+            let before = next.as_ref().map(|(_, marker)| marker);
+            let facts = Facts {
+                sequence: marker.sequence,
+                time: time(marker.time),
+                epoch: marker.epoch.to_string(),
+                oid: oid.to_string(),
+                changed: changed(engine, &mut directory, &marker, before)?,
+            };
+            if self.json {
+                terminal.json(&facts)?;
+            } else {
+                facts.tell(terminal)?;
+            }
+        }
+        Ok(Outcome::Fine)
+    }
+}
+
+impl Facts {
+    fn tell(&self, terminal: &mut Terminal<'_>) -> std::result::Result<(), Failure> {
+        let names: Vec<_> = self.changed.iter().map(Changed::text).collect();
+        terminal.say(format_args!(
+            "{:>8}  {}  {}  {}  {}",
+            self.sequence,
+            self.time,
+            self.epoch,
+            self.oid,
+            names.join(" ")
+        ))
+    }
+}
+
+impl Changed {
+    fn text(&self) -> String {
+        let minus = if self.to.is_some() { "" } else { "-" };
+        format!("{minus}{}", self.name)
+    }
+}
+
+/// A time of the engine, as people write it.
+pub(super) fn time(us: u64) -> String {
+    humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(us)).to_string()
+}
+
+/// The directory that was read last: commits one after the other mostly share it.
+#[derive(Default)]
+struct Directory {
+    reference: Option<Reference>,
+    names: Names,
+}
+
+impl Directory {
+    /// Every name of a commit, and where it points.
+    fn names(&mut self, engine: &Engine, marker: &RootMarker) -> Result<Names> {
+        if self.reference != marker.directory {
+            self.names = match &marker.directory {
+                None => Names::new(),
+                Some(reference) => {
+                    let record = engine.read(reference.oid).wait()?.ok_or_else(|| {
+                        Error::corrupt(format!("there is no directory at {}", reference.oid))
+                    })?;
+                    decode_directory(reference.oid, &record)?
+                }
+            };
+            self.reference = marker.directory;
+        }
+        let mut names = self.names.clone();
+        for (name, to) in &marker.changes {
+            match to {
+                Some(to) => names.insert(name.clone(), *to),
+                None => names.remove(name),
+            };
+        }
+        Ok(names)
+    }
+}
+
+/// What a commit changed against the one before it. A marker says what changed since a directory,
+/// which may be many commits back.
+fn changed(
+    engine: &Engine,
+    directory: &mut Directory,
+    marker: &RootMarker,
+    before: Option<&RootMarker>,
+) -> Result<Vec<Changed>> {
+    let new = directory.names(engine, marker)?;
+    let old = match before {
+        Some(before) => directory.names(engine, before)?,
+        None => Names::new(),
+    };
+    let mut changes = Changes::new();
+    for (name, to) in &new {
+        if old.get(name) != Some(to) {
+            changes.insert(name.clone(), Some(*to));
+        }
+    }
+    for name in old.keys() {
+        if !new.contains_key(name) {
+            changes.insert(name.clone(), None);
+        }
+    }
+    let change = |(name, to): (_, Option<Reference>)| Changed {
+        name: crate::contract::Name::to_string(&name),
+        to: to.map(|to| to.oid.to_string()),
+    };
+    Ok(changes.into_iter().map(change).collect())
+}

@@ -1,0 +1,128 @@
+//! Every batch of every stream, in order.
+
+use serde::Serialize;
+
+use super::super::Failure;
+use super::super::progress::Progress;
+use super::findings::Findings;
+use crate::contract::{Batch, End, ErrorKind, Kind, Position, Store, Stream};
+
+/// How far ahead of damage the scan is taken up again.
+const STEP: u64 = 64 << 20;
+
+/// What was read.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Facts {
+    pub(super) streams: u64,
+    pub(super) batches: u64,
+    pub(super) records: u64,
+    pub(super) commits: u64,
+    pub(super) bytes: u64,
+}
+
+pub(super) fn check(
+    store: &dyn Store,
+    findings: &mut Findings,
+    progress: &Progress,
+) -> Result<Facts, Failure> {
+    let mut facts = Facts::default();
+    let status = store.status();
+    let total = status.streams.iter().map(|stream| stream.end * 8).sum();
+    progress.of(total);
+    for stream in &status.streams {
+        facts.streams += 1;
+        let end = Position(stream.end);
+        walk(
+            store,
+            Stream(stream.stream),
+            end,
+            &mut facts,
+            findings,
+            progress,
+        )?;
+    }
+    Ok(facts)
+}
+
+fn walk(
+    store: &dyn Store,
+    stream: Stream,
+    end: Position,
+    facts: &mut Facts,
+    findings: &mut Findings,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let mut from = Position::START;
+    let mut before = None;
+    loop {
+        let some = match store.scan(stream, from).wait() {
+            Ok(some) => some,
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                findings.add(format_args!("stream {stream} from {from}"), &error);
+                // What lies behind the damage is looked at from where the next segment may begin.
+                let Some(on) = behind(store, stream, from, end) else {
+                    return Ok(());
+                };
+                (from, before) = (on, None);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for batch in &some.batches {
+            before = Some(one(batch, before, facts, findings));
+            facts.bytes += batch.header().length();
+        }
+        progress.at(facts.bytes);
+        match some.next {
+            Some(next) => from = next,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The next place after damage at `from` from which a scan goes on.
+fn behind(store: &dyn Store, stream: Stream, from: Position, end: Position) -> Option<Position> {
+    let mut at = from.plus_bytes(STEP);
+    while at < end {
+        if store.scan(stream, at).wait().is_ok() {
+            return Some(at);
+        }
+        at = at.plus_bytes(STEP);
+    }
+    None
+}
+
+/// Checks one batch, and says where the stream stands after it.
+fn one(batch: &Batch, before: Option<End>, facts: &mut Facts, findings: &mut Findings) -> End {
+    let header = batch.header();
+    let place = || format!("batch {}:{}", header.stream, header.base);
+    let stated = End {
+        position: header.before_end,
+        running: header.before_running,
+    };
+    if before.is_some_and(|before| before != stated) {
+        findings.add(place(), "it does not follow on the batch before it");
+    }
+    let mut records = 0;
+    for (oid, record) in batch.records() {
+        records += 1;
+        if let Err(error) = record.verify(oid) {
+            findings.add(oid, error);
+        }
+        if record.kind() == Kind::MARKER {
+            facts.commits += 1;
+        }
+    }
+    if records != header.records {
+        findings.add(
+            place(),
+            format_args!("it states {} records and has {records}", header.records),
+        );
+    }
+    facts.batches += 1;
+    facts.records += u64::from(records);
+    End {
+        position: header.end,
+        running: batch.running(),
+    }
+}

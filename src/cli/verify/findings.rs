@@ -1,0 +1,50 @@
+//! What was found damaged: the first places, and how many there are.
+
+use std::fmt::Display;
+
+use serde::Serialize;
+
+use super::super::{Failure, Terminal};
+
+/// Most places that are kept; further ones are only counted.
+const PLACES_MAX: usize = 100;
+
+/// Damage.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Findings {
+    pub(super) damaged: u64,
+    places: Vec<Place>,
+}
+
+#[derive(Debug, Serialize)]
+struct Place {
+    place: String,
+    what: String,
+}
+
+impl Findings {
+    /// Notes damage.
+    pub(super) fn add(&mut self, place: impl Display, what: impl Display) {
+        self.damaged += 1;
+        if self.places.len() < PLACES_MAX {
+            self.places.push(Place {
+                place: place.to_string(),
+                what: what.to_string(),
+            });
+        }
+    }
+
+    pub(super) fn tell(&self, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+        for Place { place, what } in &self.places {
+            terminal.say(format_args!("DAMAGED     {place}: {what}"))?;
+        }
+        let more = self.damaged - self.places.len() as u64;
+        if more > 0 {
+            terminal.say(format_args!("DAMAGED     and {more} more"))?;
+        }
+        match self.damaged {
+            0 => terminal.say("all is well"),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! `verify`, `roots` and `inspect`: what they say of a sound stack, and that no damage slips by.
+
+mod desk;
+
+use std::fs;
+use std::path::PathBuf;
+
+use desk::Desk;
+
+/// A stack of many small segments with two trees, a long value and a blob.
+fn filled() -> Desk {
+    let desk = Desk::new();
+    desk.file(
+        "s.toml",
+        "[[layer]]\nuse = \"file\"\npath = \"data\"\nsegment = \"64 KiB\"\n",
+    );
+    let rows: String = (0..4000)
+        .map(|n| format!("{n:05},row number {n}\n"))
+        .collect();
+    desk.file("rows.csv", rows);
+    desk.ok("load s.toml rows.csv --tree rows --key 0 --no-header --batch 500");
+    let long: Vec<u8> = (0..50_000_u32).map(|n| (n / 7) as u8).collect();
+    assert_eq!(
+        desk.run_with("put s.toml --tree other long -", &long).code,
+        0
+    );
+    let blob = desk.run_with("store s.toml", b"a blob").text();
+    desk.ok(&format!("commit s.toml blob {blob}"));
+    desk
+}
+
+fn segments(desk: &Desk) -> Vec<PathBuf> {
+    let files = desk.bytes_of("data").into_iter().map(|(path, _)| path);
+    let named = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("seg-"))
+    };
+    files.filter(named).collect()
+}
+
+#[test]
+fn a_sound_stack_is_said_to_be_sound_and_what_was_checked_is_told() {
+    let desk = filled();
+    let before = desk.bytes_of("data");
+    let told = desk.ok("verify s.toml");
+    for words in [
+        "tree        rows: 4000 entries",
+        "1 values apart",
+        "all is well",
+    ] {
+        assert!(told.contains(words), "{told}");
+    }
+    let facts = &desk.run("verify s.toml --json").json()[0];
+    assert_eq!(facts["damaged"], 0);
+    assert_eq!(facts["batches"]["commits"], 11);
+    assert!(desk.bytes_of("data") == before, "verifying wrote something");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test of damaged files")]
+fn any_damaged_byte_is_found_or_did_not_matter() {
+    let desk = filled();
+    let whole = desk.run("export s.toml").out;
+    let files = segments(&desk);
+    assert!(files.len() > 5, "only {} segments", files.len());
+    let mut seed = 0x2545_F491_4F6C_DD1D_u64;
+    let (mut found, mut harmless) = (0, 0);
+    for turn in 0..80 {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        let file = &files[seed as usize % files.len()];
+        let sound = fs::read(file).unwrap();
+        let mut bytes = sound.clone();
+        let at = (seed >> 8) as usize % bytes.len();
+        if turn % 4 == 0 {
+            bytes.truncate(at);
+        } else {
+            bytes[at] ^= 1 << (seed >> 60 & 7);
+        }
+        fs::write(file, &bytes).unwrap();
+        let place = format!("turn {turn}: {} at {at}", file.display());
+        let verify = desk.run("verify s.toml");
+        let export = desk.run("export s.toml");
+        match verify.code {
+            0 => {
+                harmless += 1;
+                assert_eq!(export.code, 0, "{place}: {export:?}");
+                assert!(
+                    export.out == whole,
+                    "{place}: other bytes, and nobody noticed"
+                );
+            }
+            1 => {
+                found += 1;
+                assert!(
+                    verify.text().contains("DAMAGED") || verify.err.contains("corrupt"),
+                    "{place}: {verify:?}"
+                );
+            }
+            _ => panic!("{place}: {verify:?}"),
+        }
+        if export.code == 0 {
+            assert!(export.out == whole, "{place}: other bytes");
+        }
+        fs::write(file, &sound).unwrap();
+    }
+    assert_eq!(
+        desk.run("verify s.toml").code,
+        0,
+        "mended, it is sound again"
+    );
+    assert!(found > 40, "{found} found, {harmless} harmless");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test of damaged files")]
+fn damage_in_one_place_does_not_hide_damage_in_another() {
+    let desk = filled();
+    let files = segments(&desk);
+    for file in [&files[0], &files[files.len() / 2]] {
+        let mut bytes = fs::read(file).unwrap();
+        for byte in &mut bytes[5000..5200] {
+            *byte = !*byte;
+        }
+        fs::write(file, bytes).unwrap();
+    }
+    let said = desk.run("verify s.toml --json");
+    assert_eq!(said.code, 1, "{said:?}");
+    let facts = &said.json()[0];
+    let places = facts["places"].as_array().unwrap();
+    assert!(places.len() >= 2, "{facts}");
+    assert!(facts["damaged"].as_u64().unwrap() >= 2);
+}
+
+#[test]
+fn a_directory_that_is_not_ours_is_refused_and_left_alone() {
+    let desk = Desk::new();
+    desk.file("other.toml", "[[layer]]\nuse = \"file\"\npath = \".\"\n");
+    for line in ["verify other.toml", "put other.toml --tree a k v"] {
+        desk.fails(line, 2, &["this is not a log"]);
+    }
+    let names: Vec<_> = desk
+        .bytes_of(".")
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[test]
+fn roots_tell_what_each_commit_changed() {
+    let desk = Desk::new();
+    for (tree, key) in [("a", "k1"), ("b", "k1"), ("a", "k2")] {
+        desk.ok(&format!("put s.toml --tree {tree} {key} v"));
+    }
+    let commits = desk.run("roots s.toml --json").json();
+    let changed = |commit: &serde_json::Value| {
+        let sequence = commit["sequence"].as_u64().unwrap();
+        (
+            sequence,
+            commit["changed"][0]["name"].as_str().unwrap().to_owned(),
+        )
+    };
+    let changed: Vec<_> = commits.iter().map(changed).collect();
+    assert_eq!(changed, [(3, "a".into()), (2, "b".into()), (1, "a".into())]);
+    assert_eq!(desk.ok("roots s.toml --limit 2").lines().count(), 2);
+    let time = commits[1]["time"].as_str().unwrap();
+    assert_eq!(
+        desk.ok(&format!("count s.toml --tree a --at {time}")),
+        "1\n"
+    );
+}
+
+#[test]
+fn inspect_shows_streams_and_any_record() {
+    let desk = filled();
+    let told = desk.ok("inspect s.toml");
+    assert!(told.contains("newest commit 11, 4 names"), "{told}");
+    assert!(told.contains("stream b0:"), "{told}");
+    let commit = &desk.run("roots s.toml --limit 1 --json").json()[0];
+    let mut left = vec![commit["oid"].as_str().unwrap().to_owned()];
+    let mut kinds = std::collections::BTreeSet::new();
+    while let Some(oid) = left.pop() {
+        let facts = &desk.run(&format!("inspect s.toml {oid} --json")).json()[0];
+        assert!(facts["says"].get("damaged").is_none(), "{facts}");
+        kinds.insert(facts["kind_name"].as_str().unwrap().to_owned());
+        let references = facts["references"].as_array().unwrap();
+        let strong = references.iter().filter(|edge| edge["weak"] == false);
+        left.extend(
+            strong
+                .take(4)
+                .map(|edge| edge["oid"].as_str().unwrap().to_owned()),
+        );
+    }
+    for kind in [
+        "root marker",
+        "root of a B-tree",
+        "node of a B-tree",
+        "piece of a value",
+    ] {
+        assert!(kinds.contains(kind), "{kinds:?}");
+    }
+    desk.fails("inspect s.toml oid:v1:b0:o1", 1, &["oid:v1:b0:o1"]);
+    desk.fails("inspect s.toml nonsense", 2, &["is not an OID"]);
+}
