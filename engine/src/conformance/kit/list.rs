@@ -21,6 +21,7 @@ macro_rules! conformance_list {
             objects::what_was_stored_reads_before_its_commit [];
             objects::above_the_tail_is_absent [PROVES];
             objects::inside_a_gap_is_absent [PROVES];
+            objects::what_was_absent_is_found_once_it_is_stored [PROVES];
             objects::a_foreign_stream_is_an_error [];
             verbs::the_same_batch_again_is_a_no_op [];
             verbs::other_bytes_at_a_taken_place_are_refused [];

@@ -43,6 +43,8 @@ mod stack;
 #[cfg(test)]
 mod tests;
 mod verbs;
+#[cfg(test)]
+mod wrong;
 
 pub use between::{Between, Nothing, Twist, Twisted};
 pub use check::{CHECKS, Check, Failure, Need, Verdict, conduct, find};

@@ -154,6 +154,22 @@ pub(super) fn inside_a_gap_is_absent(fixture: &dyn Fixture) -> Verdict {
     Ok(bones.store.close().wait()?)
 }
 
+/// Absent is true when it is said, and no longer than that.
+pub(super) fn what_was_absent_is_found_once_it_is_stored(fixture: &dyn Fixture) -> Verdict {
+    let mut bones = Bones::begin(fixture)?;
+    for round in 0..20_u8 {
+        let (batch, references) = bones.batch(&[&[round; 80]])?;
+        let oid = references[0].oid;
+        absent(&*bones.store, bones.stream, oid.position())?;
+        bones.send(&batch)?;
+        there(&*bones.store, oid)?;
+        if round % 4 == 3 {
+            bones.commit()?;
+        }
+    }
+    Ok(bones.store.close().wait()?)
+}
+
 /// Nobody can say that a stream which does not lie here holds nothing.
 pub(super) fn a_foreign_stream_is_an_error(fixture: &dyn Fixture) -> Verdict {
     let mut bones = Bones::begin(fixture)?;

@@ -200,6 +200,8 @@ pub(super) fn adopting_voids_what_lies_above(fixture: &dyn Fixture) -> Verdict {
     let cut = old.before;
     let void = old.store(&[b"void"])?[0];
     old.store(&[b"void as well"])?;
+    // Seen while it was there, so that whoever remembers it has to forget.
+    there(&*old.store, void.oid)?;
     let (mut new, states) = Bones::fenced(Arc::clone(&old.store), fixture.env())?;
     let vector = states.iter().map(|state| match state.stream == new.stream {
         true => (state.stream, cut),
