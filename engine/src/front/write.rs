@@ -315,7 +315,7 @@ impl Shared {
     }
 
     /// What sealing a batch more, and aligning it, may cost.
-    fn slack(&self) -> u64 {
+    pub(super) fn slack(&self) -> u64 {
         2 * (BATCH_HEADER as u64 + self.unit)
     }
 }

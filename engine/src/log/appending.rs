@@ -70,6 +70,15 @@ impl Shared {
     /// Writes the last batches of a commit and tells where the tail stands then.
     pub(super) fn write_commit(&self, commit: &Commit) -> Result<Position> {
         let mut writing = self.writing();
+        if commit.last.iter().any(|batch| batch.header().clean) {
+            // A clean end counts only if it says that all before it is durable.
+            let end = writing.end.position;
+            if writing.durable < end {
+                drop(writing);
+                self.sync(Some(end))?;
+                writing = self.writing();
+            }
+        }
         for batch in &commit.last {
             self.append_in(&mut writing, commit.sender, batch)?;
         }

@@ -86,7 +86,14 @@ impl Log {
         };
         let writer = match read_small(&*medium, WRITER) {
             Ok(bytes) => Writer::decode(&bytes)?,
-            Err(_) if !medium.list()?.iter().any(|name| name == WRITER) => Writer::default(),
+            Err(_) if !medium.list()?.iter().any(|name| name == WRITER) => {
+                if exists && !options.read_only {
+                    // Who made the log may have died before its name was durable, and nothing else
+                    // may be durable before it.
+                    medium.sync_dir()?;
+                }
+                Writer::default()
+            }
             Err(error) => return Err(error),
         };
         let found = recover_settled(&*medium, &identity, &writer, &options)?;

@@ -93,7 +93,7 @@ pub(super) fn recover(
         found.ceiling = end.position;
         return Ok(found);
     }
-    let torn = drop_headless(medium, identity, &mut segments)?;
+    let mut torn = drop_headless(medium, identity, &mut segments)?;
     drop_void(medium, identity, &mut segments)?;
     found.segments = segments;
     if torn.is_empty() && clean_close(medium, identity, writer, &mut found)? {
@@ -101,7 +101,7 @@ pub(super) fn recover(
     }
     // Nobody ever wrote, so nobody was ever handed a position.
     found.clean = writer.epoch.number == 0 && found.segments.is_empty() && torn.is_empty();
-    let Some(k) = known_durable(medium, identity, &mut found)? else {
+    let Some(k) = known_durable(medium, identity, &mut torn, &mut found)? else {
         // No segment yet, or only torn beginnings of the first one.
         look_on(medium, identity, &torn, Position::START, &mut found)?;
         judge(&mut found);
@@ -176,7 +176,7 @@ fn clean_close(
         return Ok(false);
     };
     let header = *end.batch.header();
-    if !header.clean || header.epoch != writer.epoch {
+    if !header.clean || header.epoch != writer.epoch || !is_vouched(&end) {
         return Ok(false);
     }
     found.end = End {
@@ -193,29 +193,39 @@ fn clean_close(
 }
 
 /// The newest segment whose whole past is known durable; reading forward starts there.
+///
+/// A segment without a readable header on the way there was lost in the making: nothing in it was
+/// synced, so what follows it cannot be reached and counts as torn with it. Should that be wrong, the
+/// durable marks in it tell.
 fn known_durable(
     medium: &dyn Medium,
     identity: &Identity,
+    torn: &mut Vec<Arc<Segment>>,
     found: &mut Found,
 ) -> Result<Option<usize>> {
-    let Some(last) = found.segments.last() else {
+    let Some(mut k) = found.segments.len().checked_sub(1) else {
         return Ok(None);
     };
-    let newest = *last.header(medium, false, identity)?;
-    found.durable = found.durable.max(newest.durable);
-    found.ceiling = found.ceiling.max(newest.ceiling);
-    found.epoch = found.epoch.max(newest.epoch);
-    let mut k = found.segments.len() - 1;
-    while k > 0
-        && found.segments[k]
-            .header(medium, false, identity)?
-            .before
-            .position
-            > found.durable
-    {
+    loop {
+        match found.segments[k].header(medium, false, identity) {
+            Ok(header) => {
+                found.durable = found.durable.max(header.durable);
+                found.ceiling = found.ceiling.max(header.ceiling);
+                found.epoch = found.epoch.max(header.epoch);
+                if k == 0 || header.before.position <= found.durable {
+                    return Ok(Some(k));
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                torn.extend(found.segments.drain(k..));
+                if k == 0 {
+                    return Ok(None);
+                }
+            }
+            Err(error) => return Err(error),
+        }
         k -= 1;
     }
-    Ok(Some(k))
 }
 
 /// The newest marker below the segment that reading starts with is the oldest candidate: the
@@ -298,12 +308,18 @@ fn is_void(next: &walk::Found, writer: &Writer) -> bool {
     above && header.epoch.number < writer.epoch.number
 }
 
+/// Whether all that lies before this batch was durable when it was written. A clean end that is not
+/// may have survived what it is the end of.
+fn is_vouched(end: &walk::Found) -> bool {
+    end.frame.durable >= end.batch.header().before_end
+}
+
 fn note(next: &walk::Found, end: End, writer: &Writer, found: &mut Found) {
     let header = next.batch.header();
     found.durable = found.durable.max(next.frame.durable);
     found.ceiling = found.ceiling.max(next.frame.ceiling);
     found.epoch = found.epoch.max(header.epoch);
-    found.clean = header.clean && header.epoch == writer.epoch;
+    found.clean = header.clean && header.epoch == writer.epoch && is_vouched(next);
     if found.proven.map(|proven| proven.sequence) < header.proven.map(|proven| proven.sequence) {
         found.proven = header.proven;
         let proven = header.proven.map(|proven| proven.oid.position());

@@ -153,6 +153,10 @@ impl Segment {
         ) {
             return Ok(None);
         }
+        // A file that lost its end is told by the copying read; mapped past its end it would kill.
+        if file.len()? < length {
+            return Ok(None);
+        }
         let Some(bytes) = file.map(length) else {
             return Ok(None);
         };

@@ -14,9 +14,7 @@ use super::format::{SEGMENT_HEADER, Writer, segment_base, segment_name};
 use super::opening::recover_settled;
 use super::segment::Segment;
 use super::{Shared, WRITER, recovery, writer};
-use crate::contract::{
-    End, Epoch, Error, ErrorKind, Extent, Position, Result, StreamState, Vector,
-};
+use crate::contract::{End, Epoch, Error, Extent, Position, Result, StreamState, Vector};
 use crate::medium::{MediumFile, replace_small};
 
 impl Shared {
@@ -216,6 +214,8 @@ impl Shared {
     /// Makes the cut true on the medium, then records it and unlinks what lies above.
     pub(super) fn settle(&self, found: &recovery::Found, cut: End) -> Result<()> {
         let medium = &*self.medium;
+        // Room that was kept for going on may be what the copy below needs.
+        medium.remove(writer::SPARE)?;
         let mut rewritten = 0;
         for (index, segment) in found.segments.iter().enumerate() {
             let next = match found.segments.get(index + 1) {
@@ -284,14 +284,15 @@ impl Shared {
                 copy.sync()?;
                 medium.rename(&new, &name)
             });
-            match copied {
-                Ok(()) => return medium.sync_dir().map(|()| to),
-                Err(error) if error.kind() == ErrorKind::Full => {
-                    tracing::warn!(%error, "no room for a copy: the tail is rewritten in place");
-                    medium.remove(&new)?;
+            return match copied {
+                Ok(()) => medium.sync_dir().map(|()| to),
+                Err(error) => {
+                    // In place a torn write would lose the tail: better no writer until there is
+                    // room for the copy.
+                    let _ = medium.remove(&new);
+                    Err(error)
                 }
-                Err(error) => return Err(error),
-            }
+            };
         }
         // The header of a segment begun since is as unproven as its batches.
         let from = if segment.base >= durable {
