@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::conformance::env::SimEnv;
-use crate::conformance::sim::{Plan, SimDisk};
+use crate::conformance::sim::{NameRule, Plan, SimDisk};
 use crate::contract::{ErrorKind, Kind, Level, Name, NewRecord, Result};
 use crate::front::{Change, Engine, Hint, Options};
 use crate::log::{Log, LogOptions};
@@ -162,6 +162,101 @@ fn what_has_room_below_the_ceiling_is_never_refused_at_the_commit() {
             match put(&engine, "a", &vec![5; length]) {
                 Ok(()) => {}
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Full, "{error}"),
+            }
+        }
+    }
+}
+
+/// A story ends in a power cut in each of many ways; says whether the log opens after each, twice.
+fn survives_all_cuts(disk: &SimDisk, wanted: &[u8]) {
+    for seed in 0..60 {
+        let image = disk.image(seed);
+        image.power_cut();
+        for _ in 0..2 {
+            let engine = open(&image);
+            let found = get(&engine, "a");
+            assert_eq!(found.as_deref(), Some(wanted), "image {seed}");
+            put(&engine, "b", b"more").unwrap();
+            image.power_cut();
+        }
+    }
+}
+
+#[test]
+fn a_clean_end_that_outlived_what_it_ends_is_none() {
+    let plan = Plan {
+        sector: 512,
+        persist: 500,
+        persist_length: 1000,
+        ..Plan::calm()
+    };
+    // The close writes, and dies before, at or after each of its syncs.
+    for calls in 1..6 {
+        let disk = SimDisk::new(calls, plan.clone());
+        let engine = open(&disk);
+        put(&engine, "a", b"one").unwrap();
+        engine.prove().unwrap();
+        disk.crash_in(calls);
+        let _ = engine.close();
+        survives_all_cuts(&disk, b"one");
+    }
+}
+
+#[test]
+fn a_lost_segment_header_among_unsynced_ones_does_not_lock_the_log() {
+    let plan = Plan {
+        persist: 500,
+        persist_name: 1000,
+        persist_length: 500,
+        ..Plan::calm()
+    };
+    let disk = SimDisk::new(1, plan);
+    let options = Options {
+        flush_bytes: 1 << 10,
+        ..Options::default()
+    };
+    let engine = open_with(&disk, small(), options).unwrap();
+    put(&engine, "a", b"one").unwrap();
+    let session = engine.session().unwrap();
+    for _ in 0..5 {
+        let body = vec![6; 50_000];
+        let record = NewRecord {
+            kind: Kind::BLOB,
+            references: &[],
+            body: &[&body],
+        };
+        session.store(&record, Hint::default()).unwrap();
+    }
+    survives_all_cuts(&disk, b"one");
+}
+
+#[test]
+fn a_new_log_opens_again_wherever_its_making_stopped() {
+    for names in [NameRule::Strict, NameRule::Journalled] {
+        for calls in 1..30 {
+            let plan = Plan {
+                names,
+                persist: 1000,
+                persist_name: 500,
+                ..Plan::calm()
+            };
+            let disk = SimDisk::new(calls, plan);
+            disk.crash_in(calls);
+            let log = Log::open(
+                "file",
+                Arc::new(disk.medium()),
+                SimEnv::new(1).env(),
+                small(),
+            );
+            drop(log);
+            disk.kill();
+            disk.crash_in(calls);
+            let again = open_with(&disk, small(), Options::default());
+            let _ = again.and_then(|engine| put(&engine, "a", b"one"));
+            for seed in 0..20 {
+                let image = disk.image(seed);
+                image.power_cut();
+                put(&open(&image), "a", b"two").unwrap();
             }
         }
     }
