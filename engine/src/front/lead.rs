@@ -273,7 +273,11 @@ impl Shared {
     /// turn. Not brought to disk: it is a help to readers and to detection, never a promise.
     pub(super) fn prove(&self) -> Result<()> {
         self.pump()?;
-        let short = |writer: &Writer| writer.tails.iter().any(|tail| tail.room() < self.slack());
+        // Before its first batch a tail has not asked for its ceiling.
+        let short = |writer: &Writer| {
+            let mut begun = writer.tails.iter().filter(|tail| tail.last().is_some());
+            begun.any(|tail| tail.room() < self.slack())
+        };
         if self.lock().writer.as_ref().is_some_and(short) {
             // The last room is for commits.
             return Ok(());
