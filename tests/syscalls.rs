@@ -1,0 +1,93 @@
+//! One system call fails, or is the last: a load meets it at the first, second, … call of each kind.
+//! Whatever was acknowledged before is found afterwards, and the rest loads.
+//!
+//! Needs `strace`; without it the test prints `skipped: needs strace`, which the gate turns into a
+//! failure. `TRAVERTINE_INJECTIONS` says how many calls of each kind are tried (4 unless told).
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
+mod desk;
+
+use std::process::{Command, Stdio};
+
+use desk::{Desk, SOLO};
+
+/// Calls of the file medium, and what may become of them.
+const CALLS: [&str; 8] =
+    ["pwrite64", "pwritev", "fdatasync", "fsync", "openat", "ftruncate", "rename", "fallocate"];
+const FATES: [&str; 3] = ["error=EIO", "error=ENOSPC", "signal=SIGKILL"];
+const ROWS: usize = 60;
+
+fn have_strace() -> bool {
+    let found = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok();
+    if !found {
+        println!("skipped: needs strace");
+        assert!(std::env::var_os("TRAVERTINE_TOOLS").is_none(), "strace is required here");
+    }
+    found
+}
+
+fn rows() -> String {
+    std::iter::once("key,value\n".to_owned())
+        .chain((0..ROWS).map(|row| format!("k{row:03},{}\n", "v".repeat(row * 7))))
+        .collect()
+}
+
+#[test]
+fn a_failing_or_last_system_call_loses_nothing_acknowledged() {
+    if !have_strace() {
+        return;
+    }
+    let most = std::env::var("TRAVERTINE_INJECTIONS").ok().and_then(|text| text.parse().ok());
+    let mut tried = 0;
+    for call in CALLS {
+        for fate in FATES {
+            for nth in 1..=most.unwrap_or(4) {
+                tried += usize::from(injected(call, fate, nth));
+            }
+        }
+    }
+    println!("{tried} injections");
+    assert!(tried > 20, "only {tried} injections took effect: are these the calls that are made?");
+}
+
+/// Runs a load in which the `nth` such call has this fate. `false`: there were fewer such calls.
+fn injected(call: &str, fate: &str, nth: usize) -> bool {
+    let what = format!("{call}:{fate}:when={nth}");
+    let desk = Desk::new();
+    desk.file("s.toml", SOLO);
+    desk.file("rows.csv", rows());
+    let out = Command::new("strace")
+        .args(["-f", "-qq", "-o", "trace", "-e", &format!("trace={call}"), "-e"])
+        .arg(format!("inject={what}"))
+        .arg(env!("CARGO_BIN_EXE_travertine"))
+        .args("load s.toml rows.csv --tree t --key key --batch 6 --ack".split(' '))
+        .current_dir(desk.path())
+        .env_remove("TRAVERTINE_SET")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    let complaint = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(!complaint.contains("panicked"), "{what}: {complaint}");
+    if out.status.success() && call != "ftruncate" && !said.contains(&format!("committed {ROWS}")) {
+        panic!("{what}: it says all is well, but not that {ROWS} rows are committed: {said}");
+    }
+    let acknowledged: usize = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("committed ")?.parse().ok())
+        .max()
+        .unwrap_or(0);
+    // Whoever goes on finds every acknowledged row, and loads the rest.
+    let resumed = desk.run("load s.toml rows.csv --tree t --key key --batch 6 --ack --resume");
+    assert_eq!(resumed.code, 0, "{what}: {}", resumed.err);
+    let text = resumed.text();
+    let first = text.lines().find_map(|line| line.strip_prefix("committed ")?.parse().ok());
+    let went_on_from = first.map_or(ROWS, |first: usize| first.saturating_sub(6));
+    assert!(
+        went_on_from >= acknowledged,
+        "{what}: {acknowledged} rows were acknowledged, the load went on from {went_on_from}"
+    );
+    assert_eq!(desk.run("count s.toml --tree t").text().trim(), ROWS.to_string(), "{what}");
+    let verified = desk.run("verify s.toml");
+    assert_eq!(verified.code, 0, "{what}: {}{}", verified.text(), verified.err);
+    out.status.code() != Some(0)
+}
