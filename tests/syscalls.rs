@@ -12,16 +12,31 @@ use std::process::{Command, Stdio};
 use desk::{Desk, SOLO};
 
 /// Calls of the file medium, and what may become of them.
-const CALLS: [&str; 8] =
-    ["pwrite64", "pwritev", "fdatasync", "fsync", "openat", "ftruncate", "rename", "fallocate"];
+const CALLS: [&str; 8] = [
+    "pwrite64",
+    "pwritev",
+    "fdatasync",
+    "fsync",
+    "openat",
+    "ftruncate",
+    "rename",
+    "fallocate",
+];
 const FATES: [&str; 3] = ["error=EIO", "error=ENOSPC", "signal=SIGKILL"];
 const ROWS: usize = 60;
 
 fn have_strace() -> bool {
-    let found = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok();
+    let found = Command::new("strace")
+        .arg("-V")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok();
     if !found {
         println!("skipped: needs strace");
-        assert!(std::env::var_os("TRAVERTINE_TOOLS").is_none(), "strace is required here");
+        assert!(
+            std::env::var_os("TRAVERTINE_TOOLS").is_none(),
+            "strace is required here"
+        );
     }
     found
 }
@@ -37,7 +52,9 @@ fn a_failing_or_last_system_call_loses_nothing_acknowledged() {
     if !have_strace() {
         return;
     }
-    let most = std::env::var("TRAVERTINE_INJECTIONS").ok().and_then(|text| text.parse().ok());
+    let most = std::env::var("TRAVERTINE_INJECTIONS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     let mut tried = 0;
     for call in CALLS {
         for fate in FATES {
@@ -47,7 +64,10 @@ fn a_failing_or_last_system_call_loses_nothing_acknowledged() {
         }
     }
     println!("{tried} injections");
-    assert!(tried > 20, "only {tried} injections took effect: are these the calls that are made?");
+    assert!(
+        tried > 20,
+        "only {tried} injections took effect: are these the calls that are made?"
+    );
 }
 
 /// Runs a load in which the `nth` such call has this fate. `false`: there were fewer such calls.
@@ -57,7 +77,15 @@ fn injected(call: &str, fate: &str, nth: usize) -> bool {
     desk.file("s.toml", SOLO);
     desk.file("rows.csv", rows());
     let out = Command::new("strace")
-        .args(["-f", "-qq", "-o", "trace", "-e", &format!("trace={call}"), "-e"])
+        .args([
+            "-f",
+            "-qq",
+            "-o",
+            "trace",
+            "-e",
+            &format!("trace={call}"),
+            "-e",
+        ])
         .arg(format!("inject={what}"))
         .arg(env!("CARGO_BIN_EXE_travertine"))
         .args("load s.toml rows.csv --tree t --key key --batch 6 --ack".split(' '))
@@ -80,14 +108,26 @@ fn injected(call: &str, fate: &str, nth: usize) -> bool {
     let resumed = desk.run("load s.toml rows.csv --tree t --key key --batch 6 --ack --resume");
     assert_eq!(resumed.code, 0, "{what}: {}", resumed.err);
     let text = resumed.text();
-    let first = text.lines().find_map(|line| line.strip_prefix("committed ")?.parse().ok());
+    let first = text
+        .lines()
+        .find_map(|line| line.strip_prefix("committed ")?.parse().ok());
     let went_on_from = first.map_or(ROWS, |first: usize| first.saturating_sub(6));
     assert!(
         went_on_from >= acknowledged,
         "{what}: {acknowledged} rows were acknowledged, the load went on from {went_on_from}"
     );
-    assert_eq!(desk.run("count s.toml --tree t").text().trim(), ROWS.to_string(), "{what}");
+    assert_eq!(
+        desk.run("count s.toml --tree t").text().trim(),
+        ROWS.to_string(),
+        "{what}"
+    );
     let verified = desk.run("verify s.toml");
-    assert_eq!(verified.code, 0, "{what}: {}{}", verified.text(), verified.err);
+    assert_eq!(
+        verified.code,
+        0,
+        "{what}: {}{}",
+        verified.text(),
+        verified.err
+    );
     out.status.code() != Some(0)
 }

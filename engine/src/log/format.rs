@@ -33,7 +33,7 @@ const WRITER_MAGIC: &[u8; 8] = b"TRAVWRT\0";
 const SEGMENT_MAGIC: &[u8; 8] = b"TRAVSEG\0";
 const IDENTITY: usize = 56;
 const SEGMENT_FIELDS: usize = 128;
-const WRITER_FIELDS: usize = 48;
+const WRITER_FIELDS: usize = 56;
 /// Longest description of a stack that is kept.
 const FINGERPRINT_MAX: usize = 16 << 10;
 
@@ -76,6 +76,9 @@ pub struct Writer {
     pub ceiling: Position,
     /// Where the epochs before this one ended, once that was decided.
     pub cut: Option<Position>,
+    /// Where the log was closed cleanly: said once the batch that ends here was synced, so it is
+    /// true whatever became of this file itself.
+    pub clean: Option<Position>,
     /// The stack that wrote, in its own words.
     pub fingerprint: String,
 }
@@ -91,8 +94,10 @@ impl Writer {
         }
         out[28..32].copy_from_slice(&(text.len() as u32).to_le_bytes());
         out[32..40].copy_from_slice(&self.ceiling.0.to_le_bytes());
-        let cut = self.cut.map_or(u64::MAX, |cut| cut.0);
-        out[40..48].copy_from_slice(&cut.to_le_bytes());
+        for (at, position) in [(40, self.cut), (48, self.clean)] {
+            let position = position.map_or(u64::MAX, |position| position.0);
+            out[at..at + 8].copy_from_slice(&position.to_le_bytes());
+        }
         out.extend_from_slice(text.as_bytes());
         seal(out, WRITER_MAGIC)
     }
@@ -107,9 +112,13 @@ impl Writer {
             return Err(damaged());
         }
         let bytes = opened(bytes, WRITER_MAGIC, WRITER_FIELDS + length, "writer file")?;
-        let cut = u64_at(bytes, 40);
+        let optional = |at| match u64_at(bytes, at) {
+            u64::MAX => Ok(None),
+            position if position > Position::LIMIT.0 => Err(damaged()),
+            position => Ok(Some(Position(position))),
+        };
         let ceiling = u64_at(bytes, 32);
-        if ceiling > Position::LIMIT.0 || (cut > Position::LIMIT.0 && cut != u64::MAX) {
+        if ceiling > Position::LIMIT.0 {
             return Err(damaged());
         }
         Ok(Self {
@@ -118,7 +127,8 @@ impl Writer {
                 number: u32_at(bytes, 24),
             },
             ceiling: Position(ceiling),
-            cut: (cut != u64::MAX).then_some(Position(cut)),
+            cut: optional(40)?,
+            clean: optional(48)?,
             fingerprint: String::from_utf8(bytes[WRITER_FIELDS..].to_vec())
                 .map_err(|_| damaged())?,
         })
@@ -339,6 +349,7 @@ mod tests {
             epoch: Epoch { number: 4, tag: 5 },
             ceiling: Position(6),
             cut: Some(Position(7)),
+            clean: None,
             fingerprint: "file".into(),
         };
         let identity = IDENTITY_1.encode();

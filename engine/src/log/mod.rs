@@ -207,14 +207,21 @@ impl Shared {
         } else {
             None
         };
+        let durable = writing.durable == writing.end.position || self.medium.level() < Level::Disk;
+        let clean =
+            (writing.clean && writing.poison.is_none() && durable).then_some(writing.end.position);
         if writing.poison.is_none() {
             writing.poison = Some(Error::closed("the log was closed"));
         }
         drop(writing);
-        let done = match cut {
+        let cut = match cut {
             Some((file, length)) => file.set_len(length).and_then(|()| file.sync()),
             None => Ok(()),
         };
+        let done = cut.and_then(|()| match clean {
+            Some(end) => self.replace_writer(|writer| writer.clean = Some(end)),
+            None => Ok(()),
+        });
         if self.writes() {
             self.medium.unlock();
         }

@@ -21,7 +21,8 @@ use super::segment::Segment;
 use super::walk::{self, Window};
 use crate::contract::batch::BATCH_HEADER;
 use crate::contract::{
-    ChainLink, End, Epoch, Error, ErrorKind, Extent, Oid, Position, Proven, Result, RootMarker,
+    BatchHeader, ChainLink, End, Epoch, Error, ErrorKind, Extent, Oid, Position, Proven, Result,
+    RootMarker,
 };
 use crate::medium::Medium;
 
@@ -151,6 +152,12 @@ fn drop_void(
     Ok(())
 }
 
+/// Whether the newest writer closed at the end of this batch. That the batch says so is not enough:
+/// it may be a page that never reached the device. The writer file says it only after the sync.
+fn closed_at(header: &BatchHeader, writer: &Writer) -> bool {
+    header.clean && header.epoch == writer.epoch && writer.clean == Some(header.end)
+}
+
 /// The fast way: the newest file ends in a clean close.
 fn clean_close(
     medium: &dyn Medium,
@@ -176,7 +183,7 @@ fn clean_close(
         return Ok(false);
     };
     let header = *end.batch.header();
-    if !header.clean || header.epoch != writer.epoch || !is_vouched(&end) {
+    if !closed_at(&header, writer) || !is_vouched(&end) {
         return Ok(false);
     }
     found.end = End {
@@ -319,7 +326,7 @@ fn note(next: &walk::Found, end: End, writer: &Writer, found: &mut Found) {
     found.durable = found.durable.max(next.frame.durable);
     found.ceiling = found.ceiling.max(next.frame.ceiling);
     found.epoch = found.epoch.max(header.epoch);
-    found.clean = header.clean && header.epoch == writer.epoch && is_vouched(next);
+    found.clean = closed_at(header, writer) && is_vouched(next);
     if found.proven.map(|proven| proven.sequence) < header.proven.map(|proven| proven.sequence) {
         found.proven = header.proven;
         let proven = header.proven.map(|proven| proven.oid.position());

@@ -93,6 +93,7 @@ impl Shared {
             writer.ceiling = ceiling;
             // Decided anew by `adopt`: an older cut must not void the tail that came after it.
             writer.cut = None;
+            writer.clean = None;
             writer.fingerprint.clone_from(&self.options.fingerprint);
         })?;
         let mut writing = self.writing();
