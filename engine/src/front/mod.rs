@@ -173,19 +173,23 @@ impl Engine {
 
     /// Finishes what was submitted, says that nothing is amiss, and closes the store. What was stored
     /// and not committed is lost to all but those who know its address. The second call is a no-op.
+    ///
+    /// Errors: whatever made this engine refuse to write; what was committed at a level below that of
+    /// the stack may then survive less than a clean close would make it.
     pub fn close(&self) -> Result<()> {
         let _turn = self.0.take_turn();
         let closed = Error::closed(CLOSED);
         let refusing = self.0.lock().refusing.clone();
         let finished = match refusing {
             Some(error) if error.message() == CLOSED => return Ok(()),
-            // A poisoned engine has nothing more to say, and who waited was told.
-            Some(_) => Ok(()),
+            // A close that is fine says that every commit is as safe as the stack makes it.
+            Some(error) => Err(error),
             None => self.0.finish(&closed),
         };
         self.0.lock().refusing = Some(closed);
         self.0.bell.close();
-        finished.and(self.0.store.close().wait())
+        let closed = self.0.store.close().wait();
+        finished.and(closed)
     }
 }
 

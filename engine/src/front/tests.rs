@@ -658,7 +658,7 @@ fn a_failed_round_fails_all_after_it_and_reads_go_on() {
     assert_eq!(snapshot.sequence(), done.sequence);
     assert_eq!(get(&snapshot, "a").unwrap(), b"one");
     assert!(engine.status().refusing.unwrap().contains("device is gone"));
-    engine.close().unwrap();
+    assert_eq!(engine.close().unwrap_err().kind(), ErrorKind::Closed);
 }
 
 #[test]
