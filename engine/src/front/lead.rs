@@ -327,6 +327,13 @@ impl Shared {
             .map(|tail| tail.seal(proven, closed.is_some(), next))
             .collect();
         drop(state);
+        if closed.is_none() {
+            // A proof promises nothing: without room for it, it waits with whatever else waits.
+            return match self.pump() {
+                Err(error) if error.kind() == ErrorKind::Full => Ok(true),
+                sent => sent.map(|()| true),
+            };
+        }
         for batches in plain.chunks(IN_FLIGHT) {
             self.send(epoch, batches.to_vec())?;
         }
