@@ -120,6 +120,9 @@ Examples:
   travertine check stack.toml --set file.segment=16MiB
   TRAVERTINE_SET='level=os' travertine explain stack.toml
   travertine plugins                   what floors there are
+  travertine load stack.toml people.csv --tree people --key email
+  travertine get stack.toml --tree people ada@example.org
+  travertine verify stack.toml         is every byte as it was written?
 
 Exit codes: 0 fine, 1 the work found a fault, 2 the call or the config is wrong.";
 

@@ -62,7 +62,8 @@ pub(super) struct Load {
     /// The first row is a row, not the names of the columns
     #[arg(long)]
     no_header: bool,
-    /// Rows in one commit
+    /// Rows in one commit; a large file in no order of its keys is loaded faster, and takes less
+    /// room, with 1000000
     #[arg(long, value_name = "N", default_value_t = 100_000,
           value_parser = clap::value_parser!(u64).range(1..))]
     batch: u64,
