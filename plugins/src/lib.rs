@@ -6,6 +6,7 @@
 pub mod file;
 pub mod memory;
 pub mod monitor;
+pub mod sequence;
 
 use travertine_engine::stack::Registry;
 
@@ -16,6 +17,7 @@ pub fn standard() -> Registry {
         .with::<file::File>()
         .with::<memory::Memory>()
         .with::<monitor::Monitor>()
+        .with::<sequence::Sequence>()
 }
 
 #[cfg(test)]

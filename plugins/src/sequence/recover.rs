@@ -1,0 +1,392 @@
+//! Opening, fencing and adopting: from what the parts report to one stream that goes on.
+//!
+//! Opening looks at the newest footer and at the parts behind it, newest first: a reader who looks
+//! while somebody writes then never sees a part whose past it has not seen yet.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex};
+
+use travertine_engine::contract::{
+    End, Env, Epoch, Error, Extent, Level, Oid, Position, Result, Store, Stream, Vector,
+};
+
+use super::catalogue::{Catalogue, Listing};
+use super::footer::{Counts, Footer};
+use super::join::{Found, Joined, START, join};
+use super::parts::Parts;
+use super::roll::make_part;
+use super::shared::{Shared, report_of};
+use super::state::{Ended, Member, State};
+use super::table::{Part, Table};
+
+/// Footers at the end that may be damaged: their parts are looked into instead.
+const FOOTERS_DAMAGED_MAX: usize = 3;
+/// Parts behind the newest footer that are looked into.
+const OPEN_AT_ONCE_MAX: usize = 64;
+
+/// What a sequence is opened with.
+#[derive(Debug)]
+pub(super) struct Setup {
+    pub(super) env: Env,
+    pub(super) stream: Stream,
+    pub(super) name: Option<String>,
+    pub(super) read_only: bool,
+    pub(super) limit: Option<u64>,
+    pub(super) open_max: usize,
+    pub(super) unit_min: u64,
+    pub(super) parts: Arc<dyn Parts>,
+    pub(super) catalogue: Catalogue,
+}
+
+/// Opens a sequence. Nothing is recovered and nothing changed, but for a first part where there is
+/// none yet.
+pub(super) fn open(setup: Setup) -> Result<Arc<Shared>> {
+    let mut listing = setup.catalogue.list()?;
+    let base = newest_footer(&setup.catalogue, &mut listing)?;
+    let members = open_members(&setup, &listing, base.as_ref())?;
+    let statuses: Vec<_> = members.iter().map(|member| member.store.status()).collect();
+    let unit = statuses.iter().map(|status| status.unit).max().unwrap_or(8);
+    let level = statuses.iter().map(|status| status.level).min();
+    let table = Table::default();
+    for (number, start) in &listing.sealed {
+        table.push(Part::sealed(*number, *start));
+    }
+    let state = State {
+        members,
+        end: base.as_ref().map_or(START, |footer| footer.end),
+        base,
+        report: Err(Error::unavailable(
+            "the sequence has not been looked at yet",
+        )),
+        epoch: Epoch::default(),
+        adopted: false,
+        last: None,
+        handed: Position::START,
+        newest: None,
+        proven: None,
+        poison: None,
+        switching: false,
+        preparing: false,
+        retry_at: Position::START,
+        sealing: false,
+        seal_failed: false,
+        tasks: VecDeque::new(),
+        running: 0,
+        rolls: 0,
+    };
+    let shared = Arc::new(Shared {
+        env: setup.env,
+        stream: setup.stream,
+        name: setup.name,
+        read_only: setup.read_only,
+        limit: setup.limit,
+        open_max: setup.open_max,
+        unit: unit.max(setup.unit_min),
+        level: level.unwrap_or(Level::Memory),
+        parts: setup.parts,
+        catalogue: setup.catalogue,
+        table,
+        state: Mutex::new(state),
+        changed: Condvar::new(),
+    });
+    // Damage does not hinder opening: it is told by whoever asks for the stream as a whole.
+    if let Err(error) = shared.look(Epoch::default()) {
+        tracing::warn!(%error, "the sequence is not whole");
+    }
+    Ok(shared)
+}
+
+/// The footer of the newest part that has ended; parts whose footers are damaged count as not ended.
+fn newest_footer(catalogue: &Catalogue, listing: &mut Listing) -> Result<Option<Footer>> {
+    let mut damaged = 0;
+    while let Some((&number, &start)) = listing.sealed.last_key_value() {
+        match catalogue.footer(number, start) {
+            Ok(footer) => return Ok(Some(footer)),
+            Err(error) if damaged < FOOTERS_DAMAGED_MAX => {
+                tracing::warn!(%error, number, "a footer is damaged: its part is looked into");
+                damaged += 1;
+                listing.sealed.remove(&number);
+                listing.begun.insert(number);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn open_members(
+    setup: &Setup,
+    listing: &Listing,
+    base: Option<&Footer>,
+) -> Result<VecDeque<Member>> {
+    let sealed = base.map_or(0, |footer| footer.part);
+    let begun: Vec<_> = listing.begun.range(sealed + 1..).copied().collect();
+    if begun.len() > OPEN_AT_ONCE_MAX {
+        return Err(Error::corrupt(format!(
+            "{} parts of the sequence are without a footer, at most {OPEN_AT_ONCE_MAX} can be",
+            begun.len()
+        )));
+    }
+    for (expected, number) in (sealed + 1..).zip(&begun) {
+        if expected != *number {
+            return Err(Error::unavailable(format!(
+                "part {expected} is missing from the catalogue of the sequence; nothing was changed"
+            )));
+        }
+    }
+    let near = |number: u32| {
+        let end = base.map_or(Position::START, |footer| footer.end.position);
+        let parts = u64::from(number - sealed);
+        let ahead = setup.limit.unwrap_or_default() / 8 * parts;
+        Position(end.0.saturating_add(ahead)).min(Position::LIMIT)
+    };
+    let mut members = VecDeque::new();
+    for &number in begun.iter().rev() {
+        let extent = Extent::Part {
+            near: near(number),
+            make: false,
+        };
+        let store = setup
+            .parts
+            .open(number, extent, setup.catalogue.store(), setup.read_only)
+            .map_err(|error| error.at(format!("part {number} of the sequence")))?;
+        members.push_front(Member {
+            number,
+            store,
+            begins: None,
+            ended: None,
+            counts: Counts::default(),
+            gaps: 0,
+        });
+    }
+    if members.is_empty() && !setup.read_only {
+        let (parts, catalogue) = (&*setup.parts, &setup.catalogue);
+        let number = sealed + 1;
+        let near = base.map_or(Position::START, |footer| footer.end.position);
+        let member = make_part(parts, catalogue, setup.stream, number, near)?;
+        catalogue.enter(number)?;
+        members.push_back(member);
+    }
+    Ok(members)
+}
+
+impl Shared {
+    /// Fences every part that may still be written, and tells how the stream lies.
+    pub(super) fn fence(
+        self: &Arc<Self>,
+        epoch: Epoch,
+    ) -> Result<travertine_engine::contract::StreamState> {
+        if epoch.number > 0 && self.read_only {
+            return Err(Error::closed("the sequence is open for reading only"));
+        }
+        self.rest();
+        let looked = self.look(epoch)?;
+        Ok(looked.state)
+    }
+
+    /// Asks every part that has not been sealed, and joins what they say.
+    pub(super) fn look(self: &Arc<Self>, epoch: Epoch) -> Result<Joined> {
+        let answer = self.ask(epoch);
+        let mut state = self.lock();
+        if epoch.number > 0 && answer.is_ok() {
+            state.epoch = epoch;
+            state.adopted = false;
+        }
+        let (found, joined) = match &answer {
+            Ok(looked) => looked,
+            Err(error) => {
+                state.report = Err(error.clone());
+                return Err(error.clone());
+            }
+        };
+        if !state.adopted {
+            state.end = joined.state.end;
+            state.last = None;
+            state.newest = joined.newest;
+            state.proven = joined.state.proven;
+        }
+        let live: Vec<_> = found
+            .iter()
+            .filter_map(|part| {
+                let begins = part.begins?;
+                let member = state.member(part.number)?;
+                Some(Part::live(
+                    part.number,
+                    begins.position,
+                    member.store.clone(),
+                ))
+            })
+            .collect();
+        let joined = joined.clone();
+        let adopted = state.adopted;
+        state.report = answer;
+        drop(state);
+        if !adopted {
+            self.table.set_live(live);
+        }
+        Ok(joined)
+    }
+
+    fn ask(&self, epoch: Epoch) -> Result<(Vec<Found>, Joined)> {
+        let (members, base) = {
+            let state = self.lock();
+            (state.members.clone(), state.base)
+        };
+        let mut found = Vec::with_capacity(members.len());
+        for (index, member) in members.iter().enumerate().rev() {
+            let place = |error: Error| error.at(format!("part {} of the sequence", member.number));
+            let state = report_of(&member.store, epoch, self.stream).map_err(place)?;
+            let begins = if state.end.position == Position::START {
+                None
+            } else if index == 0 {
+                // It is made to go on where the footer ends, and nothing before that is ever cut.
+                Some(base.map_or(START, |footer| footer.end))
+            } else {
+                Some(self.begins(&member.store, state.end).map_err(place)?)
+            };
+            found.push(Found {
+                number: member.number,
+                begins,
+                state,
+            });
+        }
+        found.reverse();
+        let joined = join(self.stream, base.as_ref(), &found)?;
+        Ok((found, joined))
+    }
+
+    /// What the first batch of a part follows on; `end`, if its beginning is all there is of it.
+    fn begins(&self, store: &Arc<dyn Store>, end: End) -> Result<End> {
+        let first = store.scan(self.stream, Position::START).wait()?;
+        Ok(first.batches.first().map_or(end, |first| End {
+            position: first.header().before_end,
+            running: first.header().before_running,
+        }))
+    }
+
+    /// Makes the cut true in every part, oldest first: what lies below is made durable where it was
+    /// not, what lies above is emptied.
+    pub(super) fn adopt(self: &Arc<Self>, epoch: Epoch, vector: &Vector) -> Result<()> {
+        let (found, joined, members, base) = {
+            let state = self.lock();
+            if state.epoch != epoch || epoch.number == 0 {
+                return Err(Error::fenced(format!(
+                    "epoch {epoch} has not fenced this sequence"
+                )));
+            }
+            let (found, joined) = state.report.clone()?;
+            (found, joined, state.members.clone(), state.base)
+        };
+        let mine = vector.iter().find(|(stream, _)| *stream == self.stream);
+        let cut = mine.map_or(joined.state.end, |(_, end)| *end);
+        let floor = base.as_ref().map_or(START, |footer| footer.end);
+        if cut.position < joined.state.durable {
+            return Err(Error::invalid(format!(
+                "a cut at {} would lose bytes known durable up to {}",
+                cut.position, joined.state.durable
+            )));
+        }
+        let known = cut == joined.state.end
+            || cut == floor
+            || joined.state.chain.iter().any(|link| link.end == cut);
+        if !known {
+            return Err(Error::invalid(format!(
+                "no batch of this sequence ends at {} with the running checksum given",
+                cut.position
+            )));
+        }
+        let mut kept = Vec::new();
+        for (index, part) in found.iter().enumerate() {
+            let Some(member) = members.get(index) else {
+                continue;
+            };
+            let stays = joined.follow.contains(&index)
+                && part
+                    .begins
+                    .is_some_and(|begins| begins.position < cut.position);
+            let at = if stays && part.state.end.position <= cut.position {
+                part.state.end
+            } else {
+                cut
+            };
+            if stays || part.begins.is_some() {
+                self.adopt_part(member, epoch, at)?;
+            }
+            if stays {
+                kept.push((index, at));
+            }
+        }
+        if kept.is_empty() {
+            let first = members
+                .front()
+                .ok_or_else(|| Error::unavailable("no part of the sequence is open for writing"))?;
+            self.adopt_part(first, epoch, cut)?;
+        }
+        self.settle_adopted(&found, &joined, &kept, cut);
+        self.tend();
+        Ok(())
+    }
+
+    fn adopt_part(&self, member: &Member, epoch: Epoch, cut: End) -> Result<()> {
+        let adopted = member.store.adopt(epoch, vec![(self.stream, cut)]).wait();
+        adopted.map_err(|error| error.at(format!("part {} of the sequence", member.number)))
+    }
+
+    fn settle_adopted(&self, found: &[Found], joined: &Joined, kept: &[(usize, End)], cut: End) {
+        let markers = markers(found, joined);
+        let mut state = self.lock();
+        let newest_below = |end: Position| {
+            let below = markers.iter().filter(|oid| oid.position() < end);
+            below.max().copied()
+        };
+        let last = kept.last().map_or(0, |(index, _)| *index);
+        for (index, member) in state.members.iter_mut().enumerate() {
+            let stays = kept.iter().find(|(kept, _)| *kept == index);
+            member.ended = stays.filter(|_| index < last).map(|(_, end)| Ended {
+                end: *end,
+                marker: newest_below(end.position),
+                synced: true,
+            });
+            member.begins = match stays {
+                Some(_) => found.get(index).and_then(|part| part.begins),
+                None => (kept.is_empty() && index == 0).then_some(cut),
+            };
+            if stays.is_none() {
+                member.gaps = 0;
+                member.counts = Counts {
+                    whole: true,
+                    ..Counts::default()
+                };
+            }
+        }
+        state.adopted = true;
+        state.end = cut;
+        state.last = None;
+        state.handed = cut.position;
+        state.newest = newest_below(cut.position);
+        state.proven = joined.state.proven;
+        state.retry_at = Position::START;
+        state.seal_failed = false;
+        let live: Vec<_> = state
+            .members
+            .iter()
+            .filter_map(|member| {
+                let begins = member.begins?.position;
+                Some(Part::live(member.number, begins, member.store.clone()))
+            })
+            .collect();
+        drop(state);
+        self.table.set_live(live);
+    }
+}
+
+/// Every marker that is known of.
+fn markers(found: &[Found], joined: &Joined) -> Vec<Oid> {
+    let chains = found.iter().flat_map(|part| &part.state.chain);
+    let markers = chains.filter_map(|link| link.marker.as_ref().map(|(oid, _)| *oid));
+    let proven = found.iter().filter_map(|part| part.state.proven);
+    markers
+        .chain(proven.map(|proven| proven.oid))
+        .chain(joined.newest)
+        .collect()
+}

@@ -1,0 +1,413 @@
+//! The ten verbs over the parts.
+
+use std::fmt;
+use std::sync::Arc;
+
+use travertine_engine::contract::batch::FRAME_SLOT;
+use travertine_engine::contract::{
+    Batch, Batches, Commit, Epoch, Error, ErrorKind, Freed, Level, Oid, Op, Placement, Position,
+    Reclaim, Record, Result, RootAt, RootMarker, Status, Store, Stream, StreamState, StreamStatus,
+    Tail, Vector, find_root,
+};
+
+use super::shared::{Shared, ceiling_of};
+
+/// An open sequence.
+pub(super) struct Sequence(pub(super) Arc<Shared>);
+
+/// Where a batch that comes goes.
+enum Way {
+    /// Follows on what is there.
+    On,
+    /// Lies in the part that is written to already.
+    Again,
+    /// Lies in an older part already.
+    Old,
+}
+
+impl Shared {
+    fn way(&self, sender: Epoch, batch: &Batch) -> Result<Way> {
+        if self.read_only {
+            return Err(Error::closed("the sequence is open for reading only"));
+        }
+        let header = batch.header();
+        if header.stream != self.stream {
+            return Err(Error::invalid(format!(
+                "a batch of stream {} does not belong in {}",
+                header.stream, self.stream
+            )));
+        }
+        let state = self.lock();
+        state.admit(sender)?;
+        if header.end > state.end.position {
+            return Ok(Way::On);
+        }
+        let begins = state.active()?.begins.map(|begins| begins.position);
+        Ok(match begins {
+            Some(begins) if header.before_end >= begins => Way::Again,
+            _ => Way::Old,
+        })
+    }
+
+    fn active_store(&self) -> Result<Arc<dyn Store>> {
+        self.lock().active().map(|active| active.store.clone())
+    }
+
+    fn store(self: &Arc<Self>, sender: Epoch, batch: Batch) -> Op<Tail> {
+        let again = match self.way(sender, &batch) {
+            Ok(Way::On) => false,
+            Ok(Way::Again) => true,
+            Ok(Way::Old) => return Op::ready(self.same_again(&batch).map(|()| self.tail())),
+            Err(error) => return Op::err(error),
+        };
+        if !again {
+            self.roll_if_due(&batch);
+        }
+        let mut rolled = false;
+        loop {
+            let store = match self.active_store() {
+                Ok(store) => store,
+                Err(error) => return Op::err(error),
+            };
+            let full = |error: &Error| error.kind() == ErrorKind::Full;
+            match store.store(sender, batch.clone()).try_ready() {
+                Ok(Err(error)) if full(&error) && !rolled && !again => {
+                    if !self.switch_for(batch.header()) {
+                        return Op::err(error);
+                    }
+                    rolled = true;
+                }
+                Ok(answer) => return Op::ready(answer.map(|tail| self.taken(&batch, tail, again))),
+                Err(op) => {
+                    return self.heard(op, move |shared, answer| {
+                        answer.map(|tail| shared.taken(&batch, tail, again))
+                    });
+                }
+            }
+        }
+    }
+
+    fn roll_if_due(self: &Arc<Self>, batch: &Batch) {
+        let due = self.is_due(&self.lock());
+        if due {
+            self.switch_for(batch.header());
+        }
+    }
+
+    /// Notes that a part took a batch, and tells how far the engine may go then.
+    fn taken(self: &Arc<Self>, batch: &Batch, tail: Tail, again: bool) -> Tail {
+        let mut state = self.lock();
+        state.note(batch);
+        let stuck = again && tail.ceiling <= state.handed;
+        // Nothing more is promised for a part that the next batch may leave.
+        let ceiling = if self.is_due(&state) {
+            state.handed.max(tail.end)
+        } else {
+            tail.ceiling
+        };
+        state.handed = state.handed.max(ceiling);
+        let end = state.end.position;
+        drop(state);
+        self.tend();
+        if stuck && self.switch_for_room() {
+            return self.tail();
+        }
+        Tail { end, ceiling }
+    }
+
+    fn tail(&self) -> Tail {
+        let store = self.active_store();
+        let ceiling = store.map(|store| ceiling_of(&store.status(), self.stream));
+        let mut state = self.lock();
+        let end = state.end.position;
+        let ceiling = ceiling.unwrap_or(end).max(end);
+        state.handed = state.handed.max(ceiling);
+        Tail { end, ceiling }
+    }
+
+    /// Checks that a batch sent again is the one that lies there.
+    fn same_again(&self, batch: &Batch) -> Result<()> {
+        let header = batch.header();
+        let there = self
+            .reach(header.before_end)?
+            .scan(self.stream, header.base)
+            .wait()?;
+        let same = there
+            .batches
+            .first()
+            .is_some_and(|there| there.bytes()[FRAME_SLOT..] == batch.bytes()[FRAME_SLOT..]);
+        if same {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "other bytes lie at {}..{} already",
+            header.base, header.end
+        )))
+    }
+
+    fn commit(self: &Arc<Self>, mut commit: Commit) -> Op<Level> {
+        let last = commit.last.pop();
+        for batch in std::mem::take(&mut commit.last) {
+            if let Err(error) = self.store(commit.sender, batch).wait() {
+                return Op::err(error);
+            }
+        }
+        match self.commit_last(commit, last) {
+            Ok(op) => op,
+            Err(error) => Op::err(error),
+        }
+    }
+
+    fn commit_last(self: &Arc<Self>, commit: Commit, last: Option<Batch>) -> Result<Op<Level>> {
+        if self.read_only {
+            return Err(Error::closed("the sequence is open for reading only"));
+        }
+        self.lock().admit(commit.sender)?;
+        let mut last = last;
+        if let Some(batch) = &last {
+            match self.way(commit.sender, batch)? {
+                Way::On => self.roll_if_due(batch),
+                Way::Again => {}
+                Way::Old => {
+                    self.same_again(batch)?;
+                    last = None;
+                }
+            }
+        }
+        let mut rolled = false;
+        loop {
+            self.sync_older(commit.level)?;
+            let commit = Commit {
+                last: last.iter().cloned().collect(),
+                ..commit.clone()
+            };
+            let answer = self.active_store()?.commit(commit).try_ready();
+            let full = |error: &Error| error.kind() == ErrorKind::Full;
+            let op = match (answer, &last) {
+                (Ok(Err(error)), Some(batch)) if full(&error) && !rolled => {
+                    if !self.switch_for(batch.header()) {
+                        return Err(error);
+                    }
+                    rolled = true;
+                    continue;
+                }
+                (Ok(Err(error)), _) => return Err(error),
+                (Ok(answer), _) => Op::ready(answer),
+                (Err(op), _) => op,
+            };
+            if let Some(batch) = &last {
+                let mut state = self.lock();
+                // How far its writer may go is told by the next store; more than this it is not.
+                state.handed = state.handed.max(batch.header().end);
+                state.note(batch);
+            }
+            self.tend();
+            return Ok(op);
+        }
+    }
+
+    fn read(&self, oid: Oid) -> Op<Option<Record>> {
+        if oid.stream() != self.stream {
+            return Op::err(Error::invalid(format!(
+                "{oid} lies in stream {}, this sequence holds {}",
+                oid.stream(),
+                self.stream
+            )));
+        }
+        match self.reach(oid.position()) {
+            Ok(store) => store.read(oid),
+            Err(error) => Op::err(error),
+        }
+    }
+
+    fn root(&self, at: RootAt) -> Result<Option<(Oid, RootMarker)>> {
+        let newest = {
+            let state = self.lock();
+            if let Err(damage) = &state.report {
+                return Err(damage.clone());
+            }
+            if self.read_only {
+                // A commit leaves the writing process only when proven.
+                state.proven.map(|proven| proven.oid)
+            } else {
+                state.newest
+            }
+        };
+        let Some(newest) = newest else {
+            return Ok(None);
+        };
+        find_root(newest, at, |oid| {
+            let found = self.read(oid).wait()?;
+            let record =
+                found.ok_or_else(|| Error::corrupt(format!("there is no root marker at {oid}")))?;
+            RootMarker::decode(oid, &record)
+        })
+    }
+
+    fn scan(self: &Arc<Self>, from: Position) -> Op<Batches> {
+        let store = match self.reach(from) {
+            Ok(store) => store,
+            Err(error) => return Op::err(error),
+        };
+        let after = self.table.after(from);
+        let shared = self.clone();
+        store.scan(self.stream, from).then(move |mut found| {
+            if found.next.is_none()
+                && let Some(after) = after
+            {
+                if found.batches.is_empty() {
+                    return shared.scan(after);
+                }
+                found.next = Some(after);
+            }
+            Op::ok(found)
+        })
+    }
+
+    fn status(&self) -> Status {
+        let (members, identity) = {
+            let state = self.lock();
+            let members: Vec<_> = state
+                .members
+                .iter()
+                .map(|member| (member.store.clone(), member.ended))
+                .collect();
+            (members, self.catalogue.store())
+        };
+        let below: Vec<_> = members.iter().map(|(store, _)| store.status()).collect();
+        let own = |status: &Status| {
+            let mine = status.streams.iter().find(|of| of.stream == self.stream.0);
+            mine.cloned()
+        };
+        let parts = self.table.all();
+        let spans = parts.windows(2).filter(|pair| !pair[0].is_live());
+        let sealed: u64 = spans
+            .map(|pair| pair[1].start.bytes_since(pair[0].start))
+            .sum();
+        let streams: Vec<_> = below.iter().filter_map(own).collect();
+        let (count, open) = self.table.count();
+        let state = self.lock();
+        let dirty = members.iter().position(|(_, ended)| {
+            let unsynced = |ended: &super::state::Ended| !ended.synced;
+            ended.as_ref().is_none_or(unsynced)
+        });
+        let durable = dirty
+            .and_then(|index| streams.get(index))
+            .map(|of| of.durable);
+        let begins = state.members.front().and_then(|member| member.begins);
+        let stream = StreamStatus {
+            stream: self.stream.0,
+            end: state.end.position.0,
+            // What a part has not synced yet begins at its beginning.
+            durable: durable
+                .unwrap_or(state.end.position.0)
+                .max(begins.map_or(0, |begins| begins.position.0)),
+            ceiling: state.handed.0,
+            bytes: sealed + streams.iter().map(|of| of.bytes).sum::<u64>(),
+            segments: streams.iter().map(|of| of.segments).sum(),
+        };
+        let refusing = if self.read_only {
+            Some("open for reading only".to_owned())
+        } else {
+            let poison = state.poison.as_ref().map(ToString::to_string);
+            poison.or_else(|| {
+                let mut refusals = below.iter().rev().filter_map(|of| of.refusing.clone());
+                refusals.next()
+            })
+        };
+        Status {
+            kind: "sequence",
+            name: self.name.clone(),
+            identity: identity.iter().map(|byte| format!("{byte:02x}")).collect(),
+            level: self.level,
+            root_stream: self.stream.0,
+            placement: Placement::One(self.stream.0),
+            unit: self.unit,
+            refusing,
+            streams: vec![stream],
+            figures: vec![
+                ("parts", count),
+                ("parts_open", open),
+                ("parts_unsealed", state.unsealed() as u64),
+                ("rolls", state.rolls),
+            ],
+            below,
+        }
+    }
+
+    fn close(self: &Arc<Self>) -> Result<()> {
+        self.rest();
+        // What could be sealed makes the next opening look at one part only.
+        self.tend();
+        self.rest();
+        let stores: Vec<_> = {
+            let mut state = self.lock();
+            let closed = || Error::closed("the sequence was closed");
+            state.poison.get_or_insert_with(closed);
+            state
+                .members
+                .iter()
+                .map(|member| member.store.clone())
+                .collect()
+        };
+        let mut done = Ok(());
+        for store in stores {
+            done = done.and(store.close().wait());
+        }
+        self.catalogue.release();
+        done
+    }
+}
+
+impl Store for Sequence {
+    fn store(&self, sender: Epoch, batch: Batch) -> Op<Tail> {
+        self.0.store(sender, batch)
+    }
+
+    fn read(&self, oid: Oid) -> Op<Option<Record>> {
+        self.0.read(oid)
+    }
+
+    fn commit(&self, commit: Commit) -> Op<Level> {
+        self.0.commit(commit)
+    }
+
+    fn root(&self, at: RootAt) -> Op<Option<(Oid, RootMarker)>> {
+        Op::ready(self.0.root(at))
+    }
+
+    fn fence(&self, epoch: Epoch) -> Op<Vec<StreamState>> {
+        Op::ready(self.0.fence(epoch).map(|state| vec![state]))
+    }
+
+    fn adopt(&self, epoch: Epoch, vector: Vector) -> Op<()> {
+        Op::ready(self.0.adopt(epoch, &vector))
+    }
+
+    fn scan(&self, stream: Stream, from: Position) -> Op<Batches> {
+        if stream != self.0.stream {
+            return Op::err(Error::invalid(format!("stream {stream} does not lie here")));
+        }
+        self.0.scan(from)
+    }
+
+    fn reclaim(&self, _decision: Reclaim) -> Op<Freed> {
+        Op::err(Error::unsupported(
+            "`sequence` does not give space back yet",
+        ))
+    }
+
+    fn status(&self) -> Status {
+        self.0.status()
+    }
+
+    fn close(&self) -> Op<()> {
+        Op::ready(self.0.close())
+    }
+}
+
+impl fmt::Debug for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sequence({} parts)", self.0.table.count().0)
+    }
+}
