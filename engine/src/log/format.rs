@@ -183,7 +183,8 @@ impl SegmentHeader {
             "segment header",
         )?;
         if bytes[16..32] != identity.medium || u64_at(bytes, 88) != u64::from(identity.stream.0) {
-            return Err(Error::invalid("the segment belongs to another log"));
+            // A power cut may have left blocks of another file here, so this is no reason to give up.
+            return Err(Error::corrupt("the segment belongs to another log"));
         }
         let header = Self {
             base: Position(u64_at(bytes, 32)),

@@ -128,7 +128,7 @@ impl Shared {
                 cut.position, found.durable
             )));
         }
-        let anew = self.begins_anew(&found, cut)?;
+        let anew = self.begins_anew(&found, cut);
         if !anew && cut != found.end && found.chain.iter().all(|link| link.end != cut) {
             return Err(Error::invalid(format!(
                 "no batch of this log ends at {} with the running checksum given",
@@ -137,7 +137,7 @@ impl Shared {
         }
         // Where nothing lies, there is nothing to decide about.
         if !found.empty && (!found.clean || cut != found.end) {
-            self.settle(&found, cut)?;
+            self.settle(&found, cut, anew)?;
         }
         if anew {
             self.announce_from(cut.position)?;
@@ -148,7 +148,8 @@ impl Shared {
         writing.end = cut;
         // What a part says to be durable is its own bytes: those before it are not its to vouch for.
         writing.durable = if anew { Position::START } else { cut.position };
-        writing.committed = cut.position;
+        // The end of the part before lies in no block of this one.
+        writing.committed = writing.durable;
         // Below the ceiling of before, addresses may have been handed out that nobody saw stored.
         let part = anew && matches!(self.options.extent, Extent::Part { .. });
         writing.floor = if found.clean || part {
@@ -182,18 +183,15 @@ impl Shared {
     }
 
     /// Whether nothing here outlives this cut, so that the log begins at it.
-    pub(super) fn begins_anew(&self, found: &recovery::Found, cut: End) -> Result<bool> {
-        let first = match found.segments.first() {
-            Some(first) => {
-                let header = first.header(&*self.medium, self.writes(), &self.identity)?;
-                Some(header.before.position)
-            }
-            None => None,
-        };
-        Ok(match self.options.extent {
-            Extent::Part { .. } => first.is_none_or(|first| cut.position <= first),
+    fn begins_anew(&self, found: &recovery::Found, cut: End) -> bool {
+        match self.options.extent {
+            // Where a batch of this part ends, its first segment has begun before.
+            Extent::Part { .. } => found
+                .segments
+                .first()
+                .is_none_or(|first| cut.position <= first.base),
             _ => cut.position == Position::START,
-        })
+        }
     }
 
     /// Raises what is announced durably, where a part begins further on than was thought when it was
@@ -213,7 +211,7 @@ impl Shared {
     }
 
     /// Makes the cut true on the medium, then records it and unlinks what lies above.
-    pub(super) fn settle(&self, found: &recovery::Found, cut: End) -> Result<()> {
+    pub(super) fn settle(&self, found: &recovery::Found, cut: End, anew: bool) -> Result<()> {
         let medium = &*self.medium;
         // Room that was kept for going on may be what the copy below needs.
         medium.remove(writer::SPARE)?;
@@ -232,7 +230,8 @@ impl Shared {
         self.replace_writer(|writer| writer.cut = Some(cut.position))?;
         let mut void = 0;
         for name in medium.list()? {
-            if segment_base(&name).is_some_and(|base| base >= cut.position) {
+            // Of a log that begins anew nothing stays, wherever an older beginning lay.
+            if segment_base(&name).is_some_and(|base| anew || base >= cut.position) {
                 medium.remove(&name)?;
                 void += 1;
             }

@@ -309,18 +309,16 @@ impl Shared {
             } else {
                 cut
             };
-            if stays || part.begins.is_some() {
-                self.adopt_part(member, epoch, at)?;
-            }
+            // Also where nothing lies: a torn beginning may, that nobody can read.
+            self.adopt_part(member, epoch, at)?;
             if stays {
                 kept.push((index, at));
             }
         }
-        if kept.is_empty() {
-            let first = members
-                .front()
-                .ok_or_else(|| Error::unavailable("no part of the sequence is open for writing"))?;
-            self.adopt_part(first, epoch, cut)?;
+        if members.is_empty() {
+            return Err(Error::unavailable(
+                "no part of the sequence is open for writing",
+            ));
         }
         self.settle_adopted(&found, &joined, &kept, cut);
         self.tend();

@@ -113,7 +113,7 @@ fn what_a_part_does_not_know_to_be_durable_goes_with_a_cut_at_its_beginning() {
         running: 3,
     };
     let inside = End {
-        position: Position(BEFORE.position.0 + 1),
+        position: Position(BEFORE.position.align_up(4096).0 + 1),
         running: 3,
     };
     let refused = log.adopt(epoch(2), vec![(Stream(0), inside)]).wait();
