@@ -98,20 +98,23 @@ impl Shared {
     fn taken(self: &Arc<Self>, batch: &Batch, tail: Tail, again: bool) -> Tail {
         let mut state = self.lock();
         state.note(batch);
-        let stuck = again && tail.ceiling <= state.handed;
+        let due = self.is_due(&state);
+        // Asked again, it is room that is wanted.
+        let leave = again && (due || tail.ceiling <= state.handed);
+        let end = state.end.position;
+        drop(state);
+        self.tend();
+        if leave && self.switch_for_room() {
+            return self.tail();
+        }
+        let mut state = self.lock();
         // Nothing more is promised for a part that the next batch may leave.
-        let ceiling = if self.is_due(&state) {
+        let ceiling = if due && !again {
             state.handed.max(tail.end)
         } else {
             tail.ceiling
         };
         state.handed = state.handed.max(ceiling);
-        let end = state.end.position;
-        drop(state);
-        self.tend();
-        if stuck && self.switch_for_room() {
-            return self.tail();
-        }
         Tail { end, ceiling }
     }
 
