@@ -13,8 +13,9 @@
 //! are proven, its footer is written and nothing ever looks through it again.
 //!
 //! After a crash the newest part may be torn or empty while the one before it has lost its tail: the
-//! parts are joined as far as each follows on the one before ([`join`]), and what hangs in the air is
-//! void, unless it vouches for durable bytes: then that is damage, and nothing is cut.
+//! parts are joined as far as each follows on the one before (the rules stand in `join.rs`), and what
+//! hangs in the air is void, unless it vouches for durable bytes: then that is damage, and nothing is
+//! cut.
 //!
 //! It refuses to stand on another sequence, and to go on where its catalogue names a part that is not
 //! there. A part missing in the middle is unknown for its own range only.
