@@ -30,6 +30,7 @@ fn noise(rng: &mut Rng, most: usize) -> Vec<u8> {
         .collect()
 }
 
+#[expect(clippy::unwrap_used, reason = "a small batch always has room")]
 fn real_batch(rng: &mut Rng) -> Vec<u8> {
     let before = End {
         position: Position(2),

@@ -59,7 +59,7 @@ pub struct ModelStore {
     reader: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Disk {
     options: ModelOptions,
     incarnation: u64,
@@ -132,6 +132,16 @@ impl ModelStore {
         disk.batches.truncate(safe + lucky);
         disk.vouched = disk.clean();
         self.next(disk)
+    }
+
+    /// A store of its own with the same content: one run can end in many ways.
+    #[must_use]
+    pub fn image(&self) -> Self {
+        let disk = self.lock().clone();
+        Self {
+            disk: Arc::new(Mutex::new(disk)),
+            ..*self
+        }
     }
 
     /// Opens again what was closed.

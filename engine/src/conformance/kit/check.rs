@@ -59,6 +59,8 @@ pub enum Need {
     Kill,
     /// The fixture can cut the power.
     PowerCut,
+    /// The fixture lets nobody wait for its own sake.
+    Prompt,
 }
 
 impl Need {
@@ -70,6 +72,7 @@ impl Need {
             Self::Level(level) => promises.level >= level,
             Self::Kill => promises.kill,
             Self::PowerCut => promises.power_cut,
+            Self::Prompt => promises.prompt,
         }
     }
 }
@@ -81,6 +84,7 @@ impl fmt::Display for Need {
             Self::Level(level) => write!(f, "commits at level {level}"),
             Self::Kill => f.write_str("a fixture that can kill"),
             Self::PowerCut => f.write_str("a fixture that can cut the power"),
+            Self::Prompt => f.write_str("a fixture without jitter"),
         }
     }
 }
@@ -110,7 +114,7 @@ const FENCES: Need = Need::Property(Property::Fences);
 const PROVES: Need = Need::Property(Property::ProvesAbsence);
 const OS: Need = Need::Level(Level::Os);
 const DISK: Need = Need::Level(Level::Disk);
-use Need::{Kill, PowerCut};
+use Need::{Kill, PowerCut, Prompt};
 
 macro_rules! table {
     (() $($module:ident::$name:ident $needs:expr;)*) => {

@@ -56,6 +56,8 @@ pub struct Promises {
     pub kill: bool,
     /// The fixture can cut the power.
     pub power_cut: bool,
+    /// Nothing of the fixture's own lets callers wait.
+    pub prompt: bool,
 }
 
 impl Promises {
@@ -106,6 +108,7 @@ impl Fixture for ModelFixture {
             properties: Properties::all_but(&[Property::Parts]),
             kill: true,
             power_cut: true,
+            prompt: true,
         }
     }
 
@@ -191,6 +194,7 @@ impl Fixture for LogFixture {
             properties: self.properties,
             kill: simulated,
             power_cut: simulated,
+            prompt: true,
         }
     }
 

@@ -67,7 +67,10 @@ impl<F: Fixture> Fixture for Jittered<F> {
     }
 
     fn promises(&self) -> Promises {
-        self.fixture.promises()
+        Promises {
+            prompt: false,
+            ..self.fixture.promises()
+        }
     }
 
     fn open(&self, between: &Arc<dyn Between>) -> Result<Arc<dyn Store>> {

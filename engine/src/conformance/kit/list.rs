@@ -71,7 +71,7 @@ macro_rules! conformance_list {
             cancel::a_dropped_store_is_whole_or_not_there [];
             cancel::a_dropped_commit_is_whole_or_not_there [];
             cancel::a_dropped_read_harms_nobody [];
-            laws::what_is_ready_below_is_ready_above [];
+            laws::what_is_ready_below_is_ready_above [Prompt];
             laws::nothing_is_held_while_calling_below [];
         }
     };

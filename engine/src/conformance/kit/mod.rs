@@ -29,6 +29,7 @@ mod commits;
 mod durability;
 mod fixture;
 mod jitter;
+pub mod law;
 mod laws;
 mod levels;
 mod list;

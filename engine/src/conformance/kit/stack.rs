@@ -70,6 +70,7 @@ impl Fixture for StackFixture {
             properties: gives.properties,
             kill: simulated,
             power_cut: simulated,
+            prompt: true,
         }
     }
 

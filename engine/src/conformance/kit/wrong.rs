@@ -544,3 +544,77 @@ impl Twist for Open {
         Op::ok(())
     }
 }
+
+/// How many of these seeds the law finds wrong.
+fn against_the_law<T: Twist + 'static>(twist: fn() -> T) -> usize {
+    let wrong = |seed: &u64| {
+        let fixture = Spoiled {
+            model: ModelFixture::default(),
+            spoil: Arc::new(Spoil(twist)),
+        };
+        law::run_on(*seed, &fixture, &(Arc::new(Nothing) as _), 150).is_err()
+    };
+    (0..20).filter(wrong).count()
+}
+
+#[test]
+fn the_law_holds_for_a_right_store_and_not_for_wrong_ones() {
+    #[derive(Debug)]
+    struct Right;
+    impl Twist for Right {}
+    assert_eq!(against_the_law(|| Right), 0);
+    let found = [
+        ("forgets records", against_the_law(Loses::default)),
+        ("mixes up records", against_the_law(MixesOften::default)),
+        ("does not know what is above", against_the_law(|| Blind)),
+    ];
+    assert!(found.iter().all(|(_, seeds)| *seeds > 0), "{found:?}");
+}
+
+/// Says of every tenth record that it is not there.
+#[derive(Debug, Default)]
+struct Loses(Mutex<u64>);
+
+impl Twist for Loses {
+    fn read(&self, below: &dyn Store, oid: Oid) -> Op<Option<Record>> {
+        let mut reads = self.0.lock().unwrap();
+        *reads += 1;
+        match *reads % 10 {
+            0 => Op::ok(None),
+            _ => below.read(oid),
+        }
+    }
+}
+
+/// As `Mixes`, every fifty reads.
+#[derive(Debug, Default)]
+struct MixesOften(Mutex<(u64, Option<Record>)>);
+
+impl Twist for MixesOften {
+    fn read(&self, below: &dyn Store, oid: Oid) -> Op<Option<Record>> {
+        let found = below.read(oid).wait();
+        let mut state = self.0.lock().unwrap();
+        state.0 += 1;
+        match (&found, state.0 % 50) {
+            (Ok(Some(_)), 0) => Op::ok(state.1.clone()),
+            (Ok(Some(record)), _) => {
+                state.1 = Some(record.clone());
+                Op::ready(found)
+            }
+            _ => Op::ready(found),
+        }
+    }
+}
+
+/// Knows nothing of what is not there.
+#[derive(Debug)]
+struct Blind;
+
+impl Twist for Blind {
+    fn read(&self, below: &dyn Store, oid: Oid) -> Op<Option<Record>> {
+        match below.read(oid).wait() {
+            Ok(None) => Op::err(Error::unavailable("who knows")),
+            answer => Op::ready(answer),
+        }
+    }
+}

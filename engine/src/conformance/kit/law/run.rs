@@ -1,0 +1,371 @@
+//! Runs one trace on both sides, and finds the model's way to wherever a crash left the stack.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::generate::random_stack;
+use super::side::{Answer, Side};
+use super::step::{Scene, Step, draw};
+use crate::conformance::env::SimEnv;
+use crate::conformance::kit::{
+    Between, Crash, Fixture, Jitter, Machine, Nothing, Promises, StackFixture,
+};
+use crate::conformance::model::{ModelOptions, ModelStore};
+use crate::conformance::rng::Rng;
+use crate::conformance::sim::{Class, Plan as DiskPlan};
+use crate::contract::{Level, Store};
+use crate::stack::{Property, Registry};
+
+/// How often opening may be cut off by another crash.
+const CRASHES_IN_A_ROW: usize = 3;
+
+/// What runs did: a set in which something never happened has not tested it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Runs.
+    pub traces: u64,
+    /// Steps with the same answer on both sides.
+    pub steps: u64,
+    /// Commits, on both sides.
+    pub commits: u64,
+    /// Steps refused, on both sides alike.
+    pub refused: u64,
+    /// Clean reopenings.
+    pub reopened: u64,
+    /// Crashes, inside a call or between two.
+    pub crashes: u64,
+    /// Those of them that cut off an opening.
+    pub in_recovery: u64,
+    /// Commits that a crash took, rightly.
+    pub lost: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.traces += other.traces;
+        self.steps += other.steps;
+        self.commits += other.commits;
+        self.refused += other.refused;
+        self.reopened += other.reopened;
+        self.crashes += other.crashes;
+        self.in_recovery += other.in_recovery;
+        self.lost += other.lost;
+    }
+}
+
+/// Where a stack and the model differ, with the seed that shows it again.
+#[derive(Debug, Clone)]
+pub struct Wrong {
+    /// The seed.
+    pub seed: u64,
+    /// At which step.
+    pub step: usize,
+    /// What differs.
+    pub what: String,
+    /// The stack.
+    pub stack: String,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            seed,
+            step,
+            what,
+            stack,
+        } = self;
+        write!(f, "SEED={seed} step {step}: {what}\non {stack}")
+    }
+}
+
+/// The run of a seed: a random legal stack of this registry, on a simulated machine, with jitter at
+/// its boundaries every other time.
+pub fn run(seed: u64, registry: &Registry, steps: usize) -> Result<Tally, Wrong> {
+    let mut rng = Rng::new(seed);
+    let none = |what: &str| Wrong {
+        seed,
+        step: 0,
+        what: what.to_owned(),
+        stack: "nothing".to_owned(),
+    };
+    let spec = random_stack(&mut rng, registry).ok_or_else(|| none("no legal stack was found"))?;
+    let disk = DiskPlan::draw(rng.next_u64(), Class::Crash);
+    let fixture = StackFixture::simulated(&spec, registry, rng.next_u64(), disk);
+    let fixture =
+        fixture.map_err(|errors| none(&format!("a legal stack is refused: {errors:?}")))?;
+    let between: Arc<dyn Between> = match rng.chance(1, 2) {
+        true => Arc::new(Jitter::new(rng.next_u64())),
+        false => Arc::new(Nothing),
+    };
+    run_on(seed, &fixture, &between, steps)
+}
+
+/// The trace of a seed on a stack of one's own. Its environment must be a simulated one for the run
+/// to be replayed.
+pub fn run_on(
+    seed: u64,
+    fixture: &dyn Fixture,
+    between: &Arc<dyn Between>,
+    steps: usize,
+) -> Result<Tally, Wrong> {
+    let mut step = 0;
+    let answer = Trace::begin(seed, fixture, between).and_then(|mut trace| {
+        while step < steps {
+            trace.step()?;
+            step += 1;
+        }
+        Ok(trace.tally)
+    });
+    answer.map_err(|what| Wrong {
+        seed,
+        step,
+        what,
+        stack: format!("{fixture:?}"),
+    })
+}
+
+struct Trace<'a> {
+    rng: Rng,
+    fixture: &'a dyn Fixture,
+    between: &'a Arc<dyn Between>,
+    promises: Promises,
+    subject: Side,
+    sim: SimEnv,
+    store: ModelStore,
+    model: Side,
+    /// For each record the number of the first commit that came after it, once there is one.
+    covered: Vec<Option<u64>>,
+    tally: Tally,
+}
+
+impl<'a> Trace<'a> {
+    fn begin(
+        seed: u64,
+        fixture: &'a dyn Fixture,
+        between: &'a Arc<dyn Between>,
+    ) -> Result<Self, String> {
+        let promises = fixture.promises();
+        let store = ModelStore::new(ModelOptions {
+            level: promises.level,
+            ..ModelOptions::default()
+        });
+        let sim = SimEnv::new(seed);
+        let told = |error: crate::contract::Error| format!("opening a new stack: {error}");
+        let model = Side::open(Arc::new(store.clone()), sim.env(), promises.level, None);
+        let subject = fixture
+            .open(between)
+            .and_then(|store| Side::open(store, fixture.env(), promises.level, None));
+        Ok(Self {
+            rng: Rng::new(seed ^ 0x004C_4157),
+            fixture,
+            between,
+            promises,
+            subject: subject.map_err(told)?,
+            sim,
+            store,
+            model: model.map_err(told)?,
+            covered: Vec::new(),
+            tally: Tally {
+                traces: 1,
+                ..Tally::default()
+            },
+        })
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        let moment = Duration::from_micros(500 + self.rng.below(2_000));
+        self.fixture.env().clock.sleep(moment);
+        self.sim.advance(moment);
+        let scene = Scene {
+            records: self.model.records.len(),
+            newest: self.model.newest(),
+            level: self.promises.level,
+            reopens: self.promises.properties.has(Property::Persists),
+        };
+        let step = draw(&mut self.rng, &scene);
+        let crash = self.machine().is_some() && self.rng.chance(1, 25);
+        if crash && let Some(machine) = self.machine() {
+            machine.disk().crash_in(1 + self.rng.below(20));
+        }
+        let before = crash.then(|| self.store.image());
+        let told = self.subject.apply(&step);
+        if crash {
+            // Whether or not the countdown ran out in this step: then it is a crash after it.
+            let down = self
+                .machine()
+                .is_some_and(|machine| machine.disk().is_down());
+            if !down {
+                self.compare(&step, &told)?;
+            } else {
+                let _ = self.model.apply(&step);
+            }
+            let candidates = [Some(self.store.image()), before.filter(|_| down)];
+            return self.crash(candidates.into_iter().flatten().collect());
+        }
+        self.compare(&step, &told)?;
+        if matches!(step, Step::Reopen) && told.is_ok() {
+            self.reopen()?;
+        }
+        Ok(())
+    }
+
+    fn machine(&self) -> Option<&'a Machine> {
+        let machine = self.fixture.machine();
+        machine.filter(|_| self.promises.kill && self.promises.power_cut)
+    }
+
+    /// Carries the step out on the model as well, and compares.
+    fn compare(&mut self, step: &Step, told: &Answer) -> Result<(), String> {
+        let newest = self.model.newest();
+        let expected = self.model.apply(step);
+        if *told != expected {
+            return Err(format!(
+                "{}: the stack answers {}, the one-file stack {}",
+                short(step),
+                short(told),
+                short(&expected)
+            ));
+        }
+        self.tally.steps += 1;
+        self.tally.refused += u64::from(told.is_err());
+        self.covered.resize(self.model.records.len(), None);
+        if self.model.newest() > newest {
+            self.tally.commits += 1;
+            for covered in &mut self.covered {
+                covered.get_or_insert(newest + 1);
+            }
+        }
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), String> {
+        let told = |error| format!("opening after a clean close: {error}");
+        self.store = self.store.reopen();
+        self.model = self.open_model(&self.store, &self.model).map_err(told)?;
+        self.subject = self.open_subject().map_err(told)?;
+        let (found, expected) = (self.subject.newest(), self.model.newest());
+        if found != expected {
+            return Err(format!("commit {expected} was the last, {found} is found"));
+        }
+        self.tally.reopened += 1;
+        self.forget(expected)
+    }
+
+    fn open_subject(&self) -> crate::contract::Result<Side> {
+        let store = self.fixture.open(self.between)?;
+        let level = self.promises.level;
+        Side::open(store, self.fixture.env(), level, Some(&self.subject))
+    }
+
+    fn open_model(&self, store: &ModelStore, before: &Side) -> crate::contract::Result<Side> {
+        let store: Arc<dyn Store> = Arc::new(store.clone());
+        Side::open(store, self.sim.env(), self.promises.level, Some(before))
+    }
+
+    /// Ends the process, perhaps in the midst of recovery as well, and finds the model's way there.
+    fn crash(&mut self, candidates: Vec<ModelStore>) -> Result<(), String> {
+        let Some(machine) = self.machine() else {
+            return Ok(());
+        };
+        let mut worst = Level::Os;
+        let mut opened = None;
+        for again in 0..=CRASHES_IN_A_ROW {
+            let crash = match self.rng.chance(1, 2) {
+                true => Crash::Kill,
+                false => Crash::PowerCut,
+            };
+            worst = worst.max(Promises::surviving(crash));
+            self.fixture.crash(crash);
+            self.tally.crashes += 1;
+            if again < CRASHES_IN_A_ROW && self.rng.chance(1, 3) {
+                machine.disk().crash_in(1 + self.rng.below(12));
+            }
+            let tried = self.open_subject();
+            let down = machine.disk().is_down();
+            machine.disk().crash_never();
+            match tried {
+                Ok(side) if !down => {
+                    opened = Some(side);
+                    break;
+                }
+                Err(error) if !down => {
+                    return Err(format!("after a crash the stack does not open: {error}"));
+                }
+                _ => self.tally.in_recovery += 1,
+            }
+        }
+        self.subject = opened.ok_or("after a crash the stack was never opened")?;
+        self.follow(&candidates, worst)
+    }
+
+    /// Finds what the model would have had to lose to stand where the stack stands.
+    fn follow(&mut self, candidates: &[ModelStore], worst: Level) -> Result<(), String> {
+        let found = self.subject.newest();
+        let before = self.model.newest();
+        let mut reached = Vec::new();
+        for candidate in candidates {
+            for lucky in 0..=candidate.batches().len() {
+                let left = candidate.image().crash(worst, lucky);
+                let kept = left.batches().len();
+                let Ok(model) = self.open_model(&left, &self.model) else {
+                    return Err("the model does not open after a crash".to_owned());
+                };
+                if model.newest() == found {
+                    self.store = left;
+                    self.model = model;
+                    self.tally.lost += before.saturating_sub(found);
+                    return self.forget(found);
+                }
+                reached.push(model.newest());
+                if kept == candidate.batches().len() {
+                    break;
+                }
+            }
+        }
+        reached.dedup();
+        Err(format!(
+            "after a crash that spares {worst} the newest commit is {found}; the one-file stack may \
+             stand at {reached:?}"
+        ))
+    }
+
+    /// Records that no commit covers may be there or not after an opening, but never as others; they
+    /// lose their numbers. Those that are covered must read alike.
+    fn forget(&mut self, newest: u64) -> Result<(), String> {
+        let mut kept = Vec::new();
+        for at in 0..self.covered.len() {
+            let covered = self.covered[at].is_some_and(|by| by <= newest);
+            let found = self.subject.read(at).map_err(|error| error.kind());
+            if covered {
+                let expected = self.model.read(at).map_err(|error| error.kind());
+                if found != expected {
+                    return Err(format!(
+                        "record {at} lies below commit {newest}: the stack reads {}, the one-file \
+                         stack {}",
+                        short(&found),
+                        short(&expected)
+                    ));
+                }
+                kept.push(at);
+            } else if let Err(kind) = found {
+                return Err(format!(
+                    "record {at} was not committed; it may be there or not, and reading it is {kind}"
+                ));
+            }
+        }
+        let pick = |all: &[crate::contract::Reference]| kept.iter().map(|at| all[*at]).collect();
+        self.subject.records = pick(&self.subject.records);
+        self.model.records = pick(&self.model.records);
+        self.covered = kept.iter().map(|at| self.covered[*at]).collect();
+        Ok(())
+    }
+}
+
+fn short(what: &impl fmt::Debug) -> String {
+    let text = format!("{what:?}");
+    match text.char_indices().nth(300) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}

@@ -1,0 +1,147 @@
+//! The matrix: the conformance kit on the plug-ins that come with Travertine, alone, in pairs, and as
+//! the example stacks put them together; and the law above all on random stacks.
+//!
+//! `SEED=n` runs one seed of the law again, `TRAVERTINE_SEEDS=n` says how many there are.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a fixture that cannot be made fails its test"
+)]
+
+use std::path::Path;
+
+use travertine::standard;
+use travertine_engine::conformance::kit::law::{self, Tally};
+use travertine_engine::conformance::kit::{Fixture, Jittered, StackFixture};
+use travertine_engine::conformance::sim::{Class, Plan as DiskPlan};
+use travertine_engine::conformance_suite;
+use travertine_engine::stack::{Layer, Plan, Spec};
+
+/// The stack of these layers, by kind, on a simulated machine.
+fn simulated(seed: u64, layers: &[&str]) -> StackFixture {
+    let layers = layers.iter().enumerate().map(|(index, kind)| {
+        let place = |layer: Layer| layer.with("path", format!("place-{index}").as_str());
+        match *kind {
+            "file" => place(Layer::new("file")).with("segment", "64 KiB"),
+            "file, copying" => place(Layer::new("file")).with("read", "pread"),
+            kind => Layer::new(kind),
+        }
+    });
+    let spec = Spec::linear(layers);
+    let disk = DiskPlan::draw(seed, Class::Crash);
+    StackFixture::simulated(&spec, &standard(), seed, disk).unwrap()
+}
+
+/// A stack in memory.
+fn memory(layers: &[&str]) -> StackFixture {
+    let layers = layers.iter().map(|kind| Layer::new(kind));
+    let spec = Spec::linear(layers).level("memory");
+    let plan = Plan::new(&spec, &standard(), Path::new("/nowhere")).unwrap();
+    StackFixture::real(plan, ())
+}
+
+/// An example stack, on the file system, in a directory of its own.
+fn example(text: &str) -> StackFixture {
+    let directory = tempfile::tempdir().unwrap();
+    let file = travertine::config::StackFile::parse(
+        "example.toml",
+        text,
+        directory.path(),
+        &standard(),
+        &travertine::config::Overrides::default(),
+    )
+    .unwrap();
+    StackFixture::real(file.plan().clone(), directory)
+}
+
+conformance_suite!(memory_alone, memory(&["memory"]));
+conformance_suite!(memory_under_monitor, memory(&["monitor", "memory"]));
+conformance_suite!(file_alone, simulated(1, &["file"]));
+conformance_suite!(file_by_copying, simulated(2, &["file, copying"]));
+conformance_suite!(file_under_monitor, simulated(3, &["monitor", "file"]));
+conformance_suite!(
+    file_under_two_monitors,
+    simulated(4, &["monitor", "monitor", "file"])
+);
+conformance_suite!(
+    file_under_monitor_with_jitter,
+    Jittered::new(simulated(5, &["monitor", "file"]), 6)
+);
+conformance_suite!(
+    example_solo,
+    example(include_str!("../examples/stacks/solo.toml"))
+);
+conformance_suite!(
+    example_memory,
+    example(include_str!("../examples/stacks/memory.toml"))
+);
+conformance_suite!(
+    example_monitored,
+    example(include_str!("../examples/stacks/monitored.toml"))
+);
+
+#[test]
+fn every_example_stack_is_in_the_matrix() {
+    let listed = ["memory.toml", "monitored.toml", "solo.toml"];
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/stacks");
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test looks at the repository"
+    )]
+    let mut found: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    found.sort();
+    assert_eq!(found, listed, "give the new stack a suite here");
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+#[test]
+fn every_random_legal_stack_behaves_as_the_one_file_stack() {
+    const STEPS: usize = 150;
+    let seeds = match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("TRAVERTINE_SEEDS").unwrap_or(60),
+    };
+    let registry = standard();
+    let single = seeds.end - seeds.start == 1;
+    let mut tally = Tally::default();
+    for seed in seeds {
+        match law::run(seed, &registry, STEPS) {
+            Ok(one) => tally += one,
+            Err(wrong) => panic!("{wrong}\nagain: SEED={seed} cargo test --test stacks random"),
+        }
+    }
+    println!("{tally:?}");
+    // What never happened was not tested.
+    let happened = [tally.commits, tally.refused, tally.reopened, tally.crashes];
+    assert!(
+        single || happened.iter().all(|count| *count > 0),
+        "{tally:?}"
+    );
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    let registry = standard();
+    for seed in 0..5 {
+        let once = law::run(seed, &registry, 80).unwrap();
+        assert_eq!(once, law::run(seed, &registry, 80).unwrap(), "SEED={seed}");
+    }
+}
+
+#[test]
+fn a_fixture_of_a_stack_promises_what_its_plan_gives() {
+    let fixture = simulated(7, &["monitor", "file"]);
+    let gives = fixture.plan().top().gives();
+    let promises = fixture.promises();
+    assert_eq!(
+        (promises.level, promises.properties),
+        (gives.level, gives.properties)
+    );
+    assert!(promises.kill && promises.power_cut);
+}
