@@ -2,7 +2,6 @@
 //!
 //! `SEED=n` replays one; `TRAVERTINE_SEEDS` says how many (2,000 unless told).
 #![cfg(feature = "conformance")]
-#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 use travertine_engine::conformance::hostile;
 use travertine_engine::conformance::rng::Rng;
