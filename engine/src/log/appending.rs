@@ -43,7 +43,7 @@ impl Shared {
         writing.admit(sender)?;
         if header.end <= writing.end.position {
             self.same_again(batch)?;
-            writing.keep_room(&*self.medium, &self.options);
+            writing.look_for_room(&*self.medium, &self.options);
             return Ok(());
         }
         writing.check_follows(&header, self.medium.unit())?;

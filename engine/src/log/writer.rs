@@ -322,6 +322,17 @@ impl Writing {
         }
     }
 
+    /// As [`Writing::keep_room`], for somebody who asks: room that was scarce may be there again.
+    pub(super) fn look_for_room(&mut self, medium: &dyn Medium, options: &LogOptions) {
+        let ahead = options.ahead() + 2 * SEGMENT_HEADER;
+        if let Some((file, claimed)) = &mut self.spare
+            && *claimed < ahead
+        {
+            *claimed = claim(&**file, *claimed, ahead);
+        }
+        self.keep_room(medium, options);
+    }
+
     /// Claims room for the first segment before there is one. That there is none is told by the
     /// ceiling.
     pub(super) fn keep_spare(&mut self, medium: &dyn Medium, options: &LogOptions) {
