@@ -261,3 +261,41 @@ fn a_new_log_opens_again_wherever_its_making_stopped() {
         }
     }
 }
+
+#[test]
+fn a_clean_end_whose_sync_failed_counts_for_nothing() {
+    // Whichever sync of the close fails, the pages stay and count as clean.
+    for healthy in 0..4 {
+        let disk = SimDisk::new(1, Plan::calm());
+        let engine = open(&disk);
+        put(&engine, "a", b"one").unwrap();
+        disk.fail_sync_after(healthy);
+        let _ = engine.close();
+        disk.quiet();
+        disk.kill();
+        let engine = open(&disk);
+        put(&engine, "a", b"two").unwrap();
+        disk.power_cut();
+        let engine = open(&disk);
+        assert_eq!(
+            get(&engine, "a").unwrap(),
+            b"two",
+            "{healthy} syncs succeeded"
+        );
+    }
+}
+
+#[test]
+fn room_that_came_back_is_found_though_a_small_spare_was_kept() {
+    for room in (0..300).map(|step| step * 1_000) {
+        let disk = SimDisk::new(1, Plan::calm());
+        let engine = open(&disk);
+        put(&engine, "a", b"one").unwrap();
+        disk.set_capacity(Some(disk.used() + room));
+        for _ in 0..4 {
+            let _ = put(&engine, "a", &[8; 50_000]);
+        }
+        disk.set_capacity(None);
+        put(&engine, "a", &[9; 200_000]).unwrap();
+    }
+}

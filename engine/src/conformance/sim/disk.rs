@@ -81,6 +81,7 @@ pub(super) struct State {
     /// Directories within that have a writer.
     pub(super) held_within: BTreeSet<String>,
     countdown: Option<u64>,
+    failing_sync: Option<u64>,
     pub(super) tally: Tally,
     trace: u64,
     violations: Vec<String>,
@@ -102,6 +103,7 @@ impl SimDisk {
             holder: None,
             held_within: BTreeSet::new(),
             countdown: None,
+            failing_sync: None,
             tally: Tally::default(),
             trace: seed,
             violations: Vec::new(),
@@ -139,6 +141,11 @@ impl SimDisk {
     /// Takes a crash back that has not happened yet.
     pub fn crash_never(&self) {
         self.state().countdown = None;
+    }
+
+    /// Lets so many syncs of dirty files pass and the one after them fail, dropping its data.
+    pub fn fail_sync_after(&self, passing: u64) {
+        self.state().failing_sync = Some(passing);
     }
 
     /// Whether the countdown ran out: what is to come is [`SimDisk::kill`] or
@@ -218,6 +225,7 @@ impl SimDisk {
     pub fn quiet(&self) {
         let mut state = self.state();
         state.plan = state.plan.quiet();
+        state.failing_sync = None;
         for file in &mut state.files {
             file.latent.clear();
         }
@@ -376,6 +384,22 @@ impl State {
         self.tally.fired[fault as usize] += 1;
         self.note(&[fault as u8]);
         self.say(|| format!("    {fault:?}"));
+    }
+
+    /// Whether this is the sync that was picked to fail.
+    pub(super) fn sync_fails(&mut self) -> bool {
+        match self.failing_sync {
+            Some(0) => {
+                self.failing_sync = None;
+                self.fire(Fault::SyncDropped);
+                true
+            }
+            Some(passing) => {
+                self.failing_sync = Some(passing - 1);
+                false
+            }
+            None => false,
+        }
     }
 
     /// Whether this fault hits now.

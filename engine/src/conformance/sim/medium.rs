@@ -459,7 +459,8 @@ impl MediumFile for SimHandle {
             (Fault::SyncDroppedPartly, 500),
             (Fault::FullSync, 500),
         ] {
-            if state.hit(fault) {
+            let picked = fault == Fault::SyncDropped && state.sync_fails();
+            if picked || state.hit(fault) {
                 let State { files, rng, .. } = &mut *state;
                 files[self.file].drop_pending(sector, dropped, rng);
                 let full = fault == Fault::FullSync;
