@@ -40,6 +40,14 @@ fn memory(layers: &[&str]) -> StackFixture {
     StackFixture::real(plan, ())
 }
 
+/// A log in a directory of its own, read as said.
+fn reading(by: &str) -> StackFixture {
+    let directory = tempfile::tempdir().unwrap();
+    let layer = Layer::new("file").with("path", "log").with("read", by);
+    let plan = Plan::new(&Spec::linear([layer]), &standard(), directory.path()).unwrap();
+    StackFixture::real(plan, directory)
+}
+
 /// An example stack, on the file system, in a directory of its own.
 fn example(text: &str) -> StackFixture {
     let directory = tempfile::tempdir().unwrap();
@@ -58,6 +66,7 @@ conformance_suite!(memory_alone, memory(&["memory"]));
 conformance_suite!(memory_under_monitor, memory(&["monitor", "memory"]));
 conformance_suite!(file_alone, simulated(1, &["file"]));
 conformance_suite!(file_by_copying, simulated(2, &["file, copying"]));
+conformance_suite!(file_through_a_ring, reading("uring"));
 conformance_suite!(file_under_monitor, simulated(3, &["monitor", "file"]));
 conformance_suite!(
     file_under_two_monitors,

@@ -70,6 +70,40 @@ fn a_failing_or_last_system_call_loses_nothing_acknowledged() {
     );
 }
 
+#[test]
+fn a_kernel_that_refuses_io_uring_is_named_and_the_reads_are_plain() {
+    if !have_strace() {
+        return;
+    }
+    let desk = Desk::new();
+    desk.file("s.toml", format!("{SOLO}read = \"uring\"\n"));
+    desk.file("rows.csv", rows());
+    assert_eq!(desk.run("load s.toml rows.csv --tree t --key key").code, 0);
+    let refused = |command: &str| {
+        let out = Command::new("strace")
+            .args("-f -qq -o trace -e trace=io_uring_setup -e".split(' '))
+            .arg("inject=io_uring_setup:error=EPERM")
+            .arg(env!("CARGO_BIN_EXE_travertine"))
+            .args(command.split(' '))
+            .current_dir(desk.path())
+            .env_remove("TRAVERTINE_SET")
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let told = refused("explain s.toml");
+    assert!(
+        told.contains("copying, though io_uring was asked for")
+            && told.contains("Operation not permitted"),
+        "{told}"
+    );
+    assert_eq!(refused("get s.toml --tree t k007").trim().len(), {
+        desk.run("get s.toml --tree t k007").text().trim().len()
+    });
+    assert_eq!(refused("verify s.toml"), desk.run("verify s.toml").text());
+}
+
 /// Runs a load in which the `nth` such call has this fate. `false`: there were fewer such calls.
 fn injected(call: &str, fate: &str, nth: usize) -> bool {
     let what = format!("{call}:{fate}:when={nth}");

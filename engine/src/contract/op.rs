@@ -102,9 +102,17 @@ impl<T: Send + 'static> Op<T> {
         self,
         f: impl FnOnce(T) -> Result<U> + Send + 'static,
     ) -> Op<U> {
+        self.shape(|answer| answer.and_then(f))
+    }
+
+    /// Shapes the answer, good or bad.
+    pub fn shape<U: Send + 'static>(
+        self,
+        f: impl FnOnce(Result<T>) -> Result<U> + Send + 'static,
+    ) -> Op<U> {
         match self.0 {
-            State::Ready(answer) => Op::ready(answer.and_then(f)),
-            State::Pending(below) => Op::pending(Mapped { below, f: Some(f) }),
+            State::Ready(answer) => Op::ready(f(answer)),
+            State::Pending(below) => Op::pending(Shaped { below, f: Some(f) }),
             State::Taken => Op::err(taken()),
         }
     }
@@ -122,9 +130,8 @@ impl<T: Send + 'static> Op<T> {
     /// Adds a place to the error's trail, if there is an error.
     pub fn at(self, place: &'static str) -> Self {
         match self.0 {
-            State::Ready(Err(error)) => Self::err(error.at(place)),
-            State::Pending(below) => Self::pending(Placed { below, place }),
-            state => Self(state),
+            State::Ready(Ok(value)) => Self::ok(value),
+            state => Self(state).shape(move |answer| answer.map_err(|error| error.at(place))),
         }
     }
 }
@@ -163,41 +170,23 @@ fn taken() -> Error {
     Error::invalid("an op was polled again after it had answered")
 }
 
-struct Mapped<T, F> {
+struct Shaped<T, F> {
     below: Box<dyn Pending<T>>,
     f: Option<F>,
 }
 
-impl<T, U, F: FnOnce(T) -> Result<U> + Send> Pending<U> for Mapped<T, F> {
+impl<T, U, F: FnOnce(Result<T>) -> Result<U> + Send> Pending<U> for Shaped<T, F> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<U>> {
         let answer = std::task::ready!(self.below.poll(context));
         Poll::Ready(match self.f.take() {
-            Some(f) => answer.and_then(f),
+            Some(f) => f(answer),
             None => Err(taken()),
         })
     }
 
     fn wait(mut self: Box<Self>) -> Result<U> {
-        let f = self.f.take();
-        let answer = self.below.wait();
-        f.ok_or_else(taken).and_then(|f| answer.and_then(f))
-    }
-}
-
-struct Placed<T> {
-    below: Box<dyn Pending<T>>,
-    place: &'static str,
-}
-
-impl<T> Pending<T> for Placed<T> {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T>> {
-        self.below
-            .poll(context)
-            .map_err(|error| error.at(self.place))
-    }
-
-    fn wait(self: Box<Self>) -> Result<T> {
-        self.below.wait().map_err(|error| error.at(self.place))
+        let f = self.f.take().ok_or_else(taken)?;
+        f(self.below.wait())
     }
 }
 
@@ -382,6 +371,16 @@ mod tests {
                 assert_eq!(waiter.join().unwrap().unwrap(), 42);
             });
         }
+    }
+
+    #[test]
+    fn a_bad_answer_is_shaped_too_ready_or_not() {
+        let rescue = |answer: Result<u32>| answer.or(Ok(7));
+        assert_eq!(Op::err(Error::full("x")).shape(rescue).wait().unwrap(), 7);
+        let (promise, op) = Promise::new();
+        let op = op.shape(rescue);
+        promise.fulfil(Err(Error::full("x")));
+        assert_eq!(op.wait().unwrap(), 7);
     }
 
     #[test]

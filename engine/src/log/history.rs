@@ -1,9 +1,11 @@
 //! Which root marker is the newest that may be told.
 
+use std::sync::Arc;
+
 use super::Shared;
 use crate::contract::{Error, Oid, Result, RootAt, RootMarker, find_root};
 
-pub(super) fn root(log: &Shared, at: RootAt) -> Result<Option<(Oid, RootMarker)>> {
+pub(super) fn root(log: &Arc<Shared>, at: RootAt) -> Result<Option<(Oid, RootMarker)>> {
     let found = log
         .found
         .lock()
@@ -24,9 +26,10 @@ pub(super) fn root(log: &Shared, at: RootAt) -> Result<Option<(Oid, RootMarker)>
     }
 }
 
-fn marker(log: &Shared, oid: Oid) -> Result<RootMarker> {
+fn marker(log: &Arc<Shared>, oid: Oid) -> Result<RootMarker> {
     let record = log
-        .read(oid)?
+        .read(oid)
+        .wait()?
         .ok_or_else(|| Error::corrupt(format!("there is no root marker at {oid}")))?;
     RootMarker::decode(oid, &record)
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   store ──> frame + batch ──> one write into the open segment          ready: page cache
 //!   commit ─> last batch, then ──> sync of what is dirty                 pending: the device
-//!   read ───> segment by position ──> bytes ──> check ──> record         ready
+//!   read ───> segment by position ──> bytes ──> check ──> record         ready, or the ring's
 //!   open ───> recovery: chain to here, durable to here, ceiling          changes nothing
 //!   fence, adopt ──> the engine decides where older epochs end           rewrites, syncs, then serves
 //! ```
@@ -235,7 +235,7 @@ impl Store for Log {
     }
 
     fn read(&self, oid: Oid) -> Op<Option<Record>> {
-        Op::ready(self.0.read(oid))
+        self.0.read(oid)
     }
 
     fn commit(&self, commit: Commit) -> Op<Level> {

@@ -24,6 +24,10 @@ pub enum ReadBy {
     /// By copying, each record checked at each use. A read error of the device is an error of the
     /// call, where a map would end the process.
     Copy,
+    /// By copying, and what the page cache lacks is a pending op that a ring answers: for data larger
+    /// than memory and callers that keep many reads in flight. Plain copying where the system has no
+    /// ring: see [`no_depth`](crate::medium::no_depth).
+    Ring,
 }
 
 /// Options of [`Log::open`](super::Log::open).

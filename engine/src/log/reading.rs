@@ -7,7 +7,14 @@ use super::options::ReadBy;
 use super::segment::Segment;
 use super::walk::{self, Window};
 use super::{SCAN_BYTES, Shared};
-use crate::contract::{Batches, End, Error, ErrorKind, Oid, Position, Record, Result};
+use crate::contract::{Batches, End, Error, ErrorKind, Oid, Op, Position, Record, Result};
+
+/// How far a read got without copying.
+enum Begun {
+    Answered(Option<Record>),
+    /// It lies in this segment, whose valid bytes end there.
+    In(Arc<Segment>, Position),
+}
 
 impl Shared {
     /// The segment that `position` falls to, and where its valid bytes end. `None`: in no segment,
@@ -32,14 +39,16 @@ impl Shared {
         Ok((position < end).then_some((segment, end)))
     }
 
-    pub(super) fn read(&self, oid: Oid) -> Result<Option<Record>> {
-        match self.find(oid) {
-            Err(error) if error.kind() == ErrorKind::Corrupt && self.in_a_gap(oid)? => Ok(None),
-            found => found,
+    pub(super) fn read(self: &Arc<Self>, oid: Oid) -> Op<Option<Record>> {
+        match self.at_once(oid) {
+            Ok(Begun::Answered(answer)) => Op::ok(answer),
+            Ok(Begun::In(segment, end)) => self.read_copied(&segment, oid, end),
+            Err(error) => Op::ready(self.unless_a_gap(oid, error)),
         }
     }
 
-    fn find(&self, oid: Oid) -> Result<Option<Record>> {
+    /// The answer, or where it must be copied from.
+    fn at_once(&self, oid: Oid) -> Result<Begun> {
         if oid.stream() != self.identity.stream {
             return Err(Error::invalid(format!(
                 "{oid} lies in stream {}, this log holds {}",
@@ -53,18 +62,52 @@ impl Shared {
             if let Some(segment) = after.checked_sub(1).map(|index| &segments[index])
                 && let Some(record) = segment.peek(oid)?
             {
-                return Ok(Some(record));
+                return Ok(Begun::Answered(Some(record)));
             }
         }
         let Some((segment, end)) = self.locate(oid.position())? else {
-            return self.absent(oid);
+            return self.absent(oid).map(Begun::Answered);
         };
-        let file = segment.file(&*self.medium, self.writes())?;
-        let proven = match self.options.read {
-            ReadBy::Map => Some(Position(self.durable.load(Ordering::Acquire))),
-            ReadBy::Copy => None,
+        if self.options.read == ReadBy::Map {
+            let proven = Position(self.durable.load(Ordering::Acquire));
+            let file = segment.file(&*self.medium, self.writes())?;
+            if let Some(record) = segment.read_mapped(&**file, oid, end.min(proven))? {
+                return Ok(Begun::Answered(Some(record)));
+            }
+        }
+        Ok(Begun::In(segment, end))
+    }
+
+    fn read_copied(
+        self: &Arc<Self>,
+        segment: &Arc<Segment>,
+        oid: Oid,
+        end: Position,
+    ) -> Op<Option<Record>> {
+        let file = match segment.file(&*self.medium, self.writes()) {
+            Ok(file) => file.clone(),
+            Err(error) => return Op::err(error),
         };
-        segment.read(&**file, oid, end, proven).map(Some)
+        let this = self.clone();
+        let bring = move |offset, length| match this.options.read {
+            ReadBy::Ring => file.fetch(&this.env, offset, length),
+            ReadBy::Map | ReadBy::Copy => Op::ready(file.read_at(offset, length)),
+        };
+        let this = self.clone();
+        segment
+            .read_copied(oid, end, bring)
+            .shape(move |answer| match answer {
+                Ok(record) => Ok(Some(record)),
+                Err(error) => this.unless_a_gap(oid, error),
+            })
+    }
+
+    /// What reading met, unless nothing was ever there.
+    fn unless_a_gap(&self, oid: Oid, error: Error) -> Result<Option<Record>> {
+        if error.kind() == ErrorKind::Corrupt && self.in_a_gap(oid)? {
+            return Ok(None);
+        }
+        Err(error)
     }
 
     /// What to say of an address in no segment: nothing is there, if it lies in a gap or somebody

@@ -21,8 +21,8 @@ use super::segment::Segment;
 use super::walk::{self, Window};
 use crate::contract::batch::BATCH_HEADER;
 use crate::contract::{
-    BatchHeader, ChainLink, End, Epoch, Error, ErrorKind, Extent, Oid, Position, Proven, Result,
-    RootMarker,
+    BatchHeader, ChainLink, End, Epoch, Error, ErrorKind, Extent, Oid, Op, Position, Proven,
+    Result, RootMarker,
 };
 use crate::medium::Medium;
 
@@ -252,9 +252,12 @@ fn begin_with_marker(
         return Ok(());
     };
     let end = found.segments[after].header(medium, false, identity)?;
-    let file = segment.file(medium, false)?;
+    let file = segment.file(medium, false)?.clone();
     let marker = segment
-        .read(&**file, oid, end.before.position, None)
+        .read_copied(oid, end.before.position, move |offset, length| {
+            Op::ready(file.read_at(offset, length))
+        })
+        .wait()
         .and_then(|record| RootMarker::decode(oid, &record));
     match marker {
         Ok(marker) => {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::format::{Identity, SEGMENT_HEADER, SegmentHeader, segment_name};
 use super::mapped::Map;
 use crate::contract::record::{RECORD_HEADER, stated_len};
-use crate::contract::{Error, Oid, Position, Record, Result};
+use crate::contract::{Error, Oid, Op, Position, Record, Result};
 use crate::medium::{Medium, MediumFile};
 
 /// Bytes read at once where the length of a record is not known yet: a node and a little more.
@@ -93,23 +93,6 @@ impl Segment {
         SEGMENT_HEADER + lead + position.bytes_since(self.base)
     }
 
-    /// The record at `oid`, which lies in this segment below `end`; from a map of what lies below
-    /// `proven`, or copied.
-    pub(super) fn read(
-        &self,
-        file: &dyn MediumFile,
-        oid: Oid,
-        end: Position,
-        proven: Option<Position>,
-    ) -> Result<Record> {
-        if let Some(proven) = proven
-            && let Some(record) = self.read_mapped(file, oid, end.min(proven))?
-        {
-            return Ok(record);
-        }
-        self.read_copied(file, oid, end)
-    }
-
     /// The record at `oid`, if the map that there is holds it whole.
     pub(super) fn peek(&self, oid: Oid) -> Result<Option<Record>> {
         match self
@@ -130,7 +113,7 @@ impl Segment {
     }
 
     /// Maps what is proven, if that is worth a new map, and reads from it.
-    fn read_mapped(
+    pub(super) fn read_mapped(
         &self,
         file: &dyn MediumFile,
         oid: Oid,
@@ -169,36 +152,59 @@ impl Segment {
         Ok(record)
     }
 
-    fn read_copied(&self, file: &dyn MediumFile, oid: Oid, end: Position) -> Result<Record> {
+    /// The record at `oid`, which lies in this segment below `end`, brought in one read, or in two if
+    /// it is long.
+    pub(super) fn read_copied(
+        self: &Arc<Self>,
+        oid: Oid,
+        end: Position,
+        bring: impl Fn(u64, usize) -> Op<Bytes> + Send + 'static,
+    ) -> Op<Record> {
         let offset = self.offset(oid.position());
         let within = end.bytes_since(oid.position()) as usize;
-        let mut bytes = file.read_at(offset, GUESS.min(within))?;
-        let short = || {
-            Error::corrupt(format!(
-                "no whole record at {oid}: the segment ends before it"
-            ))
-            .at(segment_name(self.base))
-        };
+        let this = self.clone();
+        bring(offset, GUESS.min(within)).then(move |bytes| {
+            match this.record_length(oid, &bytes, within) {
+                Ok(length) if length > bytes.len() => {
+                    bring(offset, length).and_then(move |bytes| this.decode(oid, bytes, length))
+                }
+                Ok(length) => Op::ready(this.decode(oid, bytes, length)),
+                Err(error) => Op::err(error),
+            }
+        })
+    }
+
+    /// How long the record says it is whose first bytes these are; `within` is all it may be.
+    fn record_length(&self, oid: Oid, bytes: &Bytes, within: usize) -> Result<usize> {
         if bytes.len() < RECORD_HEADER {
-            return Err(short());
+            return Err(self.cut_short(oid));
         }
-        let length = stated_len(&bytes)
+        let length = stated_len(bytes)
             .filter(|&length| length <= within)
             .ok_or_else(|| {
                 Error::corrupt(format!("no record begins at {oid}")).at(segment_name(self.base))
             })?;
-        if length > bytes.len() {
-            if bytes.len() < GUESS.min(within) {
-                return Err(short());
-            }
-            bytes = file.read_at(offset, length)?;
-            if bytes.len() < length {
-                return Err(short());
-            }
-        } else if length * 2 < bytes.len() {
+        if length > bytes.len() && bytes.len() < GUESS.min(within) {
+            return Err(self.cut_short(oid));
+        }
+        Ok(length)
+    }
+
+    fn decode(&self, oid: Oid, mut bytes: Bytes, length: usize) -> Result<Record> {
+        if bytes.len() < length {
+            return Err(self.cut_short(oid));
+        }
+        if length * 2 < bytes.len() {
             // A small record must not keep the whole guess alive.
             bytes = Bytes::copy_from_slice(&bytes[..length]);
         }
         Record::decode(oid, bytes).map_err(|error| error.at(segment_name(self.base)))
+    }
+
+    fn cut_short(&self, oid: Oid) -> Error {
+        Error::corrupt(format!(
+            "no whole record at {oid}: the segment ends before it"
+        ))
+        .at(segment_name(self.base))
     }
 }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use rustix::fs::{FallocateFlags, FlockOperation};
 
 use super::{Medium, MediumFile};
-use crate::contract::{Error, Level, Result};
+use crate::contract::{Env, Error, Level, Op, Result};
 
 /// Name of the file that the lock lies on, and that names its holder.
 const LOCK: &str = "lock";
@@ -28,6 +28,7 @@ pub struct FileMedium {
     directory: PathBuf,
     unit: u64,
     lock: Mutex<Option<File>>,
+    depth: Arc<Depth>,
 }
 
 impl FileMedium {
@@ -41,11 +42,20 @@ impl FileMedium {
             directory: directory.into(),
             unit,
             lock: Mutex::new(None),
+            depth: Arc::default(),
         }
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    fn opened(&self, file: File, path: PathBuf) -> Arc<dyn MediumFile> {
+        Arc::new(OpenFile {
+            file: Arc::new(file),
+            path,
+            depth: self.depth.clone(),
+        })
     }
 
     fn failed(&self, what: &str, name: &str, source: io::Error) -> Error {
@@ -84,7 +94,7 @@ impl Medium for FileMedium {
             .create_new(true)
             .open(&path)
             .map_err(|source| self.failed("creating", name, source))?;
-        Ok(Arc::new(OpenFile { file, path }))
+        Ok(self.opened(file, path))
     }
 
     fn open(&self, name: &str, write: bool) -> Result<Arc<dyn MediumFile>> {
@@ -107,7 +117,7 @@ impl Medium for FileMedium {
             .write(write)
             .open(&path)
             .map_err(|source| self.failed("opening", name, source))?;
-        Ok(Arc::new(OpenFile { file, path }))
+        Ok(self.opened(file, path))
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
@@ -217,13 +227,50 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 
 #[derive(Debug)]
 struct OpenFile {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
+    depth: Arc<Depth>,
 }
+
+/// What reads in depth go through, made when the first one asks. One for all files of a medium: they
+/// lie on one device.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Default)]
+struct Depth(std::sync::OnceLock<Option<super::uring::Ring>>);
+
+#[cfg(target_os = "linux")]
+impl Depth {
+    fn ring(&self, env: &Env) -> Option<&super::uring::Ring> {
+        let start = || {
+            super::uring::Ring::start(env)
+                .inspect_err(|error| tracing::warn!(%error, "cold reads are plain reads"))
+                .ok()
+        };
+        self.0.get_or_init(start).as_ref()
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug, Default)]
+struct Depth;
 
 impl OpenFile {
     fn failed(&self, what: &str, source: io::Error) -> Error {
         Error::io(format!("{what} {}", self.path.display()), source)
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl OpenFile {
+    /// The bytes, if the page cache holds them all.
+    fn at_hand(&self, offset: u64, length: usize) -> Option<Bytes> {
+        let mut buffer = vec![0; length];
+        let mut slices = [io::IoSliceMut::new(&mut buffer)];
+        let now = rustix::io::ReadWriteFlags::NOWAIT;
+        match rustix::io::preadv2(&self.file, &mut slices, offset, now) {
+            Ok(read) if read == length => Some(Bytes::from(buffer)),
+            _ => None,
+        }
     }
 }
 
@@ -248,6 +295,26 @@ impl MediumFile for OpenFile {
             }
         }
         Ok(Bytes::from(buffer))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn fetch(&self, env: &Env, offset: u64, length: usize) -> Op<Bytes> {
+        if env.drivers.inline() {
+            return Op::ready(self.read_at(offset, length));
+        }
+        if let Some(bytes) = self.at_hand(offset, length) {
+            return Op::ok(bytes);
+        }
+        let ring = self.depth.ring(env);
+        match ring.and_then(|ring| ring.read(&self.file, offset, length)) {
+            Some(answer) => answer,
+            None => Op::ready(self.read_at(offset, length)),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn fetch(&self, _env: &Env, offset: u64, length: usize) -> Op<Bytes> {
+        Op::ready(self.read_at(offset, length))
     }
 
     fn write_at(&self, mut offset: u64, parts: &[&[u8]]) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Mapping a file for reading: the one file of this crate with unsafe code.
+//! Mapping a file for reading: with the ring's, the one unsafe code of this crate.
 //!
 //! Promises bytes that do not change while they are held. It rests on three habits of the log: only
 //! proven bytes are mapped, a segment is append-only, and a file is never cut below a proven byte.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use bytes::Bytes;
 
 use super::{Medium, MediumFile};
-use crate::contract::{Error, Level, Result};
+use crate::contract::{Env, Error, Level, Op, Result};
 
 /// A directory in memory. Clones share it, so a log can be "reopened".
 #[derive(Debug, Clone, Default)]
@@ -144,6 +144,10 @@ impl MediumFile for MemoryFile {
             at += take;
         }
         Ok(Bytes::from(out))
+    }
+
+    fn fetch(&self, _env: &Env, offset: u64, length: usize) -> Op<Bytes> {
+        Op::ready(self.read_at(offset, length))
     }
 
     fn write_at(&self, offset: u64, parts: &[&[u8]]) -> Result<()> {

@@ -10,13 +10,24 @@ pub mod file;
 mod map;
 pub mod memory;
 mod small;
+#[cfg(target_os = "linux")]
+mod uring;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::contract::{Level, Result};
+use crate::contract::{Env, Level, Op, Result};
+
+/// Why reads in depth are not to be had here, in the words of the system. Then they are plain reads.
+#[must_use]
+pub fn no_depth() -> Option<String> {
+    #[cfg(target_os = "linux")]
+    return uring::refused();
+    #[cfg(not(target_os = "linux"))]
+    return Some("io_uring is a thing of Linux".to_owned());
+}
 
 pub use small::{SMALL_MAX, read_small, replace_small};
 
@@ -72,6 +83,10 @@ pub trait MediumFile: Send + Sync + Debug {
 
     /// Reads up to `length` bytes at `offset`; fewer only at the end of the file.
     fn read_at(&self, offset: u64, length: usize) -> Result<Bytes>;
+
+    /// As [`MediumFile::read_at`], but a caller that has other things to do need not wait for a
+    /// device: ready where the bytes are at hand or the medium cannot do better, else pending.
+    fn fetch(&self, env: &Env, offset: u64, length: usize) -> Op<Bytes>;
 
     /// Writes all of the parts, one after the other, at `offset`.
     fn write_at(&self, offset: u64, parts: &[&[u8]]) -> Result<()>;

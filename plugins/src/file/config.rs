@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use travertine_engine::contract::Level;
 use travertine_engine::log;
+use travertine_engine::medium::no_depth;
 use travertine_engine::stack::{
     Arity, ByteSize, Declared, OptionRow, OptionType, PluginKind, Properties,
 };
@@ -36,6 +37,7 @@ pub(super) enum Grow {
 pub(super) enum Read {
     Mmap,
     Pread,
+    Uring,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -76,10 +78,12 @@ pub(super) const KIND: PluginKind = PluginKind {
         OptionRow::preset(
             "read",
             OptionType::Choice {
-                words: &["mmap", "pread"],
+                words: &["mmap", "pread", "uring"],
             },
             "mmap",
-            "reads through a map, or by copying (slower, and a failing device is an error, not a signal)",
+            "reads through a map; by copying (slower, and a failing device is an error, not a signal); \
+             or by copying what is in memory and bringing the rest through io_uring, so that one \
+             thread keeps many reads in flight",
         ),
         OptionRow::preset(
             "overwrite",
@@ -100,6 +104,18 @@ impl File {
         match self.overwrite {
             Overwrite::Unit => PAGE,
             Overwrite::Safe => STEP,
+        }
+    }
+
+    /// What of the choice is in force here.
+    pub(super) fn reading(&self) -> String {
+        match (self.read, no_depth()) {
+            (Read::Mmap, _) => "proven bytes are read through a map".to_owned(),
+            (Read::Pread, _) => "bytes are read by copying".to_owned(),
+            (Read::Uring, None) => "what memory lacks is read through io_uring".to_owned(),
+            (Read::Uring, Some(why)) => format!(
+                "bytes are read by copying, though io_uring was asked for: the system says {why}"
+            ),
         }
     }
 
@@ -131,6 +147,7 @@ impl From<Read> for log::ReadBy {
         match read {
             Read::Mmap => Self::Map,
             Read::Pread => Self::Copy,
+            Read::Uring => Self::Ring,
         }
     }
 }

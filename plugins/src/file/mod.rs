@@ -19,7 +19,7 @@ impl Plugin for File {
     const KIND: PluginKind = config::KIND;
 
     fn declare(&self, _declared: &mut Declared) -> std::result::Result<Vec<String>, Fault> {
-        Ok(vec![self.overwriting()])
+        Ok(vec![self.reading(), self.overwriting()])
     }
 
     fn open(&self, context: &OpenContext, _below: Vec<Below>) -> Result<Arc<dyn Store>> {

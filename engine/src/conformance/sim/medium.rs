@@ -9,7 +9,7 @@ use super::disk::{Going, LOCK, SimDisk, State, dead};
 use super::file::BLOCK;
 use super::names::FileNumber;
 use super::plan::Fault;
-use crate::contract::{Error, Level, Result};
+use crate::contract::{Env, Error, Level, Op, Result};
 use crate::medium::{Medium, MediumFile};
 
 /// A simulated directory as one process sees it. Clones are the same process; once it was killed,
@@ -335,6 +335,10 @@ impl MediumFile for SimHandle {
         state.note(&start.to_le_bytes());
         state.note(&bytes);
         Ok(Bytes::from(bytes))
+    }
+
+    fn fetch(&self, _env: &Env, offset: u64, length: usize) -> Op<Bytes> {
+        Op::ready(self.read_at(offset, length))
     }
 
     fn write_at(&self, offset: u64, parts: &[&[u8]]) -> Result<()> {
