@@ -51,6 +51,9 @@
 //!
 //! The formats are written down in `docs/format.md`, with byte maps and limits.
 
+#[macro_use]
+mod planted;
+
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod contract;

@@ -145,6 +145,9 @@ fn reaches(
 
 /// Whether every stream ends a batch exactly where the marker says, with the same bytes before it.
 fn holds(states: &[StreamState], root: Stream, marker: &RootMarker) -> Result<bool> {
+    if planted!(VectorNotChecked) {
+        return Ok(true);
+    }
     for (stream, end) in &marker.vector {
         let state = state_of(states, *stream)?;
         // The root stream's own entry is the batch before the marker's, which its chain proves.

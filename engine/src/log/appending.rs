@@ -6,13 +6,13 @@ use std::sync::{Arc, PoisonError};
 use super::writer::Writing;
 use super::{Shared, recovery};
 use crate::contract::batch::running_of;
-use crate::contract::{Batch, Commit, Epoch, Error, ErrorKind, Level, Position, Result, Tail};
+use crate::contract::{Batch, Commit, End, Epoch, Error, ErrorKind, Level, Position, Result, Tail};
 
 impl Shared {
     pub(super) fn append(&self, sender: Epoch, batch: &Batch) -> Result<Tail> {
         let mut writing = self.writing();
         self.append_in(&mut writing, sender, batch)?;
-        let low = writing.announced_durable.bytes_since(writing.end.position);
+        let low = writing.ceiling().bytes_since(writing.end.position);
         if low < self.options.window / 2 && !batch.header().clean {
             drop(writing);
             // Positions are running out: make the ceiling that was just written durable. This syncs
@@ -43,10 +43,16 @@ impl Shared {
         writing.admit(sender)?;
         if header.end <= writing.end.position {
             self.same_again(batch)?;
+            if planted!(TailFollowsResend) {
+                writing.end = End {
+                    position: header.end,
+                    running: batch.running(),
+                };
+            }
             writing.look_for_room(&*self.medium, &self.options);
             return Ok(());
         }
-        writing.check_follows(&header, self.medium.unit())?;
+        writing.check_follows(&header, self.unit())?;
         let begun = writing
             .append(&*self.medium, &self.identity, &self.options, batch)
             .inspect_err(|error| {
@@ -73,7 +79,7 @@ impl Shared {
         if commit.last.iter().any(|batch| batch.header().clean) {
             // A clean end counts only if it says that all before it is durable.
             let end = writing.end.position;
-            if writing.durable < end {
+            if writing.durable < end && !planted!(CleanBeforeSynced) {
                 drop(writing);
                 self.sync(Some(end))?;
                 writing = self.writing();
@@ -117,11 +123,19 @@ impl Shared {
             let announced = (!writing.clean).then_some(writing.announced);
             (writing.dirty.clone(), writing.names, announced)
         };
+        let files = if planted!(CommitNotSynced) {
+            Vec::new()
+        } else {
+            files
+        };
         let synced = files
             .iter()
-            .try_for_each(|file| file.sync())
+            .try_for_each(|file| match file.sync() {
+                Err(_) if planted!(SyncRetried) => file.sync(),
+                synced => synced,
+            })
             .and_then(|()| {
-                if names > self.writing().names_synced {
+                if names > self.writing().names_synced && !planted!(NamesNotSynced) {
                     self.medium.sync_dir()
                 } else {
                     Ok(())

@@ -16,6 +16,8 @@ pub(super) fn root(log: &Arc<Shared>, at: RootAt) -> Result<Option<(Oid, RootMar
     }
     let newest = if log.writes() {
         log.writing().newest
+    } else if planted!(ReaderSeesUnproven) {
+        found.newest
     } else {
         // A commit leaves the writing process only when proven.
         found.proven.map(|proven| proven.oid)

@@ -155,7 +155,8 @@ fn drop_void(
 /// Whether the newest writer closed at the end of this batch. That the batch says so is not enough:
 /// it may be a page that never reached the device. The writer file says it only after the sync.
 fn closed_at(header: &BatchHeader, writer: &Writer) -> bool {
-    header.clean && header.epoch == writer.epoch && writer.clean == Some(header.end)
+    let said = writer.clean == Some(header.end) || planted!(PageSaysClean);
+    header.clean && header.epoch == writer.epoch && said
 }
 
 /// The fast way: the newest file ends in a clean close.
@@ -321,7 +322,7 @@ fn is_void(next: &walk::Found, writer: &Writer) -> bool {
 /// Whether all that lies before this batch was durable when it was written. A clean end that is not
 /// may have survived what it is the end of.
 fn is_vouched(end: &walk::Found) -> bool {
-    end.frame.durable >= end.batch.header().before_end
+    end.frame.durable >= end.batch.header().before_end || planted!(CleanNotVouched)
 }
 
 fn note(next: &walk::Found, end: End, writer: &Writer, found: &mut Found) {
@@ -377,6 +378,12 @@ fn look_on(
 }
 
 fn judge(found: &mut Found) {
+    if planted!(CeilingForgotten) {
+        found.ceiling = found.end.position;
+    }
+    if planted!(CutAtFirstDamage) {
+        found.durable = found.durable.min(found.end.position);
+    }
     let Found { end, durable, .. } = found;
     if *durable > end.position {
         found.clean = false;

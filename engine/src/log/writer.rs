@@ -109,7 +109,7 @@ impl Writing {
                 "a write failed earlier and nothing is written since; reopen the log: {poison}"
             )));
         }
-        if sender < self.epoch {
+        if sender < self.epoch && !planted!(StaleEpochWrites) {
             return Err(Error::fenced(format!(
                 "epoch {sender} may not write any more: epoch {} took over",
                 self.epoch
@@ -142,8 +142,16 @@ impl Writing {
         let there = self.end.position.plus_bytes(self.spare_room());
         Tail {
             end: self.end.position,
-            ceiling: here.max(there).min(self.announced_durable),
+            ceiling: here.max(there).min(self.ceiling()),
         }
+    }
+
+    /// How far positions are announced durably.
+    pub(super) fn ceiling(&self) -> Position {
+        if planted!(CeilingNotDurable) {
+            return self.announced;
+        }
+        self.announced_durable
     }
 
     /// Bytes of batches that the spare has room for.
@@ -223,15 +231,22 @@ impl Writing {
         };
         let running = batch.running();
         let frame = Frame {
-            durable: self.durable,
+            durable: if planted!(VouchedTooEarly) {
+                self.end.position
+            } else {
+                self.durable
+            },
             ceiling,
             running,
             length: batch.bytes().len() as u32,
         };
         let frame = frame.encode(identity, header.base);
         let offset = open.segment.offset(header.base);
-        open.file
-            .write_at(offset, &[&frame, &batch.bytes()[FRAME_SLOT..]])?;
+        let parts: [&[u8]; 2] = [&frame, &batch.bytes()[FRAME_SLOT..]];
+        match open.file.write_at(offset, &parts) {
+            Err(_) if planted!(FailedWriteCounts) => {}
+            written => written?,
+        }
         open.written = open.written.max(offset + batch.bytes().len() as u64);
         let file = open.file.clone();
         self.mark_dirty(&file);

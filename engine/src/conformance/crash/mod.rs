@@ -14,9 +14,13 @@
 //! failure; on one that damages bytes, no wrong byte is ever read; on one that lies about its syncs,
 //! the state is an older one, or an error. [`Marks`] count which branches a set of runs took.
 
+#[cfg(test)]
+mod bottoms;
 mod front;
 mod line;
 mod marks;
+#[cfg(all(test, planted))]
+mod planted;
 #[cfg(test)]
 mod regressions;
 mod run;

@@ -1,34 +1,8 @@
 //! The log on the simulated disk, seed by seed.
 
-use std::sync::Arc;
-
+use super::bottoms::SmallLog;
 use super::*;
 use crate::conformance::sim::Fault;
-use crate::contract::{Env, Result, Store};
-use crate::log::{Grow, Log, LogOptions};
-use crate::medium::Medium;
-
-/// A log with small segments, so that a run has several.
-struct SmallLog;
-
-impl Bottom for SmallLog {
-    fn open(
-        &self,
-        medium: Arc<dyn Medium>,
-        env: &Env,
-        read_only: bool,
-        seed: u64,
-    ) -> Result<Arc<dyn Store>> {
-        let options = LogOptions {
-            segment: [64 << 10, 128 << 10, 1 << 20][(seed / 3 % 3) as usize],
-            window: [1 << 20, 8 << 20][(seed / 9 % 2) as usize],
-            grow: [Grow::Adaptive, Grow::Plain][(seed / 18 % 2) as usize],
-            read_only,
-            ..LogOptions::default()
-        };
-        Ok(Arc::new(Log::open("file", medium, env, options)?))
-    }
-}
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
