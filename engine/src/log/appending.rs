@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use super::behind::Sealed;
 use super::writer::Writing;
 use super::{Shared, recovery};
 use crate::contract::batch::running_of;
@@ -12,6 +13,13 @@ impl Shared {
     pub(super) fn append(&self, sender: Epoch, batch: &Batch) -> Result<Tail> {
         let mut writing = self.writing();
         self.append_in(&mut writing, sender, batch)?;
+        if !writing.sealed.is_empty() {
+            let sealed = std::mem::take(&mut writing.sealed);
+            drop(writing);
+            self.sync_behind(sealed);
+            writing = self.writing();
+            self.note_synced(&mut writing)?;
+        }
         let low = writing.ceiling().bytes_since(writing.end.position);
         if low < self.options.window / 2 && !batch.header().clean {
             drop(writing);
@@ -40,6 +48,7 @@ impl Shared {
                 header.stream, self.identity.stream
             )));
         }
+        self.note_synced(writing)?;
         writing.admit(sender)?;
         if header.end <= writing.end.position {
             self.same_again(batch)?;
@@ -115,11 +124,44 @@ impl Shared {
         if same { Ok(()) } else { Err(other()) }
     }
 
+    /// Has a driver sync segments that ended.
+    fn sync_behind(&self, sealed: Vec<Sealed>) {
+        if self.medium.level() < Level::Disk {
+            return;
+        }
+        self.behind.push(sealed);
+        // The log itself is not kept alive by it: a handle that is dropped gives its lock back.
+        let (behind, medium) = (self.behind.clone(), self.medium.clone());
+        let work = move || behind.work(&*medium);
+        self.env.drivers.run(Box::new(work));
+    }
+
+    /// Takes note of what was synced behind the writer's back.
+    fn note_synced(&self, writing: &mut Writing) -> Result<()> {
+        let news = self.behind.news();
+        for synced in news.map_err(|error| lost(writing, &error))? {
+            writing.syncs += 1;
+            writing.names_synced = writing.names_synced.max(synced.names);
+            writing
+                .dirty
+                .retain(|file| !Arc::ptr_eq(file, &synced.file));
+            if synced.epoch == writing.epoch {
+                let announced = synced.announced.unwrap_or_default();
+                writing.announced_durable = writing.announced_durable.max(announced);
+            }
+        }
+        Ok(())
+    }
+
     /// Syncs everything that is dirty. `commit` is where the tail stood when a commit asked: bytes
     /// below it count as durable afterwards, because the batch after it begins in another unit.
     pub(super) fn sync(&self, commit: Option<Position>) -> Result<()> {
+        let _turn = self.behind.turn();
+        self.behind.forget_waiting();
         let (files, names, announced) = {
-            let writing = self.writing();
+            let mut writing = self.writing();
+            self.note_synced(&mut writing)?;
+            writing.sealed.clear();
             let announced = (!writing.clean).then_some(writing.announced);
             (writing.dirty.clone(), writing.names, announced)
         };
@@ -144,10 +186,7 @@ impl Shared {
         let mut writing = self.writing();
         writing.syncs += files.len() as u64;
         if let Err(error) = synced {
-            writing.poison(&error);
-            return Err(Error::closed(format!(
-                "a sync failed, so nothing is known of what was written since the last one: {error}"
-            )));
+            return Err(lost(&mut writing, &error));
         }
         let open = writing.open.as_ref().map(|open| open.file.clone());
         writing.dirty.retain(|file| {
@@ -160,4 +199,11 @@ impl Shared {
         self.durable.store(writing.durable.0, Ordering::Release);
         Ok(())
     }
+}
+
+fn lost(writing: &mut Writing, error: &Error) -> Error {
+    writing.poison(error);
+    Error::closed(format!(
+        "a sync failed, so nothing is known of what was written since the last one: {error}"
+    ))
 }

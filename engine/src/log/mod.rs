@@ -12,6 +12,7 @@
 //! Invariant: a position is handed out only below a ceiling that is durable and has room claimed.
 
 mod appending;
+mod behind;
 mod format;
 mod history;
 mod mapped;
@@ -38,6 +39,7 @@ use crate::contract::{
 };
 use crate::medium::Medium;
 
+use behind::Behind;
 pub use format::{FORMAT, Frame, Identity, SEGMENT_HEADER, SegmentHeader, Writer};
 pub use options::{Grow, LogOptions, ReadBy};
 use segment::Segment;
@@ -61,6 +63,8 @@ struct Shared {
     /// Kind that the status names: the plug-in's.
     kind: &'static str,
     writing: Mutex<Writing>,
+    /// Syncs of segments that ended.
+    behind: Arc<Behind>,
     writer_file: Mutex<Writer>,
     found: Mutex<recovery::Found>,
     /// Sorted by base.

@@ -110,6 +110,7 @@ impl Log {
             identity,
             kind,
             writing: Mutex::new(writing),
+            behind: Arc::default(),
             writer_file: Mutex::new(writer),
             found: Mutex::new(found),
             segments: RwLock::new(segments),

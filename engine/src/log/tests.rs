@@ -1,5 +1,6 @@
 //! Tests of the log over a medium in memory, driven by a writer reduced to the bones.
 
+mod behind;
 mod part;
 
 use super::*;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::behind::Sealed;
 use super::format::{Frame, Identity, SEGMENT_HEADER, SegmentHeader, segment_name};
 use super::options::{Grow, LogOptions};
 use super::segment::Segment;
@@ -52,6 +53,8 @@ pub(super) struct Writing {
     spare: Option<(Arc<dyn MediumFile>, u64)>,
     /// Files that hold bytes not yet synced, oldest first.
     pub(super) dirty: Vec<Arc<dyn MediumFile>>,
+    /// Segments that ended and that nobody was asked to sync yet; dirty as well.
+    pub(super) sealed: Vec<Sealed>,
     /// Counts created names; and the count that a sync of the directory has covered.
     pub(super) names: u64,
     pub(super) names_synced: u64,
@@ -86,6 +89,7 @@ impl Writing {
             open: None,
             spare: None,
             dirty: Vec::new(),
+            sealed: Vec::new(),
             names: 0,
             names_synced: 0,
             poison: None,
@@ -308,6 +312,14 @@ impl Writing {
         if let Err(error) = made {
             self.spare = Some((file, claimed));
             return Err(error);
+        }
+        if let Some(ended) = self.open.take() {
+            self.sealed.push(Sealed {
+                file: ended.file,
+                epoch: self.epoch,
+                names: self.names,
+                announced: (!self.clean).then_some(self.announced),
+            });
         }
         self.names += 1;
         let segment = Arc::new(Segment::begun(segment_header, file.clone()));

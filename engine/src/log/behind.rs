@@ -1,0 +1,112 @@
+//! Syncing what is sealed while writing goes on: a segment that ended is brought to the device by a
+//! driver, so that the commit at the end of a long load finds little left to sync.
+//!
+//! ```text
+//!   append: segment ends ──> waiting ──driver──> sync, in order ──> done
+//!   append, sync:  done ──> no longer dirty; the ceiling announced in it counts as durable
+//! ```
+//!
+//! Promises nothing to anybody: whoever needs durability syncs what is still dirty itself. Invariant:
+//! one sync at a time. The kernel tells of a lost page once on a handle, so nobody may take a sync for
+//! good while the answer of another is still on its way.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::contract::{Epoch, Error, Position, Result};
+use crate::medium::{Medium, MediumFile};
+
+/// A segment that is written no more.
+#[derive(Debug, Clone)]
+pub(super) struct Sealed {
+    pub(super) file: Arc<dyn MediumFile>,
+    /// The epoch that wrote it last.
+    pub(super) epoch: Epoch,
+    /// Names that had been made when it ended, its own among them.
+    pub(super) names: u64,
+    /// The ceiling that its newest frame announces.
+    pub(super) announced: Option<Position>,
+}
+
+/// What waits to be synced, and what was.
+#[derive(Debug, Default)]
+pub(super) struct Behind {
+    turn: Mutex<()>,
+    /// Whether there is anything in `done` or `failed`: looked at with every batch.
+    news: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Sealed>,
+    names_synced: u64,
+    done: Vec<Sealed>,
+    failed: Option<Error>,
+}
+
+impl Behind {
+    /// The right to sync. Waits for a sync that is on its way.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, sealed: impl IntoIterator<Item = Sealed>) {
+        self.state().waiting.extend(sealed);
+    }
+
+    /// Syncs all that waits, oldest first. What a driver runs.
+    pub(super) fn work(&self, medium: &dyn Medium) {
+        let _turn = self.turn();
+        loop {
+            let mut state = self.state();
+            if state.failed.is_some() {
+                return;
+            }
+            let Some(sealed) = state.waiting.pop_front() else {
+                return;
+            };
+            let names_synced = state.names_synced;
+            drop(state);
+            let synced = sealed.file.sync().and_then(|()| {
+                if sealed.names > names_synced {
+                    medium.sync_dir()
+                } else {
+                    Ok(())
+                }
+            });
+            let mut state = self.state();
+            match synced {
+                Ok(()) => {
+                    state.names_synced = sealed.names;
+                    state.done.push(sealed);
+                }
+                Err(error) => state.failed = Some(error),
+            }
+            self.news.store(true, Ordering::Release);
+        }
+    }
+
+    /// What was synced since the last call. The error of a failed sync is told for ever.
+    pub(super) fn news(&self) -> Result<Vec<Sealed>> {
+        if !self.news.load(Ordering::Acquire) {
+            return Ok(Vec::new());
+        }
+        let mut state = self.state();
+        if let Some(error) = &state.failed {
+            return Err(error.clone());
+        }
+        self.news.store(false, Ordering::Release);
+        Ok(std::mem::take(&mut state.done))
+    }
+
+    /// Whoever has the turn syncs all that is dirty: nothing waits any more.
+    pub(super) fn forget_waiting(&self) {
+        self.state().waiting.clear();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
