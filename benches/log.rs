@@ -321,6 +321,11 @@ fn our_tickets(directory: &Path, in_flight: usize, count: usize) -> Outcome<Timi
         total: began.elapsed(),
         steps: Vec::new(),
     };
+    let figures = engine.status().figures;
+    let figure = |name| figures.iter().find(|(key, _)| *key == name);
+    if let (Some((_, commits)), Some((_, rounds))) = (figure("commits"), figure("rounds")) {
+        println!("  {commits} tickets in {rounds} rounds");
+    }
     engine.close()?;
     Ok(timing)
 }

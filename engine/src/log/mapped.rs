@@ -47,11 +47,10 @@ impl Map {
         if length > rest.len() {
             return Ok(None);
         }
-        let bytes = self.bytes.slice(at..at + length);
         if length < LARGE {
-            return Record::decode(oid, bytes).map(Some);
+            return Record::decode_at(oid, &self.bytes, at).map(Some);
         }
-        let record = Record::decode_unverified(oid, bytes)?;
+        let record = Record::decode_unverified(oid, self.bytes.slice(at..at + length))?;
         // Records begin at multiples of eight, so the place within a half fits a byte; zero is none.
         let (checked, place) = (&self.checked[at / HALF], (at % HALF / 8 + 1) as u8);
         if checked.load(Ordering::Relaxed) != place {
