@@ -69,8 +69,12 @@ impl Behind {
             };
             let names_synced = state.names_synced;
             drop(state);
-            let synced = sealed.file.sync().and_then(|()| {
-                if sealed.names > names_synced {
+            let synced = match sealed.file.sync() {
+                Err(_) if planted!(SyncRetried) => sealed.file.sync(),
+                synced => synced,
+            };
+            let synced = synced.and_then(|()| {
+                if sealed.names > names_synced && !planted!(NamesNotSynced) {
                     medium.sync_dir()
                 } else {
                     Ok(())
