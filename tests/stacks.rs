@@ -24,6 +24,9 @@ fn simulated(seed: u64, layers: &[&str]) -> StackFixture {
         match *kind {
             "file" => place(Layer::new("file")).with("segment", "64 KiB"),
             "file, copying" => place(Layer::new("file")).with("read", "pread"),
+            // As small as may be, so that what is kept is let go again.
+            "cache" => Layer::new("cache").with("memory", "64 KiB"),
+            "sequence" => Layer::new("sequence").with("segment", "256 KiB"),
             kind => Layer::new(kind),
         }
     });
@@ -76,6 +79,42 @@ conformance_suite!(
     file_under_monitor_with_jitter,
     Jittered::new(simulated(5, &["monitor", "file"]), 6)
 );
+conformance_suite!(cache_over_memory, memory(&["cache", "memory"]));
+conformance_suite!(cache_over_file, simulated(8, &["cache", "file"]));
+conformance_suite!(
+    cache_over_file_by_copying,
+    simulated(9, &["cache", "file, copying"])
+);
+conformance_suite!(cache_over_cache, simulated(10, &["cache", "cache", "file"]));
+conformance_suite!(
+    monitor_over_cache,
+    simulated(11, &["monitor", "cache", "file"])
+);
+conformance_suite!(
+    cache_over_monitor,
+    simulated(12, &["cache", "monitor", "file"])
+);
+conformance_suite!(
+    cache_over_sequence,
+    simulated(13, &["cache", "sequence", "file"])
+);
+conformance_suite!(
+    monitor_over_sequence,
+    simulated(14, &["monitor", "sequence", "file"])
+);
+conformance_suite!(
+    sequence_over_monitor,
+    simulated(15, &["sequence", "monitor", "file"])
+);
+conformance_suite!(sequence_over_memory, memory(&["sequence", "memory"]));
+conformance_suite!(
+    cache_over_sequence_with_jitter,
+    Jittered::new(simulated(16, &["monitor", "cache", "sequence", "file"]), 17)
+);
+conformance_suite!(
+    example_cached,
+    example(include_str!("../examples/stacks/cached.toml"))
+);
 conformance_suite!(
     example_solo,
     example(include_str!("../examples/stacks/solo.toml"))
@@ -97,6 +136,7 @@ conformance_suite!(
 #[test]
 fn every_example_stack_is_in_the_matrix() {
     let listed = [
+        "cached.toml",
         "memory.toml",
         "monitored.toml",
         "sequence.toml",
@@ -115,6 +155,24 @@ fn every_example_stack_is_in_the_matrix() {
         .collect();
     found.sort();
     assert_eq!(found, listed, "give the new stack a suite here");
+}
+
+/// Every floor right above every other: tried by the kit above, or refused.
+#[test]
+fn every_ordered_pair_of_floors_is_legal_or_refused_for_a_reason() {
+    let registry = standard();
+    let refused = |layers: [&str; 2]| {
+        let file = Layer::new("file").with("path", "place");
+        let spec = Spec::linear(layers.map(Layer::new).into_iter().chain([file]));
+        Plan::new(&spec, &registry, Path::new("/nowhere")).is_err()
+    };
+    let floors = ["cache", "monitor", "sequence"];
+    let pairs = floors
+        .into_iter()
+        .flat_map(|top| floors.map(|below| [top, below]));
+    let illegal: Vec<_> = pairs.filter(|pair| refused(*pair)).collect();
+    // One budget would become one for each part; and one sequence does what two would.
+    assert_eq!(illegal, [["sequence", "cache"], ["sequence", "sequence"]]);
 }
 
 fn number(variable: &str) -> Option<u64> {

@@ -3,10 +3,12 @@
 //! Each is a folder: what it does, then its config, then its ideas. [`standard`] is the set of all of
 //! them; a program that wants fewer, or more, makes its own registry.
 
+pub mod cache;
 pub mod file;
 pub mod memory;
 pub mod monitor;
 pub mod sequence;
+mod shards;
 
 use travertine_engine::stack::Registry;
 
@@ -14,6 +16,7 @@ use travertine_engine::stack::Registry;
 #[must_use]
 pub fn standard() -> Registry {
     Registry::new()
+        .with::<cache::Cache>()
         .with::<file::File>()
         .with::<memory::Memory>()
         .with::<monitor::Monitor>()

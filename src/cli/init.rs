@@ -32,6 +32,10 @@ enum Template {
     Memory,
     /// One log in one directory, watched
     Monitored,
+    /// One stream over many directories
+    Sequence,
+    /// One stream over many directories, with what is read often in memory, watched
+    Cached,
 }
 
 impl Template {
@@ -39,6 +43,8 @@ impl Template {
         match self {
             Self::Solo => include_str!("../../examples/stacks/solo.toml"),
             Self::Monitored => include_str!("../../examples/stacks/monitored.toml"),
+            Self::Sequence => include_str!("../../examples/stacks/sequence.toml"),
+            Self::Cached => include_str!("../../examples/stacks/cached.toml"),
             Self::Memory => include_str!("../../examples/stacks/memory.toml"),
         }
     }

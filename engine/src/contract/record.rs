@@ -389,6 +389,15 @@ impl Record {
         }
     }
 
+    /// The same record in bytes of its own. What is read is often a slice of a whole batch or of a
+    /// map, and keeps all of it: who keeps a record for long keeps this.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self {
+            bytes: Bytes::copy_from_slice(&self.bytes),
+        }
+    }
+
     fn body_start(&self) -> usize {
         RECORD_HEADER + self.reference_count() * REFERENCE
     }

@@ -14,7 +14,6 @@
 
 mod histogram;
 mod probe;
-mod shards;
 #[cfg(test)]
 mod tests;
 

@@ -10,7 +10,7 @@ use travertine_engine::contract::{
 use travertine_engine::stack::{Floor, Probe};
 
 use super::histogram::Histogram;
-use super::shards::{Cells, Shards};
+use crate::shards::{Cells, Shards};
 
 /// Puts a probe at every boundary that is opened under it.
 #[derive(Debug)]

@@ -40,7 +40,7 @@ pub(super) struct Known {
     pub(super) sender: Epoch,
     /// The last batch that was stored.
     pub(super) batch: Batch,
-    /// A record in it.
+    /// A record in it that nobody is reading.
     pub(super) oid: Oid,
 }
 

@@ -70,7 +70,7 @@ fn take() -> usize {
 
 /// `N` counters for each thread.
 #[derive(Debug)]
-pub(super) struct Shards<const N: usize> {
+pub(crate) struct Shards<const N: usize> {
     shards: Box<[Shard<N>; OWNED + 1]>,
 }
 
@@ -79,7 +79,7 @@ pub(super) struct Shards<const N: usize> {
 struct Shard<const N: usize>([AtomicU64; N]);
 
 impl<const N: usize> Shards<N> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let shard = |_| Shard(std::array::from_fn(|_| AtomicU64::new(0)));
         Self {
             shards: Box::new(std::array::from_fn(shard)),
@@ -88,7 +88,7 @@ impl<const N: usize> Shards<N> {
 
     /// This thread's cells.
     #[inline]
-    pub(super) fn mine(&self) -> Cells<'_, N> {
+    pub(crate) fn mine(&self) -> Cells<'_, N> {
         let mine = mine();
         Cells {
             shard: &self.shards[mine],
@@ -98,7 +98,7 @@ impl<const N: usize> Shards<N> {
     }
 
     /// The sum over all threads.
-    pub(super) fn sum(&self, counter: usize) -> u64 {
+    pub(crate) fn sum(&self, counter: usize) -> u64 {
         let shards = self.shards.iter();
         shards
             .map(|shard| shard.0[counter].load(Ordering::Relaxed))
@@ -107,7 +107,7 @@ impl<const N: usize> Shards<N> {
 }
 
 /// The cells of one thread, not to be taken to another.
-pub(super) struct Cells<'a, const N: usize> {
+pub(crate) struct Cells<'a, const N: usize> {
     shard: &'a Shard<N>,
     owned: bool,
     here: std::marker::PhantomData<*const ()>,
@@ -116,7 +116,7 @@ pub(super) struct Cells<'a, const N: usize> {
 impl<const N: usize> Cells<'_, N> {
     /// Adds to a counter, and answers what the cell held before.
     #[inline]
-    pub(super) fn add(&self, counter: usize, more: u64) -> u64 {
+    pub(crate) fn add(&self, counter: usize, more: u64) -> u64 {
         let cell = &self.shard.0[counter];
         if self.owned {
             let before = cell.load(Ordering::Relaxed);

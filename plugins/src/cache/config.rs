@@ -1,0 +1,75 @@
+//! What a `cache` layer can be told.
+
+use serde::Deserialize;
+use travertine_engine::stack::{
+    Arity, ByteSize, Declared, OptionRow, OptionType, PluginKind, Properties, Property, Time,
+};
+
+/// The config of a `cache` layer.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Cache {
+    pub(super) memory: ByteSize,
+    pub(super) flush: Flush,
+}
+
+/// When the engine sends its tail buffer, if the stack has a say in it.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct Flush {
+    pub(super) bytes: Option<ByteSize>,
+    pub(super) age: Option<Time>,
+}
+
+const FLUSH: &[OptionRow] = &[
+    OptionRow::optional(
+        "bytes",
+        OptionType::Size {
+            min: 4 << 10,
+            max: 8 << 20,
+        },
+        "1 MiB",
+        "it is sent when it holds so much",
+    )
+    .topmost(),
+    OptionRow::optional(
+        "age",
+        OptionType::Time {
+            min: 1_000_000,
+            max: 3_600_000_000_000,
+        },
+        "1 s",
+        "it is sent when its oldest record is this old",
+    )
+    .topmost(),
+];
+
+pub(super) const KIND: PluginKind = PluginKind {
+    summary: "keeps records in memory that were read before",
+    cost: "a lookup for a read, and a copy of each record that is kept",
+    doc: "Records that are read again and again stay, one long scan does not push them out. Readers \
+          who miss the same record at once share one read below. What is written is not kept until \
+          somebody reads it: the newest batches stay readable in the engine. There is no tier on \
+          disk yet.",
+    options: &[
+        OptionRow::preset(
+            "memory",
+            OptionType::Size {
+                min: 64 << 10,
+                max: 1 << 40,
+            },
+            "256 MiB",
+            "bytes that may be kept, all that the keeping takes included",
+        ),
+        OptionRow::preset(
+            "flush",
+            OptionType::Table { rows: FLUSH },
+            "",
+            "when the engine sends its tail buffer down; every commit sends it anyway",
+        ),
+    ],
+    declared: Declared {
+        // One budget is for one opening: parts that share nothing would have one each.
+        keeps: Properties::all_but(&[Property::Parts]),
+        ..Declared::NOTHING
+    },
+    ..PluginKind::new("cache", Arity::One)
+};
