@@ -8,11 +8,13 @@
     reason = "a fixture that cannot be made fails its test"
 )]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use travertine::standard;
 use travertine_engine::conformance::kit::law::{self, Tally};
 use travertine_engine::conformance::kit::{Fixture, Jittered, StackFixture};
+use travertine_engine::conformance::rng::Rng;
 use travertine_engine::conformance::sim::{Class, Plan as DiskPlan};
 use travertine_engine::conformance_suite;
 use travertine_engine::stack::{Layer, Plan, Spec};
@@ -202,6 +204,29 @@ fn every_random_legal_stack_behaves_as_the_one_file_stack() {
         single || happened.iter().all(|count| *count > 0),
         "{tally:?}"
     );
+}
+
+/// What the law is tried on: over enough seeds, every floor at every legal place.
+#[test]
+fn random_stacks_put_every_floor_over_every_other_that_may_lie_below_it() {
+    let registry = standard();
+    let mut pairs = BTreeSet::new();
+    for seed in 0..400 {
+        let spec = law::random_stack(&mut Rng::new(seed), &registry).unwrap();
+        let plan = Plan::new(&spec, &registry, Path::new("/nowhere")).unwrap();
+        for (_, floor) in plan.top().walk() {
+            for below in floor.below() {
+                pairs.insert(format!("{} {}", floor.kind().name, below.kind().name));
+            }
+        }
+    }
+    let floors = ["cache", "monitor", "sequence"];
+    let all = floors.iter().flat_map(|floor| {
+        let below = floors.iter().chain(&["file", "memory"]);
+        below.map(move |below| format!("{floor} {below}"))
+    });
+    let missing: Vec<_> = all.filter(|pair| !pairs.contains(pair)).collect();
+    assert_eq!(missing, ["sequence cache", "sequence sequence"]);
 }
 
 #[test]

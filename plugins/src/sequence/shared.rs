@@ -6,7 +6,8 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use travertine_engine::contract::{
-    Env, Epoch, Error, Extent, Level, Op, Position, Result, Status, Store, Stream, StreamState,
+    Env, Epoch, Error, Extent, Level, Oid, Op, Position, Record, Result, Status, Store, Stream,
+    StreamState,
 };
 
 use super::catalogue::Catalogue;
@@ -39,17 +40,35 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The part that holds `position`, opened if need be.
-    pub(super) fn reach(&self, position: Position) -> Result<Arc<dyn Store>> {
+    /// The part that holds `position`, opened if need be. `None`: it lies past all that there is.
+    pub(super) fn reach(&self, position: Position) -> Result<Option<Arc<dyn Store>>> {
         match self.table.find(position)? {
-            Place::Open(store) => Ok(store),
+            Place::Open(store) => Ok(Some(store)),
+            Place::Past => Ok(None),
             Place::Closed(part) => {
                 let store = self.open_ended(&part)?;
                 // Now its end is known, and the position may lie past it.
-                self.table.find(position)?;
-                Ok(store)
+                let place = self.table.find(position)?;
+                Ok((!matches!(place, Place::Past)).then_some(store))
             }
         }
+    }
+
+    /// What to say of an address past all that there is: nothing lies there, if the last writer closed
+    /// cleanly or an adoption has decided.
+    pub(super) fn past(&self, oid: Oid) -> Result<Option<Record>> {
+        let state = self.lock();
+        let clean = match &state.report {
+            Ok((_, joined)) => joined.state.clean && !self.read_only,
+            Err(damage) => return Err(damage.clone()),
+        };
+        if clean || state.adopted {
+            return Ok(None);
+        }
+        Err(Error::unavailable(format!(
+            "{oid} lies past the end {} of the sequence, and no writer vouches for it",
+            state.end.position
+        )))
     }
 
     fn open_ended(&self, part: &Part) -> Result<Arc<dyn Store>> {

@@ -131,12 +131,11 @@ impl Shared {
     /// Checks that a batch sent again is the one that lies there.
     fn same_again(&self, batch: &Batch) -> Result<()> {
         let header = batch.header();
-        let there = self
-            .reach(header.before_end)?
-            .scan(self.stream, header.base)
-            .wait()?;
+        let there = match self.reach(header.before_end)? {
+            Some(store) => store.scan(self.stream, header.base).wait()?.batches,
+            None => Vec::new(),
+        };
         let same = there
-            .batches
             .first()
             .is_some_and(|there| there.bytes()[FRAME_SLOT..] == batch.bytes()[FRAME_SLOT..]);
         if same {
@@ -218,7 +217,8 @@ impl Shared {
             )));
         }
         match self.reach(oid.position()) {
-            Ok(store) => store.read(oid),
+            Ok(Some(store)) => store.read(oid),
+            Ok(None) => Op::ready(self.past(oid)),
             Err(error) => Op::err(error),
         }
     }
@@ -249,7 +249,15 @@ impl Shared {
 
     fn scan(self: &Arc<Self>, from: Position) -> Op<Batches> {
         let store = match self.reach(from) {
-            Ok(store) => store,
+            Ok(Some(store)) => store,
+            Ok(None) => {
+                // Nothing that is known of; and damage is told, not passed over.
+                let report = self.lock().report.as_ref().map(drop).map_err(Error::clone);
+                return Op::ready(report.map(|()| Batches {
+                    batches: Vec::new(),
+                    next: None,
+                }));
+            }
             Err(error) => return Op::err(error),
         };
         let after = self.table.after(from);

@@ -80,6 +80,8 @@ pub(super) enum Place {
     Open(Arc<dyn Store>),
     /// In a part that must be opened first.
     Closed(Arc<Part>),
+    /// Past the end of the last part that holds something.
+    Past,
 }
 
 impl Table {
@@ -91,11 +93,17 @@ impl Table {
         let after = parts.partition_point(|part| part.start <= position);
         let next = parts.get(after).map(|part| part.number);
         let Some(part) = after.checked_sub(1).map(|index| &parts[index]) else {
-            return Err(missing(1, next));
+            return match next {
+                None => Ok(Place::Past),
+                some => Err(missing(1, some)),
+            };
         };
-        let past = part.end.get().is_some_and(|end| position >= *end);
-        if past && next.is_some_and(|next| next != part.number + 1) {
-            return Err(missing(part.number + 1, next));
+        if part.end.get().is_some_and(|end| position >= *end) {
+            match next {
+                None => return Ok(Place::Past),
+                Some(next) if next == part.number + 1 => {}
+                some => return Err(missing(part.number + 1, some)),
+            }
         }
         part.used
             .store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
