@@ -1,5 +1,5 @@
 //! What a floor costs on a hit, and what a probe adds: nanoseconds and allocations a read, through
-//! stacks of growing height. Prints the best of many short rounds.
+//! stacks of growing height; and what a cache costs. Prints the best of many short rounds.
 //!
 //! `cargo bench -p travertine-benches --bench floors [-- --quick]`. Nothing touches a disk.
 #![expect(
@@ -7,6 +7,7 @@
     reason = "a bench measures with the system's clock"
 )]
 
+mod cached;
 mod counting;
 mod kinds;
 
@@ -15,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use travertine_engine::contract::{Env, Store};
+use travertine_engine::contract::{Env, Oid, Store};
 use travertine_engine::stack::{Layer, Opening, Plan, Registry, Spec};
 use travertine_plugins::monitor::Monitor;
 
@@ -35,7 +36,8 @@ fn main() -> Outcome<()> {
         let mut before: Option<(usize, f64)> = None;
         for floors in [0, 1, 2, 4, 8] {
             let store = open(watched, floors)?;
-            let (ns, allocations) = measure(&*store, rounds, reads)?;
+            let oid = kinds::oid()?;
+            let (ns, allocations) = measure(rounds, reads, || read(&*store, oid))?;
             let more = before.map_or(String::new(), |(less, was)| {
                 format!("{:.2}", (ns - was) / (floors - less) as f64)
             });
@@ -43,6 +45,22 @@ fn main() -> Outcome<()> {
             println!("{name:<28} {ns:>10.2} {more:>16} {allocations:>12.3}");
             before = Some((floors, ns));
         }
+    }
+    // The same record again; then more records, in turn, than a small cache keeps.
+    let cache = |memory: &str| vec![Layer::new("cache").with("memory", memory)];
+    for (name, floors, records) in [
+        ("memory alone", Vec::new(), 1),
+        ("cache over memory, hits", cache("1 MiB"), 1),
+        ("cache over memory, misses", cache("64 KiB"), 10_000),
+    ] {
+        let (store, oids) = cached::open(floors, records)?;
+        oids.iter().try_for_each(|oid| read(&*store, *oid))?;
+        let mut turn = 0;
+        let (ns, allocations) = measure(rounds, reads, || {
+            turn = if turn + 1 < oids.len() { turn + 1 } else { 0 };
+            read(&*store, oids[turn])
+        })?;
+        println!("{name:<28} {ns:>10.2} {:>16} {allocations:>12.3}", "");
     }
     Ok(())
 }
@@ -70,19 +88,27 @@ fn open(watched: bool, floors: usize) -> Outcome<Arc<dyn Store>> {
 
 /// The time of a read in the best round, and the allocations of one. Nothing here waits, so what a
 /// round takes longer than the best is what else the machine did.
-fn measure(store: &dyn Store, rounds: usize, reads: usize) -> Outcome<(f64, f64)> {
-    let oid = kinds::oid()?;
+fn measure(
+    rounds: usize,
+    reads: usize,
+    mut read: impl FnMut() -> travertine_engine::contract::Result<()>,
+) -> Outcome<(f64, f64)> {
     let mut times = Vec::new();
     let allocated = counting::allocations();
     for _ in 0..rounds {
         let began = Instant::now();
         for _ in 0..reads {
-            let answer = black_box(store).read(black_box(oid)).wait()?;
-            black_box(answer);
+            read()?;
         }
         times.push(began.elapsed().as_nanos() as f64 / reads as f64);
     }
     let allocations = (counting::allocations() - allocated) as f64 / (rounds * reads) as f64;
     times.sort_by(f64::total_cmp);
     Ok((times[0], allocations))
+}
+
+fn read(store: &dyn Store, oid: Oid) -> travertine_engine::contract::Result<()> {
+    let answer = black_box(store).read(black_box(oid)).wait()?;
+    black_box(answer);
+    Ok(())
 }

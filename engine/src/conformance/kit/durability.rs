@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::bones::{Bones, blob, end_of, engine, open, scan_all};
+use super::bones::{Bones, blob, end_of, engine, engine_on, open, scan_all};
 use super::check::{Failure, Verdict, ensure};
 use super::fixture::{Crash, Fixture};
 use crate::conformance::rng::Rng;
@@ -311,6 +311,35 @@ pub(super) fn an_unvouched_tail_proves_nothing_absent(fixture: &dyn Fixture) -> 
         "{above} was never stored and reads as {found:?}"
     );
     Ok(bones.store.close().wait()?)
+}
+
+/// Where nobody has written yet, and after a clean end, it is known that nothing lies above, before
+/// anybody writes.
+pub(super) fn a_clean_end_proves_absence(fixture: &dyn Fixture) -> Verdict {
+    let mut writer = Writer::new(9);
+    for round in 0..3 {
+        let store = open(fixture)?;
+        let status = store.status();
+        let stream = Stream(status.root_stream);
+        let mine = status.streams.iter().find(|of| of.stream == stream.0);
+        let end = mine.map_or(0, |of| of.end);
+        for ahead in [0, 16, 1 << 16] {
+            let Some(above) = Oid::new(stream, Position(end + ahead)) else {
+                continue;
+            };
+            let found = store.read(above).wait();
+            ensure!(
+                matches!(found, Ok(None)),
+                "{above} lies above the clean end {end} and reads as {found:?}"
+            );
+        }
+        let engine = engine_on(fixture, store)?;
+        for _ in 0..10 * round {
+            writer.commit(&engine, fixture.promises().level)?;
+        }
+        engine.close()?;
+    }
+    Ok(())
 }
 
 /// However often it crashed, the stream is one chain of whole batches.

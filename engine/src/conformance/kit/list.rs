@@ -67,6 +67,7 @@ macro_rules! conformance_list {
             durability::no_address_is_given_twice [PERSISTS, Kill];
             durability::what_was_not_committed_is_not_shown [PERSISTS, Kill];
             durability::an_unvouched_tail_proves_nothing_absent [PERSISTS, PROVES, Kill];
+            durability::a_clean_end_proves_absence [PERSISTS, PROVES];
             durability::batches_chain_through_crashes [PERSISTS, Kill];
             cancel::a_dropped_store_is_whole_or_not_there [];
             cancel::a_dropped_commit_is_whole_or_not_there [];

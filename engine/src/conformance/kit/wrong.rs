@@ -123,7 +123,9 @@ wrong! {
     one_that_scans_from_the_batch_before_is_noticed: FromBefore
         => ["a_scan_begins_anywhere"];
     one_that_drops_the_last_batch_is_noticed: Drops
-        => ["a_clean_close_is_reported_as_such"];
+        => ["a_clean_close_is_reported_as_such", "a_clean_end_proves_absence"];
+    one_that_doubts_a_clean_end_is_noticed: Doubts::default()
+        => ["a_clean_end_proves_absence"];
     one_that_finds_a_number_never_given_is_noticed: Near
         => ["a_root_is_found_by_its_number"];
     one_that_is_late_by_a_moment_is_noticed: Late
@@ -166,6 +168,26 @@ impl Twist for Absent {
             Err(error) if error.kind() == ErrorKind::Unavailable => Op::ok(None),
             answer => Op::ready(answer),
         }
+    }
+}
+
+/// Knows of nothing that it is not there, before somebody writes.
+#[derive(Debug, Default)]
+struct Doubts(AtomicU32);
+
+impl Twist for Doubts {
+    fn read(&self, below: &dyn Store, oid: Oid) -> Op<Option<Record>> {
+        match below.read(oid).wait() {
+            Ok(None) if self.0.load(Ordering::Relaxed) == 0 => {
+                Op::err(Error::unavailable("who knows"))
+            }
+            answer => Op::ready(answer),
+        }
+    }
+
+    fn adopt(&self, below: &dyn Store, epoch: Epoch, vector: Vector) -> Op<()> {
+        self.0.store(1, Ordering::Relaxed);
+        below.adopt(epoch, vector)
     }
 }
 

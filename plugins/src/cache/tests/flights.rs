@@ -190,9 +190,11 @@ fn a_panic_below_leaves_nobody_waiting() {
     let below = Arc::new(Twisted::new(model, Panics(AtomicU64::new(0))));
     let mut writer = Writer::new(cache(below, env.env(), 1 << 20));
     let oid = writer.put(&[b"wanted"])[0];
-    let store = writer.store.clone();
-    let panicked = std::thread::spawn(move || drop(store.read(oid).wait())).join();
-    panicked.unwrap_err();
+    let store = &writer.store;
+    std::thread::scope(|scope| {
+        let panics = scope.spawn(|| drop(store.read(oid).wait()));
+        panics.join().unwrap_err();
+    });
     assert_eq!(writer.read(oid).unwrap().body(), b"wanted");
 }
 
