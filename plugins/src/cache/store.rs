@@ -1,13 +1,11 @@
 //! The ten verbs over what is kept: reads are answered from it, what changes the store below is heard,
 //! the rest passes.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use travertine_engine::contract::{
-    Batch, Batches, Commit, Epoch, Freed, Level, Oid, Op, Pending, Position, Reclaim, Record,
-    Result, RootAt, RootMarker, Status, Store, Stream, StreamState, Tail, Vector,
+    Batch, Batches, Commit, Epoch, Freed, Level, Oid, Op, Position, Reclaim, Record, Result,
+    RootAt, RootMarker, Status, Store, Stream, StreamState, Tail, Vector,
 };
 use travertine_engine::stack::Plugin;
 
@@ -29,14 +27,10 @@ impl CacheStore {
         op: Op<T>,
         look: impl FnOnce(&Shared, &Result<T>) + Send + 'static,
     ) -> Op<T> {
-        if let Some(answer) = op.as_ready() {
-            look(&self.shared, answer);
-            return op;
-        }
-        Op::pending(Glancing {
-            op,
-            shared: self.shared.clone(),
-            look: Some(look),
+        let shared = self.shared.clone();
+        op.shape(move |answer| {
+            look(&shared, &answer);
+            answer
         })
     }
 
@@ -140,30 +134,5 @@ impl Store for CacheStore {
     fn close(&self) -> Op<()> {
         self.shared.empty();
         self.shared.below.close()
-    }
-}
-
-struct Glancing<T, F> {
-    op: Op<T>,
-    shared: Arc<Shared>,
-    look: Option<F>,
-}
-
-impl<T: Send, F: FnOnce(&Shared, &Result<T>) + Send> Pending<T> for Glancing<T, F> {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T>> {
-        let answer = ready!(Pin::new(&mut self.op).poll(context));
-        if let Some(look) = self.look.take() {
-            look(&self.shared, &answer);
-        }
-        Poll::Ready(answer)
-    }
-
-    fn wait(self: Box<Self>) -> Result<T> {
-        let Self { op, shared, look } = *self;
-        let answer = op.wait();
-        if let Some(look) = look {
-            look(&shared, &answer);
-        }
-        answer
     }
 }
