@@ -7,6 +7,7 @@
 //!   [`stack`];
 //! - feature `config`: stack files, and [`standard`], the registry of the plug-ins that come along;
 //! - feature `workload`: [`workload`], what stacks are compared by, and [`interfaces`], the indexes;
+//! - feature `conformance`: the kit that checks a plug-in or an index of one's own, for tests;
 //! - feature `cli` (default): the command line as a function of a registry, so that a program with
 //!   plug-ins of its own has every command:
 //!
@@ -26,7 +27,9 @@ pub mod config;
 #[cfg(feature = "workload")]
 pub mod workload;
 
-pub use travertine_engine::{contract, front, log, medium, stack};
+#[cfg(feature = "conformance")]
+pub use travertine_engine::{conformance, conformance_suite};
+pub use travertine_engine::{contract, forward, front, log, medium, stack};
 #[cfg(feature = "workload")]
 pub use travertine_interfaces as interfaces;
 #[cfg(feature = "config")]

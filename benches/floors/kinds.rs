@@ -8,6 +8,7 @@ use travertine_engine::contract::{
     Op, Placement, Position, Reclaim, Record, Result, RootAt, RootMarker, Status, Store, Stream,
     StreamState, Tail, Vector,
 };
+use travertine_engine::forward;
 use travertine_engine::stack::{
     Arity, Below, Declared, Fault, OpenContext, Plugin, PluginKind, Properties,
 };
@@ -144,43 +145,5 @@ struct PassStore {
 }
 
 impl Store for PassStore {
-    fn store(&self, sender: Epoch, batch: Batch) -> Op<Tail> {
-        self.below.store(sender, batch)
-    }
-
-    fn read(&self, oid: Oid) -> Op<Option<Record>> {
-        self.below.read(oid)
-    }
-
-    fn commit(&self, commit: Commit) -> Op<Level> {
-        self.below.commit(commit)
-    }
-
-    fn root(&self, at: RootAt) -> Op<Option<(Oid, RootMarker)>> {
-        self.below.root(at)
-    }
-
-    fn fence(&self, epoch: Epoch) -> Op<Vec<StreamState>> {
-        self.below.fence(epoch)
-    }
-
-    fn adopt(&self, epoch: Epoch, vector: Vector) -> Op<()> {
-        self.below.adopt(epoch, vector)
-    }
-
-    fn scan(&self, stream: Stream, from: Position) -> Op<Batches> {
-        self.below.scan(stream, from)
-    }
-
-    fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
-        self.below.reclaim(decision)
-    }
-
-    fn status(&self) -> Status {
-        self.below.status()
-    }
-
-    fn close(&self) -> Op<()> {
-        self.below.close()
-    }
+    forward!(below: store read commit root fence adopt scan reclaim status close);
 }

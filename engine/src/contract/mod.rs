@@ -4,6 +4,7 @@ pub mod batch;
 pub mod env;
 pub mod error;
 pub mod extent;
+mod forward;
 pub mod history;
 pub mod level;
 pub mod limits;

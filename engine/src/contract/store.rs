@@ -10,8 +10,8 @@ use super::op::Op;
 use super::record::Record;
 
 /// Ten verbs, no defaults: a wrapper that forgets one does not compile, so none silently bypasses
-/// what is below. A floor that cannot do a thing answers [`Unsupported`](super::ErrorKind) with its
-/// name.
+/// what is below. Those that a floor does not care about it names in [`forward!`](crate::forward). A
+/// floor that cannot do a thing answers [`Unsupported`](super::ErrorKind) with its name.
 ///
 /// # Three answers
 ///
@@ -195,6 +195,21 @@ pub struct Status {
     pub figures: Vec<(&'static str, u64)>,
     /// What lies below.
     pub below: Vec<Status>,
+}
+
+impl Status {
+    /// What a floor says of itself that stands on one floor and is as that one is, but for its kind,
+    /// its name and the figures it may add.
+    #[must_use]
+    pub fn over(below: Self, kind: &'static str, name: Option<String>) -> Self {
+        Self {
+            kind,
+            name,
+            figures: Vec::new(),
+            below: vec![below.clone()],
+            ..below
+        }
+    }
 }
 
 /// One stream as its floor sees it now.

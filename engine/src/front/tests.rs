@@ -10,9 +10,10 @@ use crate::conformance::model::{ModelOptions, ModelStore};
 use crate::conformance::rng::Rng;
 use crate::contract::op::block_on;
 use crate::contract::{
-    Batch, Batches, Commit, Epoch, ErrorKind, Freed, Kind, Level, Name, NewRecord, Position,
-    Reclaim, Reference, RootMarker, Stream, StreamState, Tail, Vector,
+    Batch, Commit, Epoch, ErrorKind, Kind, Level, Name, NewRecord, Position, Reference, RootMarker,
+    Stream, StreamState, Tail, Vector,
 };
+use crate::forward;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -549,38 +550,13 @@ impl Gated {
 }
 
 impl Store for Arc<Gated> {
-    fn store(&self, sender: Epoch, batch: Batch) -> Op<Tail> {
-        self.below.store(sender, batch)
-    }
-    fn read(&self, oid: Oid) -> Op<Option<Record>> {
-        self.below.read(oid)
-    }
+    forward!(below: store read root fence adopt scan reclaim status close);
+
     fn commit(&self, commit: Commit) -> Op<Level> {
         match self.pass() {
             Ok(()) => self.below.commit(commit),
             Err(error) => Op::err(error),
         }
-    }
-    fn root(&self, at: RootAt) -> Op<Option<(Oid, RootMarker)>> {
-        self.below.root(at)
-    }
-    fn fence(&self, epoch: Epoch) -> Op<Vec<StreamState>> {
-        self.below.fence(epoch)
-    }
-    fn adopt(&self, epoch: Epoch, vector: Vector) -> Op<()> {
-        self.below.adopt(epoch, vector)
-    }
-    fn scan(&self, stream: Stream, from: Position) -> Op<Batches> {
-        self.below.scan(stream, from)
-    }
-    fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
-        self.below.reclaim(decision)
-    }
-    fn status(&self) -> Status {
-        self.below.status()
-    }
-    fn close(&self) -> Op<()> {
-        self.below.close()
     }
 }
 

@@ -20,10 +20,8 @@ mod tests;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use travertine_engine::contract::{
-    Batch, Batches, Commit, Epoch, Freed, Level, Oid, Op, Position, Reclaim, Record, Result,
-    RootAt, RootMarker, Status, Store, Stream, StreamState, Tail, Vector,
-};
+use travertine_engine::contract::{Result, Status, Store};
+use travertine_engine::forward;
 use travertine_engine::stack::{
     Arity, Below, Declared, Fault, OpenContext, OptionRow, OptionType, Plugin, PluginKind,
 };
@@ -78,50 +76,9 @@ struct MonitorStore {
 }
 
 impl Store for MonitorStore {
-    fn store(&self, sender: Epoch, batch: Batch) -> Op<Tail> {
-        self.below.store(sender, batch)
-    }
-
-    fn read(&self, oid: Oid) -> Op<Option<Record>> {
-        self.below.read(oid)
-    }
-
-    fn commit(&self, commit: Commit) -> Op<Level> {
-        self.below.commit(commit)
-    }
-
-    fn root(&self, at: RootAt) -> Op<Option<(Oid, RootMarker)>> {
-        self.below.root(at)
-    }
-
-    fn fence(&self, epoch: Epoch) -> Op<Vec<StreamState>> {
-        self.below.fence(epoch)
-    }
-
-    fn adopt(&self, epoch: Epoch, vector: Vector) -> Op<()> {
-        self.below.adopt(epoch, vector)
-    }
-
-    fn scan(&self, stream: Stream, from: Position) -> Op<Batches> {
-        self.below.scan(stream, from)
-    }
-
-    fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
-        self.below.reclaim(decision)
-    }
+    forward!(below: store read commit root fence adopt scan reclaim close);
 
     fn status(&self) -> Status {
-        let below = self.below.status();
-        Status {
-            kind: Monitor::KIND.name,
-            name: self.name.clone(),
-            figures: Vec::new(),
-            below: vec![below.clone()],
-            ..below
-        }
-    }
-
-    fn close(&self) -> Op<()> {
-        self.below.close()
+        Status::over(self.below.status(), Monitor::KIND.name, self.name.clone())
     }
 }

@@ -3,10 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::marks::{Branch, Marks};
-use crate::contract::{
-    Batch, Batches, Commit, Epoch, Freed, Level, Oid, Op, Position, Reclaim, Record, RootAt,
-    RootMarker, Status, Store, Stream, StreamState, Tail, Vector,
-};
+use crate::contract::{Epoch, Op, Position, Store, StreamState, Vector};
+use crate::forward;
 
 /// Passes every call to the store below.
 #[derive(Debug)]
@@ -32,21 +30,7 @@ impl Watch {
 }
 
 impl Store for Watch {
-    fn store(&self, sender: Epoch, batch: Batch) -> Op<Tail> {
-        self.below.store(sender, batch)
-    }
-
-    fn read(&self, oid: Oid) -> Op<Option<Record>> {
-        self.below.read(oid)
-    }
-
-    fn commit(&self, commit: Commit) -> Op<Level> {
-        self.below.commit(commit)
-    }
-
-    fn root(&self, at: RootAt) -> Op<Option<(Oid, RootMarker)>> {
-        self.below.root(at)
-    }
+    forward!(below: store read commit root scan reclaim status close);
 
     fn fence(&self, epoch: Epoch) -> Op<Vec<StreamState>> {
         let answer = self.below.fence(epoch).wait();
@@ -81,21 +65,5 @@ impl Store for Watch {
             }
         }
         self.below.adopt(epoch, vector)
-    }
-
-    fn scan(&self, stream: Stream, from: Position) -> Op<Batches> {
-        self.below.scan(stream, from)
-    }
-
-    fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
-        self.below.reclaim(decision)
-    }
-
-    fn status(&self) -> Status {
-        self.below.status()
-    }
-
-    fn close(&self) -> Op<()> {
-        self.below.close()
     }
 }
