@@ -3,10 +3,14 @@
 //! ```text
 //!   map        names, transactions, snapshots        one for all kinds of index
 //!   ─────────────────────────────────────────
-//!   index      a function: root, edits -> root       the trait: btree, yours
+//!   index      a function: root, edits -> root       the trait: btree, yours (with nodes)
 //!   ─────────────────────────────────────────
 //!   records    read a record, store a record         the seam: engine, or a heap
 //! ```
+//!
+//! An index of one's own is a rule that says how rows are gathered in [`nodes`]; cursors, verification
+//! and bulk loads come along, and [`index_suite!`](crate::index_suite) checks it all (feature
+//! `conformance`).
 //!
 //! What this crate is not: it names no plug-in, opens no store and knows no types but bytes.
 //!
@@ -21,6 +25,7 @@ pub mod edits;
 pub mod index;
 pub mod load;
 pub mod map;
+pub mod nodes;
 pub mod reader;
 pub mod records;
 pub mod report;

@@ -9,10 +9,7 @@ use crate::conformance::env::SimEnv;
 use crate::conformance::model::{ModelOptions, ModelStore};
 use crate::conformance::rng::Rng;
 use crate::contract::op::block_on;
-use crate::contract::{
-    Batch, Commit, Epoch, ErrorKind, Kind, Level, Name, NewRecord, Position, Reference, RootMarker,
-    Stream, StreamState, Tail, Vector,
-};
+use crate::contract::{Commit, ErrorKind, Kind, Level, Name, NewRecord, Reference, RootMarker};
 use crate::forward;
 
 fn name(text: &str) -> Name {

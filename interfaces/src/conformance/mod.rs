@@ -3,7 +3,7 @@
 //! [`index_suite!`](crate::index_suite) turns the one list of [`checks`] into one test for each, so
 //! that a failure carries its name; [`check_index`] runs them all. Each check is told a seed, says it
 //! when it fails, and does the same for the same seed. No engine is needed: records lie in a
-//! [`Heap`](crate::records::Heap). `examples/index/own.rs` is an index of one's own that passes it.
+//! [`Heap`](crate::records::Heap). `examples/index.rs` is an index of one's own that passes it.
 //!
 //! ```ignore
 //! travertine_interfaces::index_suite!(mine, MyIndex::default());
