@@ -16,9 +16,14 @@
 
 #[cfg(test)]
 mod bottoms;
+mod committing;
+mod ending;
+mod failing;
 mod front;
+mod judging;
 mod line;
 mod marks;
+mod opening;
 #[cfg(all(test, planted))]
 mod planted;
 #[cfg(test)]
@@ -28,9 +33,11 @@ mod scribe;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod values;
 mod watch;
+mod working;
 
 pub use crate::conformance::sim::Class;
 pub use marks::{Branch, Marks};
-pub use run::{Bottom, Failure, Outcome, Trial, Writer};
+pub use trial::{Bottom, Failure, Outcome, Trial, Writer};
