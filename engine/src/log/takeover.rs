@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError};
 use super::format::{SEGMENT_HEADER, Writer, segment_base, segment_name};
 use super::opening::recover_settled;
 use super::segment::Segment;
-use super::{Shared, WRITER, recovery, writer};
+use super::{IDENTITY, Shared, WRITER, recovery, writer};
 use crate::contract::{End, Epoch, Error, Extent, Position, Result, StreamState, Vector};
 use crate::medium::{MediumFile, replace_small};
 
@@ -144,7 +144,7 @@ impl Shared {
         }
         let mut writing = self.writing();
         writing.drop_spare(&*self.medium);
-        self.medium.remove(writer::SPARE)?;
+        self.remove_leftovers()?;
         writing.end = cut;
         // What a part says to be durable is its own bytes: those before it are not its to vouch for.
         writing.durable = if anew { Position::START } else { cut.position };
@@ -179,6 +179,18 @@ impl Shared {
         self.tail.store(cut.position.0, Ordering::Release);
         self.durable.store(writing.durable.0, Ordering::Release);
         self.vouched.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Removes what a crash left half made.
+    fn remove_leftovers(&self) -> Result<()> {
+        for name in self.medium.list()? {
+            let made = name.strip_suffix(".new");
+            let ours = |made| [IDENTITY, WRITER].contains(&made) || segment_base(made).is_some();
+            if name == writer::SPARE || made.is_some_and(ours) {
+                self.medium.remove(&name)?;
+            }
+        }
         Ok(())
     }
 
