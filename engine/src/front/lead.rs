@@ -283,8 +283,20 @@ impl Shared {
             // The last room is for commits.
             return Ok(());
         }
-        self.write_last(None, Level::Os.min(self.level_max))
-            .map(drop)
+        let mut state = self.lock();
+        state.unproved_ns = None;
+        match state.writing()? {
+            Some(writer) if writer.proven.is_some() => {
+                seal_all(writer, false, Next::Aligned(self.unit));
+            }
+            _ => return Ok(()),
+        }
+        drop(state);
+        match self.pump() {
+            // Nothing was promised: without room for it, it waits with whatever else waits.
+            Err(error) if error.kind() == ErrorKind::Full => Ok(()),
+            sent => sent,
+        }
     }
 
     /// Carries out what was submitted, says that the writer goes away, and refuses all that comes
@@ -293,63 +305,29 @@ impl Shared {
         loop {
             self.lead(None);
             self.prove_newest()?;
-            if self.write_last(Some(closed), self.level_proven)? {
+            if self.write_last(closed)? {
                 return Ok(());
             }
         }
     }
 
-    /// Seals every stream, naming the newest proven commit in each, and brings all to a level. With
-    /// `closed` these are the last batches of this engine; `false`: a commit came in between.
-    fn write_last(&self, closed: Option<&Error>, level: Level) -> Result<bool> {
+    /// Ends every stream, naming the newest proven commit in each: these are the last batches of this
+    /// engine. `false`: a commit came in between.
+    fn write_last(&self, closed: &Error) -> Result<bool> {
         let mut state = self.lock();
         state.unproved_ns = None;
         state.writing()?;
-        if let Some(closed) = closed {
-            if !state.queue.is_empty() {
-                return Ok(false);
-            }
-            // Under the same lock as the seal: nothing is handed out past a clean end.
-            state.refusing = Some(closed.clone());
+        if !state.queue.is_empty() {
+            return Ok(false);
         }
+        // Under the same lock as the seal: nothing is handed out past a clean end.
+        state.refusing = Some(closed.clone());
         let Some(writer) = &mut state.writer else {
             return Ok(true);
         };
-        let proven = writer.proven;
-        if proven.is_none() && closed.is_none() {
-            return Ok(true);
-        }
-        let epoch = writer.epoch;
-        let unsent = writer.tails.iter().flat_map(|tail| tail.waiting());
-        let plain: Vec<_> = unsent.cloned().collect();
-        let next = Next::Aligned(self.unit);
-        let tails = writer.tails.iter_mut();
-        let last: Vec<_> = tails
-            .map(|tail| tail.seal(proven, closed.is_some(), next))
-            .collect();
+        let sealed = seal_all(writer, true, Next::Aligned(self.unit));
         drop(state);
-        if closed.is_none() {
-            // A proof promises nothing: without room for it, it waits with whatever else waits.
-            return match self.pump() {
-                Err(error) if error.kind() == ErrorKind::Full => Ok(true),
-                sent => sent.map(|()| true),
-            };
-        }
-        for batches in plain.chunks(IN_FLIGHT) {
-            self.send(epoch, batches.to_vec())?;
-        }
-        let streams: Vec<_> = last.iter().map(|batch| batch.header().stream).collect();
-        let commit = Commit {
-            sender: epoch,
-            level,
-            last,
-        };
-        let reached = waiting(|| self.store.commit(commit)).wait();
-        reached.map_err(|error| self.poison(&error))?;
-        for stream in streams {
-            self.note_taken(stream, None);
-        }
-        Ok(true)
+        self.bring_to_proof(sealed).map(|()| true)
     }
 
     /// Brings what was committed at a lower level to the one that proves it. Needs the turn.
@@ -368,31 +346,34 @@ impl Shared {
         {
             return Ok(());
         }
-        let epoch = writer.epoch;
-        let proven = writer.proven;
-        let unsent = writer.tails.iter().flat_map(|tail| tail.waiting());
-        let plain: Vec<_> = unsent.cloned().collect();
         // What follows may not lie in a unit that holds the end of what is about to be durable.
-        let next = Next::Aligned(self.unit);
-        let tails = writer.tails.iter_mut();
-        let last: Vec<_> = tails.map(|tail| tail.seal(proven, false, next)).collect();
+        let sealed = seal_all(writer, false, Next::Aligned(self.unit));
         drop(state);
-        for batches in plain.chunks(IN_FLIGHT) {
-            self.send(epoch, batches.to_vec())?;
+        self.bring_to_proof(sealed)?;
+        if let Some(writer) = &mut self.lock().writer {
+            writer.proven = Some(shown.view.proven(marker));
         }
-        let streams: Vec<_> = last.iter().map(|batch| batch.header().stream).collect();
+        Ok(())
+    }
+
+    fn bring_to_proof(&self, sealed: Sealed) -> Result<()> {
+        for batches in sealed.plain.chunks(IN_FLIGHT) {
+            self.send(sealed.epoch, batches.to_vec())?;
+        }
+        let streams: Vec<_> = sealed
+            .last
+            .iter()
+            .map(|batch| batch.header().stream)
+            .collect();
         let commit = Commit {
-            sender: epoch,
+            sender: sealed.epoch,
             level: self.level_proven,
-            last,
+            last: sealed.last,
         };
         let reached = waiting(|| self.store.commit(commit)).wait();
         reached.map_err(|error| self.poison(&error))?;
         for stream in streams {
             self.note_taken(stream, None);
-        }
-        if let Some(writer) = &mut self.lock().writer {
-            writer.proven = Some(shown.view.proven(marker));
         }
         Ok(())
     }
@@ -457,13 +438,41 @@ impl Shared {
     }
 }
 
+/// All streams, sealed.
+struct Sealed {
+    epoch: Epoch,
+    /// What waited already.
+    plain: Vec<Batch>,
+    /// One batch of each stream, empty or not.
+    last: Vec<Batch>,
+}
+
+/// Seals every stream, naming the newest proven commit in each.
+fn seal_all(writer: &mut Writer, clean: bool, next: Next) -> Sealed {
+    let proven = writer.proven;
+    let waiting = writer.tails.iter().flat_map(|tail| tail.waiting());
+    let plain = waiting.cloned().collect();
+    let tails = writer.tails.iter_mut();
+    let last = tails.map(|tail| tail.seal(proven, clean, next)).collect();
+    Sealed {
+        epoch: writer.epoch,
+        plain,
+        last,
+    }
+}
+
 /// Seals every stream but the root's, and returns the vector for markers made now.
 fn seal_others(writer: &mut Writer, root: Stream, next: Next, last: &mut Vec<Batch>) -> Vector {
     let proven = writer.proven;
     let mut vector = Vector::with_capacity(1);
     for tail in &mut writer.tails {
-        if tail.stream() != root && !tail.is_empty() {
-            last.push(tail.seal(proven, false, next));
+        if tail.stream() != root {
+            if tail.is_empty() {
+                // The commit makes durable what was sent before, up to here.
+                tail.begin_at(next);
+            } else {
+                last.push(tail.seal(proven, false, next));
+            }
         }
         if tail.stream() == root || tail.end() != tail.stated {
             tail.stated = tail.end();

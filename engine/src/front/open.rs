@@ -267,19 +267,12 @@ impl Shared {
 
     /// Takes an epoch on a store that was left cleanly, if it still is as it was when it was opened.
     fn take_over(&self, number: u32, starts: &[Start]) -> Result<Epoch> {
+        // Looking comes first: who wrote since is not to be stopped by somebody who must give up.
+        let look = self.store.fence(Epoch::default()).wait()?;
+        are_as_opened(&look, starts)?;
         let epoch = next_epoch(number - 1, &self.env);
         let states = self.store.fence(epoch).wait()?;
-        for state in &states {
-            let known = starts.iter().any(|start| {
-                start.stream == state.stream && start.reported == state.end && state.clean
-            });
-            if !known {
-                return Err(Error::fenced(format!(
-                    "another writer wrote to stream {} since this engine opened; open it again",
-                    state.stream
-                )));
-            }
-        }
+        are_as_opened(&states, starts)?;
         Ok(epoch)
     }
 
@@ -297,4 +290,20 @@ impl Shared {
         }
         Links::from_newest(chain)
     }
+}
+
+/// Checks that nobody wrote since the streams were looked at.
+fn are_as_opened(states: &[StreamState], starts: &[Start]) -> Result<()> {
+    for state in states {
+        let known = starts.iter().any(|start| {
+            start.stream == state.stream && start.reported == state.end && state.clean
+        });
+        if !known {
+            return Err(Error::fenced(format!(
+                "another writer wrote to stream {} since this engine opened; open it again",
+                state.stream
+            )));
+        }
+    }
+    Ok(())
 }

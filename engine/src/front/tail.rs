@@ -137,6 +137,16 @@ impl StreamTail {
         self.builder.note_marker(oid);
     }
 
+    /// Moves the beginning of the batch in the making, while that is empty.
+    pub(super) fn begin_at(&mut self, next: Next) {
+        if let Next::Aligned(unit) = next
+            && self.builder.base().align_up(unit) != self.builder.base()
+        {
+            let base = self.builder.base().align_up(unit);
+            self.builder = BatchBuilder::new(self.stream, base, self.end, self.epoch, 0);
+        }
+    }
+
     /// Closes the batch in the making and begins the next.
     pub(super) fn seal(&mut self, proven: Option<Proven>, clean: bool, next: Next) -> Batch {
         // A stream of like batches allocates each at once, a lone small commit little.
