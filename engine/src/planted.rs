@@ -75,10 +75,6 @@ mod switch {
         TailFollowsResend,
         /// A clean end is believed because a page says so.
         PageSaysClean,
-        /// A clean end is believed though what it ends was not durable when it was written.
-        CleanNotVouched,
-        /// A clean end is written before what it ends is synced.
-        CleanBeforeSynced,
         /// The unit that holds the end of a commit is written again.
         CommittedUnitReused,
         /// A frame vouches for bytes that no sync has covered.

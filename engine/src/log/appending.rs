@@ -7,6 +7,7 @@ use super::behind::Sealed;
 use super::writer::Writing;
 use super::{Shared, recovery};
 use crate::contract::batch::running_of;
+use crate::contract::limits::BATCH_MAX;
 use crate::contract::{Batch, Commit, End, Epoch, Error, ErrorKind, Level, Position, Result, Tail};
 
 impl Shared {
@@ -59,6 +60,7 @@ impl Shared {
                 };
             }
             writing.look_for_room(&*self.medium, &self.options);
+            self.widen(writing)?;
             return Ok(());
         }
         writing.check_follows(&header, self.unit())?;
@@ -82,18 +84,25 @@ impl Shared {
         Ok(())
     }
 
+    /// Announces, durably, room for the longest batch, for somebody who asks: a window shorter than a
+    /// record would refuse it for ever.
+    fn widen(&self, writing: &mut Writing) -> Result<()> {
+        let end = writing.end.position;
+        let longest = BATCH_MAX as u64;
+        if writing.announced_durable.bytes_since(end) >= longest || writing.clean {
+            return Ok(());
+        }
+        let ceiling = end.plus_bytes(longest).min(Position::LIMIT);
+        let ceiling = ceiling.max(writing.announced);
+        self.replace_writer(|writer| writer.ceiling = ceiling)?;
+        writing.announced = ceiling;
+        writing.announced_durable = ceiling;
+        Ok(())
+    }
+
     /// Writes the last batches of a commit and tells where the tail stands then.
     pub(super) fn write_commit(&self, commit: &Commit) -> Result<Position> {
         let mut writing = self.writing();
-        if commit.last.iter().any(|batch| batch.header().clean) {
-            // A clean end counts only if it says that all before it is durable.
-            let end = writing.end.position;
-            if writing.durable < end && !planted!(CleanBeforeSynced) {
-                drop(writing);
-                self.sync(Some(end))?;
-                writing = self.writing();
-            }
-        }
         for batch in &commit.last {
             self.append_in(&mut writing, commit.sender, batch)?;
         }

@@ -152,8 +152,9 @@ fn drop_void(
     Ok(())
 }
 
-/// Whether the newest writer closed at the end of this batch. That the batch says so is not enough:
-/// it may be a page that never reached the device. The writer file says it only after the sync.
+/// Whether the newest writer closed at the end of this batch. That the batch says so is not enough: it
+/// may be a page that never reached the device, or have outlived what it is the end of. The writer
+/// file says it only after the sync of all that.
 fn closed_at(header: &BatchHeader, writer: &Writer) -> bool {
     let said = writer.clean == Some(header.end) || planted!(PageSaysClean);
     header.clean && header.epoch == writer.epoch && said
@@ -184,7 +185,7 @@ fn clean_close(
         return Ok(false);
     };
     let header = *end.batch.header();
-    if !closed_at(&header, writer) || !is_vouched(&end) {
+    if !closed_at(&header, writer) {
         return Ok(false);
     }
     found.end = End {
@@ -245,7 +246,8 @@ fn begin_with_marker(
     found: &mut Found,
 ) -> Result<()> {
     let header = *found.segments[k].header(medium, false, identity)?;
-    let Some(oid) = header.newest else {
+    // Markers of a stack with several streams lie in another one, mostly.
+    let Some(oid) = header.newest.filter(|oid| oid.stream() == identity.stream) else {
         return Ok(());
     };
     let after = found.segments[..k].partition_point(|segment| segment.base <= oid.position());
@@ -319,18 +321,12 @@ fn is_void(next: &walk::Found, writer: &Writer) -> bool {
     above && header.epoch.number < writer.epoch.number
 }
 
-/// Whether all that lies before this batch was durable when it was written. A clean end that is not
-/// may have survived what it is the end of.
-fn is_vouched(end: &walk::Found) -> bool {
-    end.frame.durable >= end.batch.header().before_end || planted!(CleanNotVouched)
-}
-
 fn note(next: &walk::Found, end: End, writer: &Writer, found: &mut Found) {
     let header = next.batch.header();
     found.durable = found.durable.max(next.frame.durable);
     found.ceiling = found.ceiling.max(next.frame.ceiling);
     found.epoch = found.epoch.max(header.epoch);
-    found.clean = closed_at(header, writer) && is_vouched(next);
+    found.clean = closed_at(header, writer);
     if found.proven.map(|proven| proven.sequence) < header.proven.map(|proven| proven.sequence) {
         found.proven = header.proven;
         let proven = header.proven.map(|proven| proven.oid.position());
