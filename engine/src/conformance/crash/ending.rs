@@ -3,21 +3,29 @@
 use super::line::Ending;
 use super::run::{Broken, Run};
 use super::subject::Subject;
+use crate::conformance::sim::Class;
 use crate::contract::Level;
 
 impl Run<'_> {
     pub(super) fn end(&mut self, subject: Box<dyn Subject>) -> Result<(), Broken> {
         if !self.disk.is_down() && !self.looked && self.rng.chance(1, 4) {
-            return self.close(subject);
+            let closed = self.close(subject);
+            self.forget();
+            return closed;
         }
         self.die();
         drop(subject);
+        self.forget();
         Ok(())
     }
 
     pub(super) fn close(&mut self, mut subject: Box<dyn Subject>) -> Result<(), Broken> {
         // One that may not write any more closes without a promise.
         let names = subject.submitted();
+        if self.trial.class == Class::Errors && self.faults_are_on() && self.rng.chance(1, 2) {
+            // A sync of the close is the one whose failure is forgotten most easily.
+            self.disk.fail_sync_after(self.rng.below(4));
+        }
         match subject.close() {
             Ok(()) => {
                 self.disk.say(|| "> closed".to_owned());
@@ -42,6 +50,12 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Nothing of a process is left in memory.
+    fn forget(&mut self) {
+        self.stale.clear();
+        self.store = None;
     }
 
     /// The process dies, and what it still does has no effect.

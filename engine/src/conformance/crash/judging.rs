@@ -59,6 +59,9 @@ impl Run<'_> {
         self.ending = Ending::Closed;
         self.looked = false;
         self.read_all(subject, &names)?;
+        if !standing.lost_acked && self.damages() > 0 {
+            self.note(Branch::DamageHarmless);
+        }
         // A look and nothing more, sometimes: what was seen must stay.
         if self.rng.chance(1, 6) {
             self.looked = true;
@@ -69,14 +72,18 @@ impl Run<'_> {
     /// One damage can pass for a torn write in the newest bytes, several can hide any of them.
     fn weigh_damage(&mut self) {
         if self.trial.class == Class::Corruption {
-            let tally = self.disk.tally();
-            let damages = Class::Corruption.faults().iter();
-            self.trust = match damages.map(|&fault| tally.fired(fault)).sum() {
+            self.trust = match self.damages() {
                 0 => Trust::SyncedOnly,
                 1 => Trust::ButTheLastSync,
                 _ => Trust::Any,
             };
         }
+    }
+
+    fn damages(&self) -> u64 {
+        let tally = self.disk.tally();
+        let damages = Class::Corruption.faults().iter();
+        damages.map(|&fault| tally.fired(fault)).sum()
     }
 
     /// Reads everything that names reach. Never wrong bytes, never absent.
@@ -94,7 +101,7 @@ impl Run<'_> {
                 return Ok(());
             }
         }
-        if damaged {
+        if damaged && self.trial.class == Class::Corruption {
             self.note(Branch::DamageAtRead);
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! Counters of what a set of runs went through: a branch that no run took was not tested.
 
+use crate::conformance::sim::Class;
+
 /// Something that a run may come by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -66,6 +68,10 @@ pub enum Branch {
     LieCaught,
     /// Opening failed and succeeded later.
     OpenedLater,
+    /// A batch or a commit that had been taken was sent again.
+    SentAgain,
+    /// Another writer took over, and the first was refused.
+    Fenced,
 }
 
 impl Branch {
@@ -102,9 +108,26 @@ impl Branch {
         Self::OlderState,
         Self::LieCaught,
         Self::OpenedLater,
+        Self::SentAgain,
+        Self::Fenced,
     ];
+    /// Whether runs of this class come by it, if there are enough of them.
+    #[must_use]
+    pub fn comes_with(self, class: Class) -> bool {
+        match self {
+            Self::Poisoned | Self::OpenedLater => matches!(class, Class::Errors | Class::Full),
+            Self::Full | Self::WentOn => class == Class::Full,
+            Self::DamageAtOpen | Self::DamageAtRead | Self::DamageHarmless | Self::DamageMissed => {
+                class == Class::Corruption
+            }
+            Self::OlderState | Self::LieCaught => class == Class::Lying,
+            Self::Fenced => class == Class::Crash,
+            _ => true,
+        }
+    }
+
     /// How many there are.
-    pub const COUNT: usize = Self::OpenedLater as usize + 1;
+    pub const COUNT: usize = Self::Fenced as usize + 1;
 }
 
 /// How often each branch was taken.

@@ -17,8 +17,11 @@
 #[cfg(test)]
 mod bottoms;
 mod committing;
+mod echo;
 mod ending;
 mod failing;
+#[cfg(test)]
+mod flips;
 mod front;
 mod judging;
 mod line;
@@ -34,6 +37,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod usurping;
 mod values;
 mod watch;
 mod working;

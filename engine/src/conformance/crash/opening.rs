@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::echo::Echo;
 use super::front::Front;
 use super::marks::Branch;
 use super::run::{Broken, Run, Went};
@@ -10,7 +11,7 @@ use super::subject::Subject;
 use super::trial::Writer;
 use super::watch::Watch;
 use crate::conformance::sim::Class;
-use crate::contract::{Error, ErrorKind, Result};
+use crate::contract::{Error, ErrorKind, Result, Store};
 
 impl Run<'_> {
     /// Opens a process that writes, through crashes and errors, and judges what it finds. `None`:
@@ -91,10 +92,25 @@ impl Run<'_> {
     }
 
     pub(super) fn open_subject(&mut self, read_only: bool) -> Result<Box<dyn Subject>> {
-        let medium = Arc::new(self.disk.medium());
+        let medium = self.disk.medium();
+        let store = self
+            .bottom
+            .open(&medium, self.env.env(), read_only, self.trial)?;
+        let (marks, broken) = (self.marks.clone(), self.broken.clone());
+        let store = Arc::new(Echo::new(store, marks, broken, self.rng.next_u64()));
+        let store: Arc<dyn Store> = Arc::new(Watch::new(store, self.marks.clone()));
+        if !read_only {
+            self.store = Some(store.clone());
+        }
+        self.subject_on(store, read_only)
+    }
+
+    pub(super) fn subject_on(
+        &self,
+        store: Arc<dyn Store>,
+        read_only: bool,
+    ) -> Result<Box<dyn Subject>> {
         let seed = self.trial.seed;
-        let store = self.bottom.open(medium, self.env.env(), read_only, seed)?;
-        let store = Arc::new(Watch::new(store, self.marks.clone()));
         let flush = [1 << 10, 16 << 10, 256 << 10][(seed % 3) as usize];
         match self.trial.writer {
             Writer::Scribe => {
@@ -112,7 +128,7 @@ impl Run<'_> {
         let files = self.disk.files();
         let segments: Vec<_> = files
             .iter()
-            .filter(|(name, _)| name.starts_with("seg-"))
+            .filter(|(name, _)| name.contains("seg-"))
             .collect();
         if segments.len() > 1 {
             self.note(Branch::ManySegments);
@@ -126,7 +142,7 @@ impl Run<'_> {
         if files.iter().any(|(name, _)| name.ends_with(".new")) {
             self.note(Branch::HalfReplaced);
         }
-        if files.iter().any(|(name, _)| name == "spare") {
+        if files.iter().any(|(name, _)| name.ends_with("spare")) {
             self.note(Branch::SpareLeft);
         }
     }

@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::bottoms::SmallLog;
+use super::bottoms::SmallLogs;
 use super::*;
 use crate::planted::{Bug, with};
 
@@ -25,7 +25,7 @@ fn trials(seed: u64) -> impl Iterator<Item = Trial> {
 /// The first run that finds these bugs, and what it says.
 fn hunt(bugs: &[Bug]) -> Option<(Trial, String)> {
     (0..SEEDS).flat_map(trials).find_map(|trial| {
-        let run = || with(bugs, || trial.run(&SmallLog));
+        let run = || with(bugs, || trial.run(&SmallLogs));
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(_)) => None,
             Ok(Err(failure)) => Some((trial, failure.what)),
@@ -40,7 +40,7 @@ fn must_find(bug: Bug) {
     };
     println!("{bug:?}: {trial:?}: {what}");
     for clean in (0..=trial.seed).flat_map(trials) {
-        if let Err(failure) = clean.run(&SmallLog) {
+        if let Err(failure) = clean.run(&SmallLogs) {
             panic!("nothing was planted, and yet: {failure}");
         }
     }
@@ -58,6 +58,11 @@ macro_rules! must_find {
 }
 
 must_find! {
+    a_vector_that_nobody_checks: VectorNotChecked,
+    a_ceiling_that_is_not_durable: CeilingNotDurable,
+    a_stale_epoch_that_writes: StaleEpochWrites,
+    a_batch_taken_twice: TailFollowsResend,
+    a_clean_end_on_the_word_of_a_page: PageSaysClean,
     no_sync_on_commit: CommitNotSynced,
     a_sync_retried_after_it_failed: SyncRetried,
     the_offset_advanced_past_a_failed_write: FailedWriteCounts,

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use super::bottoms::TwoLogs;
 use crate::conformance::env::SimEnv;
 use crate::conformance::sim::{NameRule, Plan, SimDisk};
-use crate::contract::{ErrorKind, Kind, Level, Name, NewRecord, Result};
+use crate::contract::{ErrorKind, Kind, Level, Name, NewRecord, Result, Stream};
 use crate::front::{Change, Engine, Hint, Options};
 use crate::log::{Log, LogOptions};
 
@@ -297,5 +298,77 @@ fn room_that_came_back_is_found_though_a_small_spare_was_kept() {
         }
         disk.set_capacity(None);
         put(&engine, "a", &[9; 200_000]).unwrap();
+    }
+}
+
+fn open_two(disk: &SimDisk, options: Options) -> Engine {
+    let env = SimEnv::new(1);
+    let log = |name, stream| {
+        let medium = Arc::new(disk.medium().within(name));
+        let options = LogOptions { stream, ..small() };
+        Log::open("file", medium, env.env(), options).unwrap()
+    };
+    let logs = TwoLogs([log("root", Stream(0)), log("other", Stream(1))]);
+    Engine::open(Arc::new(logs), env.env(), options).unwrap()
+}
+
+#[test]
+fn a_stream_without_markers_opens_again_after_it_began_a_segment() {
+    let disk = SimDisk::new(1, Plan::calm());
+    let engine = open_two(&disk, Options::default());
+    for _ in 0..10 {
+        put(&engine, "a", &[1; 30_000]).unwrap();
+    }
+    disk.kill();
+    let engine = open_two(&disk, Options::default());
+    assert_eq!(get(&engine, "a").unwrap(), [1; 30_000]);
+    put(&engine, "a", b"two").unwrap();
+}
+
+#[test]
+fn a_stream_that_a_commit_brought_nothing_goes_on_in_a_new_unit() {
+    let disk = SimDisk::new(1, Plan::calm());
+    let options = Options {
+        flush_bytes: 1 << 10,
+        ..Options::default()
+    };
+    let engine = open_two(&disk, options);
+    for _ in 0..3 {
+        let session = engine.session().unwrap();
+        let mut stored = Vec::new();
+        // In turn: short ones to the root stream, long ones, sent at once, to the other.
+        for length in [100, 4_000] {
+            let body = vec![3; length];
+            let record = NewRecord {
+                kind: Kind::BLOB,
+                references: &[],
+                body: &[&body],
+            };
+            stored.push(session.store(&record, Hint::default()).unwrap());
+        }
+        let change = Change::set(Name::new("a").unwrap(), stored[1]);
+        session.commit(&[change], None).wait().unwrap();
+    }
+    disk.power_cut();
+    assert_eq!(
+        get(&open_two(&disk, Options::default()), "a")
+            .unwrap()
+            .len(),
+        4_000
+    );
+}
+
+#[test]
+fn an_engine_that_finds_another_at_work_gives_up_and_leaves_it_alone() {
+    for seed in 0..10 {
+        let disk = SimDisk::new(1, Plan::calm());
+        let env = SimEnv::new(seed);
+        let log = Log::open("file", Arc::new(disk.medium()), env.env(), small()).unwrap();
+        let open = || Engine::open(Arc::new(log.clone()), env.env(), Options::default()).unwrap();
+        let (first, second) = (open(), open());
+        put(&first, "a", b"one").unwrap();
+        let refused = put(&second, "a", b"two").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Fenced, "{refused}");
+        put(&first, "a", b"three").unwrap();
     }
 }

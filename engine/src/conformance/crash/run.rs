@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::line::{Ending, Line, Trust};
 use super::marks::{Branch, Marks};
+use super::subject::Subject;
 use super::trial::{Bottom, Outcome, Trial};
 use super::values::Values;
 use crate::conformance::env::SimEnv;
 use crate::conformance::rng::Rng;
 use crate::conformance::sim::{Class, Plan, SimDisk};
-use crate::contract::Names;
+use crate::contract::{Names, Store};
 
 /// A broken promise, in words.
 pub(super) type Broken = String;
@@ -45,6 +46,12 @@ pub(super) struct Run<'a> {
     /// may be lost then, though the commit is not, and readers are behind until a writer says more.
     pub(super) reader_saw_since: usize,
     pub(super) looked: bool,
+    /// The store of the process that runs.
+    pub(super) store: Option<Arc<dyn Store>>,
+    /// Writers that another one took over from.
+    pub(super) stale: Vec<Box<dyn Subject>>,
+    /// A promise that a floor between saw broken.
+    pub(super) broken: Arc<Mutex<Option<Broken>>>,
 }
 
 impl<'a> Run<'a> {
@@ -74,6 +81,9 @@ impl<'a> Run<'a> {
             reader_saw: 0,
             reader_saw_since: 0,
             looked: false,
+            store: None,
+            stale: Vec::new(),
+            broken: Arc::default(),
         }
     }
 
@@ -105,8 +115,9 @@ impl<'a> Run<'a> {
             let Some(mut subject) = self.open(true)? else {
                 return self.stop();
             };
-            self.work(&mut *subject)?;
+            self.work(&mut subject)?;
             self.end(subject)?;
+            self.check_floors()?;
             if self.trial.class == Class::Corruption && self.rng.chance(1, 2) {
                 self.damage();
             }
@@ -122,16 +133,38 @@ impl<'a> Run<'a> {
         }
         if went == Went::On {
             self.close(subject)?;
-            if self.open(false)?.is_none() {
+            let Some(mut subject) = self.open(false)? else {
                 return self.stop();
+            };
+            if self.commit(&mut *subject)? == Went::On {
+                self.check_leftovers()?;
             }
         }
         self.stop()
     }
 
     fn stop(&mut self) -> Result<(), Broken> {
+        self.check_floors()?;
         match self.disk.violations().first() {
             Some(what) => Err(format!("the medium was misused: {what}")),
+            None => Ok(()),
+        }
+    }
+
+    /// What crashes left half made is gone once somebody writes again.
+    fn check_leftovers(&self) -> Result<(), Broken> {
+        let files = self.disk.files();
+        match files.iter().find(|(name, _)| name.ends_with(".new")) {
+            Some((name, _)) => Err(format!("{name} was left behind")),
+            None => Ok(()),
+        }
+    }
+
+    fn check_floors(&self) -> Result<(), Broken> {
+        // Damage may make two batches of one.
+        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        match broken.take().filter(|_| self.is_honest()) {
+            Some(what) => Err(what),
             None => Ok(()),
         }
     }

@@ -37,6 +37,8 @@ struct Writing {
     ceiling: Position,
     builder: Option<BatchBuilder>,
     unsent: Option<Batch>,
+    /// The newest batch that the store took, for asking it for a ceiling.
+    last: Option<Batch>,
     proven: Option<Proven>,
 }
 
@@ -124,6 +126,7 @@ impl Scribe {
             ceiling: next,
             builder: None,
             unsent: None,
+            last: None,
             proven: state.proven,
         });
         // An empty batch tells how far positions may be handed out.
@@ -158,7 +161,7 @@ impl Scribe {
 
     fn writing(&mut self) -> Result<&mut Writing> {
         if let Some(poison) = &self.poison {
-            return Err(Error::closed(format!("an earlier call failed: {poison}")));
+            return Err(poison.clone());
         }
         let writing = self.writing.as_mut();
         writing.ok_or_else(|| Error::closed("opened for reading only"))
@@ -193,13 +196,35 @@ impl Scribe {
             match store.store(epoch, batch.clone()).wait() {
                 Ok(tail) => {
                     writing.ceiling = writing.ceiling.max(tail.ceiling);
-                    writing.unsent = None;
+                    writing.last = writing.unsent.take();
                 }
                 Err(error) if error.kind() == ErrorKind::Full => return Err(error),
                 Err(error) => return Err(self.poisoned(&error)),
             }
         }
         Ok(())
+    }
+
+    /// Whether there is room, perhaps after the store was asked for more.
+    fn makes_room(&mut self, bytes: u64) -> Result<bool> {
+        if self.has_room(bytes)? {
+            return Ok(true);
+        }
+        self.flush()?;
+        if self.has_room(bytes)? {
+            return Ok(true);
+        }
+        let store = self.store.clone();
+        let writing = self.writing()?;
+        let epoch = writing.epoch;
+        if let Some(last) = writing.last.clone() {
+            match store.store(epoch, last).wait() {
+                Ok(tail) => writing.ceiling = writing.ceiling.max(tail.ceiling),
+                Err(error) if error.kind() == ErrorKind::Full => return Err(error),
+                Err(error) => return Err(self.poisoned(&error)),
+            }
+        }
+        self.has_room(bytes)
     }
 
     fn has_room(&mut self, bytes: u64) -> Result<bool> {
@@ -259,8 +284,12 @@ impl Scribe {
     }
 
     fn poisoned(&mut self, error: &Error) -> Error {
-        self.poison = Some(error.clone());
-        Error::closed(format!("a call failed: {error}"))
+        let kind = match error.kind() {
+            ErrorKind::Fenced => ErrorKind::Fenced,
+            _ => ErrorKind::Closed,
+        };
+        let error = Error::new(kind, format!("a call failed: {error}"));
+        self.poison.get_or_insert(error).clone()
     }
 
     fn try_commit(&mut self, asks: &[Ask], level: Level) -> Result<u64> {
@@ -330,11 +359,8 @@ impl Subject for Scribe {
         if self.writing()?.unsent.is_some() || self.builder()?.len() > self.flush {
             self.flush()?;
         }
-        if !self.has_room(length)? {
-            self.flush()?;
-            if !self.has_room(length)? {
-                return Err(Error::full("no positions left below the ceiling"));
-            }
+        if !self.makes_room(length)? {
+            return Err(Error::full("no positions left below the ceiling"));
         }
         self.builder()?.push(record)
     }
@@ -345,7 +371,7 @@ impl Subject for Scribe {
 
     fn submitted(&self) -> Result<Names> {
         if let Some(poison) = &self.poison {
-            return Err(Error::closed(format!("an earlier call failed: {poison}")));
+            return Err(poison.clone());
         }
         match &self.newest {
             Some((_, marker)) => self.names_of(marker),

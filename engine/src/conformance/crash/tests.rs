@@ -1,6 +1,6 @@
 //! The log on the simulated disk, seed by seed.
 
-use super::bottoms::SmallLog;
+use super::bottoms::SmallLogs;
 use super::*;
 use crate::conformance::sim::Fault;
 
@@ -30,7 +30,7 @@ struct Sum {
     runs: u64,
 }
 
-fn run_all(class: Class, default: u64) -> Sum {
+fn run_all(class: Class, default: u64) {
     let mut sum = Sum {
         marks: Marks::default(),
         fired: [0; Fault::COUNT],
@@ -38,7 +38,7 @@ fn run_all(class: Class, default: u64) -> Sum {
         runs: 0,
     };
     if !wanted(class) {
-        return sum;
+        return;
     }
     let mut failures = Vec::new();
     let writers = [Writer::Scribe, Writer::Front];
@@ -51,7 +51,7 @@ fn run_all(class: Class, default: u64) -> Sum {
             class,
             writer,
         };
-        match trial.run(&SmallLog) {
+        match trial.run(&SmallLogs) {
             Ok(outcome) => {
                 sum.marks.add(&outcome.marks);
                 for (all, one) in sum.fired.iter_mut().zip(outcome.tally.fired) {
@@ -62,7 +62,7 @@ fn run_all(class: Class, default: u64) -> Sum {
             }
             Err(failure) => {
                 if number("SEED").is_some() {
-                    let story = trial.story(&SmallLog);
+                    let story = trial.story(&SmallLogs);
                     let last = story
                         .len()
                         .saturating_sub(number("STORY").unwrap_or(100) as usize);
@@ -87,7 +87,27 @@ fn run_all(class: Class, default: u64) -> Sum {
         println!("{class:?} {fault:?} {}", sum.fired[fault as usize]);
     }
     println!("{class:?}: {} runs, {} commits", sum.runs, sum.commits);
-    sum
+    if sum.runs >= default * writers.len() as u64 {
+        sum.went_everywhere(class);
+    }
+}
+
+impl Sum {
+    /// What no run came by was not tested.
+    fn went_everywhere(&self, class: Class) {
+        let branches = Branch::ALL
+            .into_iter()
+            .filter(|&branch| branch.comes_with(class) && self.marks.count(branch) == 0);
+        let branches: Vec<_> = branches.collect();
+        assert!(branches.is_empty(), "{class:?}: no run took {branches:?}");
+        let special: Vec<_> = Class::ALL.iter().flat_map(|class| class.faults()).collect();
+        let faults = Fault::ALL.into_iter().filter(|fault| {
+            let expected = class.faults().contains(fault) || !special.contains(&fault);
+            expected && self.fired[*fault as usize] == 0
+        });
+        let faults: Vec<_> = faults.collect();
+        assert!(faults.is_empty(), "{class:?}: in no run fired {faults:?}");
+    }
 }
 
 #[test]
@@ -113,4 +133,49 @@ fn crash_corruption_is_never_read_as_right() {
 #[test]
 fn crash_lying_shows_an_older_state_or_an_error() {
     run_all(Class::Lying, 300);
+}
+
+/// What a number of runs came to, in one line each.
+fn courses() -> Vec<String> {
+    let trials = (0..50).flat_map(|seed| {
+        let class = Class::ALL[seed as usize % Class::ALL.len()];
+        [Writer::Scribe, Writer::Front].map(|writer| Trial {
+            seed,
+            class,
+            writer,
+        })
+    });
+    trials
+        .map(|trial| {
+            let outcome = trial.run(&SmallLogs).unwrap();
+            let calls = outcome.tally.calls;
+            format!(
+                "{trial:?}: {:016x} {calls} {}",
+                outcome.trace, outcome.commits
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn two_processes_take_the_same_course() {
+    const CHILD: &str = "TRAVERTINE_COURSES";
+    let mine = courses();
+    if std::env::var_os(CHILD).is_some() {
+        println!("\n{}", mine.join("\n"));
+        return;
+    }
+    let name = concat!(module_path!(), "::two_processes_take_the_same_course");
+    let (_, name) = name.split_once("::").unwrap();
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(child.stdout).unwrap();
+    let theirs: Vec<_> = said
+        .lines()
+        .filter(|line| line.starts_with("Trial"))
+        .collect();
+    assert_eq!(mine, theirs);
 }

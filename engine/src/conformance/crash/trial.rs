@@ -5,19 +5,18 @@ use std::sync::Arc;
 
 use super::marks::Marks;
 use super::run::Run;
-use crate::conformance::sim::{Class, Tally};
+use crate::conformance::sim::{Class, SimMedium, Tally};
 use crate::contract::{Env, Result, Store};
-use crate::medium::Medium;
 
 /// How the store under test is opened on a medium.
 pub trait Bottom: Send + Sync {
-    /// Opens it. `seed` decides on options that a run may vary, and is the same all through a run.
+    /// Opens it. The trial decides on options that a run may vary; it is the same all through a run.
     fn open(
         &self,
-        medium: Arc<dyn Medium>,
+        medium: &SimMedium,
         env: &Env,
         read_only: bool,
-        seed: u64,
+        trial: Trial,
     ) -> Result<Arc<dyn Store>>;
 }
 

@@ -33,6 +33,8 @@ const LENGTHS: [usize; 16] = [
 
 #[derive(Debug)]
 struct Value {
+    /// Where it ends, in the numbers of OIDs.
+    end: u64,
     number: u64,
     length: usize,
     references: Vec<Reference>,
@@ -74,16 +76,24 @@ impl Values {
 
     /// Notes where a record went.
     pub(super) fn stored(&mut self, draft: Draft, reference: Reference) -> Result<(), String> {
+        let oid = reference.oid;
         let value = Value {
+            end: oid.raw() + u64::from(reference.length).div_ceil(8),
             number: draft.number,
             length: draft.body.len(),
             references: draft.references,
         };
-        let before = self.known.insert(reference.oid, value);
-        match before {
-            Some(before) if !self.twice => Err(format!(
-                "{} was given to record {} and again to record {}",
-                reference.oid, before.number, draft.number
+        let number = value.number;
+        let below_end = |(known, _): &(&Oid, _)| known.raw() < value.end;
+        let near = self.known.range(oid..).take_while(below_end).next();
+        let near = near.or_else(|| self.known.range(..oid).next_back());
+        let taken = near
+            .filter(|(at, near)| **at >= oid || near.end > oid.raw())
+            .map(|(at, near)| (*at, near.number));
+        self.known.insert(oid, value);
+        match taken {
+            Some((at, other)) if !self.twice => Err(format!(
+                "{oid} was given to record {number}, and record {other} was given {at}"
             )),
             _ => Ok(()),
         }

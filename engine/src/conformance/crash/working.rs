@@ -9,7 +9,7 @@ use crate::conformance::sim::Class;
 use crate::contract::{Error, ErrorKind, Level, Names, Oid, Reference, Result};
 
 impl Run<'_> {
-    pub(super) fn work(&mut self, subject: &mut dyn Subject) -> Result<(), Broken> {
+    pub(super) fn work(&mut self, subject: &mut Box<dyn Subject>) -> Result<(), Broken> {
         if self.looked {
             return Ok(());
         }
@@ -30,7 +30,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn step(&mut self, subject: &mut dyn Subject) -> Result<Went, Broken> {
+    fn step(&mut self, subject: &mut Box<dyn Subject>) -> Result<Went, Broken> {
+        if self.trial.class == Class::Crash && self.rng.chance(1, 60) {
+            return self.usurp(subject);
+        }
+        let subject = &mut **subject;
         match self.rng.below(20) {
             0 => self.store_only(subject),
             1 => self.conflict(subject),
@@ -49,12 +53,24 @@ impl Run<'_> {
                 Ok(()) => Ok(Went::On),
                 Err(error) => self.failed(subject, &error, "a proof"),
             },
+            6 if self.rng.chance(1, 2) => self.hoard(subject),
             6 => {
                 self.look_from_outside_while_writing()?;
                 Ok(Went::On)
             }
             _ => self.commit(subject),
         }
+    }
+
+    /// Stores much and commits nothing, so that positions run out before anything is durable.
+    fn hoard(&mut self, subject: &mut dyn Subject) -> Result<Went, Broken> {
+        let names = Names::new();
+        for _ in 0..self.rng.below(60) {
+            if let Err(error) = self.store_some(subject, &names)? {
+                return self.failed(subject, &error, "a store");
+            }
+        }
+        Ok(Went::On)
     }
 
     /// Stores some records that name each other and older ones.
