@@ -9,12 +9,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 
 use super::{Medium, MediumFile};
 use crate::contract::{Env, Error, Level, Op, Result};
@@ -145,6 +145,8 @@ impl Medium for FileMedium {
             .write(true)
             .create(true)
             .truncate(false)
+            // It is written to: a link in its place must not lead to a file of somebody else.
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(self.path(LOCK))
             .map_err(|source| self.failed("opening", LOCK, source))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -187,8 +189,12 @@ impl Medium for FileMedium {
 }
 
 impl FileMedium {
-    /// Makes the directory and every missing parent, each name durable in its own parent.
+    /// Makes the directory and every missing parent, each name durable in its own parent; also the
+    /// newest that is there, whose maker may have died before it was. Once there was a lock, all are.
     fn make_directory(&self) -> Result<()> {
+        if self.path(LOCK).exists() {
+            return Ok(());
+        }
         let mut missing = Vec::new();
         let mut path = self.directory.as_path();
         while !path.as_os_str().is_empty() && !path.exists() {
@@ -198,6 +204,18 @@ impl FileMedium {
                 None => break,
             }
         }
+        if path.is_dir() {
+            match sync_above(path) {
+                // A parent that may not be looked into was there before us.
+                Err(source) if source.kind() != io::ErrorKind::PermissionDenied => {
+                    return Err(Error::io(
+                        format!("syncing above {}", path.display()),
+                        source,
+                    ));
+                }
+                _ => {}
+            }
+        }
         for path in missing.into_iter().rev() {
             match std::fs::create_dir(path) {
                 Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
@@ -205,10 +223,7 @@ impl FileMedium {
                 }
                 _ => {}
             }
-            let parent = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            sync_directory(parent.unwrap_or(Path::new(".")))
+            sync_above(path)
                 .map_err(|source| Error::io(format!("syncing above {}", path.display()), source))?;
         }
         if !self.directory.is_dir() {
@@ -218,6 +233,14 @@ impl FileMedium {
             )));
         }
         Ok(())
+    }
+}
+
+fn sync_above(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new(".")),
+        Some(parent) => sync_directory(parent),
+        None => Ok(()),
     }
 }
 
@@ -342,9 +365,12 @@ impl MediumFile for OpenFile {
 
     fn claim(&self, end: u64) -> Result<()> {
         use rustix::io::Errno;
-        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, end) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            Err(source) => Err(self.failed("claiming room in", source.into())),
+        loop {
+            match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, end) {
+                Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(source) => return Err(self.failed("claiming room in", source.into())),
+            }
         }
     }
 
@@ -403,5 +429,17 @@ mod tests {
             medium.open("b", false).unwrap_err().kind(),
             ErrorKind::Invalid
         );
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_lock_is_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let theirs = directory.path().join("theirs");
+        std::fs::write(&theirs, "precious").unwrap();
+        let log = directory.path().join("log");
+        std::fs::create_dir(&log).unwrap();
+        std::os::unix::fs::symlink(&theirs, log.join(LOCK)).unwrap();
+        FileMedium::new(&log, 4096).lock().unwrap_err();
+        assert_eq!(std::fs::read_to_string(theirs).unwrap(), "precious");
     }
 }

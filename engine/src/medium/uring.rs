@@ -182,25 +182,32 @@ impl Shared {
 
 impl Flight {
     /// Answers what the kernel did. A read that came short goes on by plain reads: it met the end of
-    /// the file, or was cut off.
-    fn land(mut self, result: i32) {
-        let begun = usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result));
-        let answer = begun.and_then(|mut have| {
-            while have < self.buffer.len() {
-                let at = self.offset + have as u64;
-                match self.file.read_at(&mut self.buffer[have..], at) {
-                    Ok(0) => break,
-                    Ok(more) => have += more,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
+    /// the file, was cut off, or is nothing that the ring of this kernel does.
+    fn land(self, result: i32) {
+        let Self {
+            file,
+            offset,
+            mut buffer,
+            promise: Some(promise),
+        } = self
+        else {
+            return;
+        };
+        let mut have = usize::try_from(result).unwrap_or(0);
+        let answer = loop {
+            if have >= buffer.len() {
+                break Ok(());
             }
-            self.buffer.truncate(have);
-            Ok(Bytes::from(self.buffer))
-        });
-        if let Some(promise) = self.promise {
-            promise.fulfil(answer.map_err(|source| Error::io("reading through a ring", source)));
-        }
+            match file.read_at(&mut buffer[have..], offset + have as u64) {
+                Ok(0) => break Ok(()),
+                Ok(more) => have += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        buffer.truncate(have);
+        let answer = answer.map(|()| Bytes::from(buffer));
+        promise.fulfil(answer.map_err(|source| Error::io("reading through a ring", source)));
     }
 }
 
