@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt::Debug;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -215,9 +216,10 @@ impl Drivers for Pool {
             .unwrap_or_else(PoisonError::into_inner);
         queue.jobs.push_back(job);
         if queue.idle > 0 {
-            drop(queue);
             self.shared.more.notify_one();
-        } else if queue.threads < self.most {
+        }
+        // Who is called and not awake yet still counts as idle: one of them for each job.
+        if queue.jobs.len() > queue.idle && queue.threads < self.most {
             queue.threads += 1;
             drop(queue);
             let shared = self.shared.clone();
@@ -274,7 +276,8 @@ fn drive(shared: &PoolShared) {
     loop {
         if let Some(job) = queue.jobs.pop_front() {
             drop(queue);
-            job();
+            // A job that panics takes its own answer with it, not the thread that others wait for.
+            let _ = std::panic::catch_unwind(AssertUnwindSafe(job));
             queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
         } else if queue.closed {
             return;
@@ -373,5 +376,35 @@ mod tests {
             assert_eq!(op.wait().unwrap(), n);
         }
         assert_eq!(done.load(std::sync::atomic::Ordering::Relaxed), 200);
+    }
+
+    #[test]
+    fn a_job_does_not_queue_behind_one_that_waits_for_it_while_there_are_threads() {
+        let pool = Pool::new(2);
+        for _ in 0..50 {
+            let (say, heard) = std::sync::mpsc::channel();
+            let (done, ended) = std::sync::mpsc::channel();
+            let wait = Duration::from_secs(20);
+            pool.run(Box::new(move || {
+                let _ = done.send(heard.recv_timeout(wait).is_ok());
+            }));
+            pool.run(Box::new(move || {
+                let _ = say.send(());
+            }));
+            assert_eq!(ended.recv(), Ok(true));
+        }
+    }
+
+    #[test]
+    fn a_job_that_panics_leaves_the_threads_to_others() {
+        let pool = Pool::new(1);
+        pool.run(Box::new(|| {
+            panic!("a job that panics, as this test wants it to")
+        }));
+        let (done, ended) = std::sync::mpsc::channel();
+        pool.run(Box::new(move || {
+            let _ = done.send(());
+        }));
+        assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(()));
     }
 }

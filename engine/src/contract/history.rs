@@ -1,7 +1,7 @@
 //! Finding a root marker, the newest or an older one by number or time, in a logarithmic number of
-//! reads along the jump links.
+//! reads along the jump links. Links that do not lead back are damage, not an endless walk.
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::marker::RootMarker;
 use super::oid::Oid;
 use super::store::RootAt;
@@ -33,7 +33,8 @@ pub fn find_root(
             },
         };
         match step {
-            Some(next) => here = next,
+            Some(next) if next.1.sequence < here.1.sequence => here = next,
+            Some((oid, _)) => return Err(leads_on(oid)),
             None => return Ok(None),
         }
     }
@@ -41,6 +42,55 @@ pub fn find_root(
     Ok(exact_or_time.then_some(here))
 }
 
+/// The damage of a link that leads to a commit which is not older.
+pub(crate) fn leads_on(oid: Oid) -> Error {
+    Error::corrupt(format!(
+        "a link leads back to {oid}, which is no older commit"
+    ))
+}
+
 fn exact(at: RootAt, marker: &RootMarker) -> bool {
     matches!(at, RootAt::Sequence(sequence) if marker.sequence == sequence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error::ErrorKind;
+    use super::super::level::Epoch;
+    use super::super::marker::Changes;
+    use super::super::record::Reference;
+    use super::*;
+
+    #[test]
+    fn links_that_lead_in_a_circle_are_damage_and_no_endless_walk() {
+        let oid = Oid::from_raw(64);
+        let marker = |jump: bool| RootMarker {
+            sequence: 5,
+            epoch: Epoch::default(),
+            time: 50,
+            previous: oid.filter(|_| !jump).map(to),
+            jump: oid.filter(|_| jump).map(|oid| (to(oid), 1)),
+            proven: None,
+            directory: None,
+            changes: Changes::new(),
+            vector: Vec::new(),
+        };
+        for at in [RootAt::Sequence(2), RootAt::Time(20)] {
+            for jump in [true, false] {
+                let found = oid.map(|oid| find_root(oid, at, |_| Ok(marker(jump))));
+                let error = found.unwrap().unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Corrupt);
+            }
+        }
+    }
+
+    fn to(oid: Oid) -> Reference {
+        Reference {
+            oid,
+            length: 64,
+            check: 0,
+            weak: true,
+            leaf: false,
+        }
+    }
 }

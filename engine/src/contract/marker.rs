@@ -29,6 +29,8 @@ use super::record::{Kind, Record, Reference, u16_at, u32_at, u64_at};
 const PREVIOUS: u16 = 1;
 const JUMP: u16 = 2;
 const DIRECTORY: u16 = 4;
+/// More commits than there is room for markers: a number above it is damage.
+const SEQUENCE_MAX: u64 = Position::LIMIT.0 * (STREAMS_MAX as u64);
 const FIXED: usize = 64;
 const ENTRY: usize = 24;
 
@@ -151,7 +153,7 @@ impl RootMarker {
 
     fn parse(record: &Record) -> Option<Self> {
         let body = record.body();
-        if record.kind() != Kind::MARKER || body.len() < FIXED {
+        if record.kind() != Kind::MARKER || body.len() < FIXED || u64_at(body, 0) > SEQUENCE_MAX {
             return None;
         }
         let flags = u16_at(body, 52);

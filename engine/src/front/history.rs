@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::contract::history::leads_on;
 use crate::contract::{Oid, Reference, Result, RootAt, RootMarker};
 
 use super::names::View;
@@ -14,12 +15,18 @@ use super::shared::Shared;
 pub struct History {
     shared: Arc<Shared>,
     next: Option<Reference>,
+    /// The number of the commit that was told last.
+    before: Option<u64>,
 }
 
 impl History {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let next = shared.shown().marker;
-        Self { shared, next }
+        Self {
+            shared,
+            next,
+            before: None,
+        }
     }
 }
 
@@ -32,6 +39,10 @@ impl Iterator for History {
             // Weak links may lead to what was freed: there the history ends.
             Ok(marker) => {
                 let marker = marker?;
+                if self.before.is_some_and(|before| marker.sequence >= before) {
+                    return Some(Err(leads_on(reference.oid)));
+                }
+                self.before = Some(marker.sequence);
                 self.next = marker.previous;
                 Some(Ok((reference.oid, marker)))
             }
@@ -74,10 +85,15 @@ impl Shared {
 
     fn by_sequence(&self, newest: Reference, sequence: u64) -> Result<Option<RootMarker>> {
         let mut at = Some(newest);
+        let mut before = u64::MAX;
         while let Some(reference) = at {
             let Some(marker) = self.marker(&reference)? else {
                 return Ok(None);
             };
+            if marker.sequence >= before {
+                return Err(leads_on(reference.oid));
+            }
+            before = marker.sequence;
             if marker.sequence <= sequence {
                 return Ok((marker.sequence == sequence).then_some(marker));
             }
@@ -105,6 +121,9 @@ impl Shared {
                 (None, None) => None,
             };
             let Some(next) = next else { return Ok(None) };
+            if next.sequence >= marker.sequence {
+                return Err(leads_on(newest.oid));
+            }
             marker = next;
         }
         Ok(Some(marker))

@@ -259,7 +259,7 @@ impl Shared {
     }
 
     /// Fails the queue before any of it was encoded: as if it had never been submitted.
-    fn cancel_queue(&self, error: &Error) {
+    pub(super) fn cancel_queue(&self, error: &Error) {
         let shown = self.shown();
         let mut state = self.lock();
         state.queue.clear();
@@ -400,8 +400,11 @@ impl Shared {
             && let Some(turn) = self.try_turn()
         {
             if paused {
-                // An error has poisoned the engine, which tells it to who writes next.
-                let _ = self.prove();
+                // An error has poisoned the engine, which tells it to who writes next; or there is no
+                // room, and the next commit will want a proof of its own.
+                if self.prove().is_err() {
+                    self.lock().unproved_ns = None;
+                }
             } else {
                 self.seal_old(old);
                 self.lead(None);

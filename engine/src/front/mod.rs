@@ -186,7 +186,9 @@ impl Engine {
             Some(error) => Err(error),
             None => self.0.finish(&closed),
         };
-        self.0.lock().refusing = Some(closed);
+        self.0.lock().refusing = Some(closed.clone());
+        // What was submitted while a close that failed was at it: nobody carries it out any more.
+        self.0.cancel_queue(&closed);
         self.0.bell.close();
         let closed = self.0.store.close().wait();
         finished.and(closed)

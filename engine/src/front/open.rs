@@ -65,7 +65,7 @@ pub(super) fn recover(
     let mut choice = decide(store, root, status, &states)?;
     let mut found = Found::default();
     if choice.adopt {
-        let epoch = next_epoch(newest_number(&states), env);
+        let epoch = next_epoch(newest_number(&states), env)?;
         states = store.fence(epoch).wait()?;
         choice = decide(store, root, status, &states)?;
         store.adopt(epoch, choice.cut.clone()).wait()?;
@@ -112,11 +112,16 @@ fn newest_number(states: &[StreamState]) -> u32 {
     numbers.max().unwrap_or_default()
 }
 
-fn next_epoch(number: u32, env: &Env) -> Epoch {
-    Epoch {
-        number: number + 1,
+fn next_epoch(number: u32, env: &Env) -> Result<Epoch> {
+    let number = number.checked_add(1).ok_or_else(|| {
+        Error::corrupt(format!(
+            "something names epoch {number}, after which there is none; no writer ever got so far"
+        ))
+    })?;
+    Ok(Epoch {
+        number,
         tag: env.random.next_u64(),
-    }
+    })
 }
 
 fn starts(states: &[StreamState], choice: &Choice, unit: u64) -> Vec<Start> {
@@ -215,16 +220,15 @@ impl Shared {
         }
         let starts = state.found.starts.clone();
         let (taken, adopted) = (state.found.taken, state.found.adopted);
-        if taken.is_none() {
-            // Also if this attempt fails: a part of the stack may have heard of it.
-            state.found.number += 1;
-        }
         let number = state.found.number;
         drop(state);
         let epoch = match taken {
             Some(epoch) => epoch,
             None => {
-                let epoch = self.take_over(number, &starts)?;
+                let epoch = next_epoch(number, &self.env)?;
+                // Also if this attempt fails: a part of the stack may have heard of it.
+                self.lock().found.number = epoch.number;
+                self.take_over(epoch, &starts)?;
                 self.lock().found.taken = Some(epoch);
                 epoch
             }
@@ -266,14 +270,12 @@ impl Shared {
     }
 
     /// Takes an epoch on a store that was left cleanly, if it still is as it was when it was opened.
-    fn take_over(&self, number: u32, starts: &[Start]) -> Result<Epoch> {
+    fn take_over(&self, epoch: Epoch, starts: &[Start]) -> Result<()> {
         // Looking comes first: who wrote since is not to be stopped by somebody who must give up.
         let look = self.store.fence(Epoch::default()).wait()?;
         are_as_opened(&look, starts)?;
-        let epoch = next_epoch(number - 1, &self.env);
         let states = self.store.fence(epoch).wait()?;
-        are_as_opened(&states, starts)?;
-        Ok(epoch)
+        are_as_opened(&states, starts)
     }
 
     /// The links that lead back from the newest commit.

@@ -790,3 +790,54 @@ fn an_op_is_awaited_without_any_runtime() {
         assert_eq!(block_on(ticket).unwrap().sequence, n as u64 + 1);
     }
 }
+
+fn log_in_memory() -> crate::log::Log {
+    let medium = Arc::new(crate::medium::memory::MemoryMedium::new());
+    let options = crate::log::LogOptions::default();
+    crate::log::Log::open("memory", medium, SimEnv::new(1).env(), options).unwrap()
+}
+
+fn on_log(log: &crate::log::Log) -> Result<Engine> {
+    let options = Options {
+        level: Level::Memory,
+        ..Options::default()
+    };
+    Engine::open(Arc::new(log.clone()), SimEnv::new(2).env(), options)
+}
+
+#[test]
+fn an_engine_that_was_fenced_does_not_call_absent_what_it_cannot_know() {
+    let log = log_in_memory();
+    let old = on_log(&log).unwrap();
+    set(&old, "a", b"old");
+    let new = on_log(&log).unwrap();
+    set(&new, "a", b"new");
+    let session = old.session().unwrap();
+    let error = session.commit(&[], None).wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced);
+    let oid = new.snapshot().root(&name("a")).unwrap().oid;
+    assert!(old.read(oid).wait().unwrap().is_some());
+}
+
+#[test]
+fn the_last_epoch_there_is_has_no_successor_and_nothing_panics() {
+    let log = log_in_memory();
+    let last = crate::contract::Epoch {
+        number: u32::MAX,
+        tag: 1,
+    };
+    log.fence(last).wait().unwrap();
+    log.adopt(last, crate::contract::Vector::new())
+        .wait()
+        .unwrap();
+    let error = match on_log(&log) {
+        Ok(engine) => engine
+            .session()
+            .unwrap()
+            .commit(&[], None)
+            .wait()
+            .unwrap_err(),
+        Err(error) => error,
+    };
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+}
