@@ -27,7 +27,7 @@ impl Shared {
             // Positions are running out: make the ceiling that was just written durable. This syncs
             // once in half a window; it moves no durable mark, because the next batch may share a
             // block with this one.
-            self.sync(None)?;
+            self.sync(sender, None)?;
             return Ok(self.writing().tail());
         }
         Ok(writing.tail())
@@ -64,22 +64,22 @@ impl Shared {
             return Ok(());
         }
         writing.check_follows(&header, self.unit())?;
-        let begun = writing
-            .append(&*self.medium, &self.identity, &self.options, batch)
-            .inspect_err(|error| {
-                // Out of space leaves the batch unsent and the log as it was; anything else leaves
-                // bytes of unknown state where the batch should be.
-                if error.kind() != ErrorKind::Full {
-                    writing.poison(error);
-                }
-            })?;
-        if let Some(segment) = begun {
+        let appended = writing.append(&*self.medium, &self.identity, &self.options, batch);
+        // A segment that was begun is there, also if its first batch found no room.
+        if let Some(segment) = writing.begun.take() {
             tracing::debug!(base = segment.base.0, "log rolled to a new segment");
             self.segments
                 .write()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(segment);
         }
+        appended.inspect_err(|error| {
+            // Out of space leaves the batch unsent and the log as it was; anything else leaves
+            // bytes of unknown state where the batch should be.
+            if error.kind() != ErrorKind::Full {
+                writing.poison(error);
+            }
+        })?;
         self.tail.store(writing.end.position.0, Ordering::Release);
         Ok(())
     }
@@ -164,15 +164,17 @@ impl Shared {
 
     /// Syncs everything that is dirty. `commit` is where the tail stood when a commit asked: bytes
     /// below it count as durable afterwards, because the batch after it begins in another unit.
-    pub(super) fn sync(&self, commit: Option<Position>) -> Result<()> {
-        let _turn = self.behind.turn();
+    /// What is written while it runs is dirty again, whatever file it lies in.
+    pub(super) fn sync(&self, sender: Epoch, commit: Option<Position>) -> Result<()> {
+        let _turn = self.take_turn();
         self.behind.forget_waiting();
         let (files, names, announced) = {
             let mut writing = self.writing();
             self.note_synced(&mut writing)?;
+            writing.admit(sender)?;
             writing.sealed.clear();
             let announced = (!writing.clean).then_some(writing.announced);
-            (writing.dirty.clone(), writing.names, announced)
+            (std::mem::take(&mut writing.dirty), writing.names, announced)
         };
         let files = if planted!(CommitNotSynced) {
             Vec::new()
@@ -197,11 +199,6 @@ impl Shared {
         if let Err(error) = synced {
             return Err(lost(&mut writing, &error));
         }
-        let open = writing.open.as_ref().map(|open| open.file.clone());
-        writing.dirty.retain(|file| {
-            open.as_ref().is_some_and(|open| Arc::ptr_eq(open, file))
-                || !files.iter().any(|synced| Arc::ptr_eq(synced, file))
-        });
         writing.names_synced = writing.names_synced.max(names);
         writing.announced_durable = writing.announced_durable.max(announced.unwrap_or_default());
         writing.durable = writing.durable.max(commit.unwrap_or_default());

@@ -6,6 +6,9 @@ use super::Shared;
 use crate::contract::{Error, Oid, Result, RootAt, RootMarker, find_root};
 
 pub(super) fn root(log: &Arc<Shared>, at: RootAt) -> Result<Option<(Oid, RootMarker)>> {
+    if !log.writes() {
+        log.look_again()?;
+    }
     let found = log
         .found
         .lock()

@@ -29,7 +29,7 @@ mod writer;
 mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::contract::{
@@ -65,6 +65,8 @@ struct Shared {
     writing: Mutex<Writing>,
     /// Syncs of segments that ended.
     behind: Arc<Behind>,
+    /// Whether the medium's lock is ours to give back.
+    held: AtomicBool,
     writer_file: Mutex<Writer>,
     found: Mutex<recovery::Found>,
     /// Sorted by base.
@@ -157,6 +159,19 @@ impl Shared {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The right to sync, fence, adopt or close: one at a time, while others go on appending. Taken
+    /// before `writing`, never after.
+    fn take_turn(&self) -> MutexGuard<'_, ()> {
+        self.behind.turn()
+    }
+
+    /// Gives the medium's lock back, once: by then it may be somebody else's.
+    fn unlock(&self) {
+        if self.held.swap(false, Ordering::AcqRel) {
+            self.medium.unlock();
+        }
+    }
+
     fn segments(&self) -> Vec<Arc<Segment>> {
         self.segments
             .read()
@@ -210,6 +225,10 @@ impl Shared {
     }
 
     fn close(&self) -> Result<()> {
+        let _turn = self.take_turn();
+        // From now on somebody else may write here.
+        let sealed = self.options.extent.is_sealed();
+        self.vouched.store(sealed, Ordering::Release);
         let mut writing = self.writing();
         writing.drop_spare(&*self.medium);
         // What was claimed or written ahead is given back, unless something is still unproven.
@@ -234,9 +253,7 @@ impl Shared {
             Some(end) => self.replace_writer(|writer| writer.clean = Some(end)),
             None => Ok(()),
         });
-        if self.writes() {
-            self.medium.unlock();
-        }
+        self.unlock();
         done
     }
 }
@@ -266,7 +283,7 @@ impl Store for Log {
                 let this = shared.clone();
                 let flushed = shared
                     .env
-                    .offload(move || this.sync(Some(end)).map(|()| able));
+                    .offload(move || this.sync(commit.sender, Some(end)).map(|()| able));
                 if planted!(AnsweredBeforeFlush) {
                     return Op::ok(able);
                 }
@@ -284,9 +301,7 @@ impl Store for Log {
     }
 
     fn adopt(&self, epoch: Epoch, vector: Vector) -> Op<()> {
-        Op::ready(self.0.adopt(epoch, &vector).inspect_err(|error| {
-            self.0.writing().poison(error);
-        }))
+        Op::ready(self.0.adopt(epoch, &vector))
     }
 
     fn scan(&self, stream: Stream, from: Position) -> Op<Batches> {
@@ -325,8 +340,6 @@ impl fmt::Debug for Log {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if self.writes() {
-            self.medium.unlock();
-        }
+        self.unlock();
     }
 }

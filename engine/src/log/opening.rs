@@ -1,9 +1,9 @@
 //! Opening a log: who it is, what lies there, and nothing changed.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::format::{Identity, Writer};
+use super::format::{Identity, Writer, segment_base};
 use super::options::LogOptions;
 use super::writer::Writing;
 use super::{IDENTITY, LOCK, Log, Shared, WRITER, recovery};
@@ -36,9 +36,11 @@ impl Log {
         if !options.read_only {
             medium.lock()?;
         }
+        let locked = !options.read_only;
         let opened = Self::open_locked(kind, medium.clone(), env, options, exists);
         match &opened {
-            Err(_) => medium.unlock(),
+            Err(_) if locked => medium.unlock(),
+            Err(_) => {}
             Ok(log) => {
                 let found = log.0.found.lock().unwrap_or_else(PoisonError::into_inner);
                 tracing::info!(
@@ -62,6 +64,8 @@ impl Log {
         options: LogOptions,
         exists: bool,
     ) -> Result<Self> {
+        // Before the lock was ours somebody else may have made the log, written it and gone.
+        let exists = exists || medium.list()?.iter().any(|name| name == IDENTITY);
         let identity = if exists {
             let identity = Identity::decode(&read_small(&*medium, IDENTITY)?)?;
             if identity.stream != options.stream {
@@ -84,9 +88,9 @@ impl Log {
             replace_small(&*medium, IDENTITY, &identity.encode())?;
             identity
         };
-        let writer = match read_small(&*medium, WRITER) {
-            Ok(bytes) => Writer::decode(&bytes)?,
-            Err(_) if !medium.list()?.iter().any(|name| name == WRITER) => {
+        let writer = match read_writer(&*medium)? {
+            Some(writer) => writer,
+            None => {
                 if exists && !options.read_only {
                     // Who made the log may have died before its name was durable, and nothing else
                     // may be durable before it.
@@ -94,7 +98,6 @@ impl Log {
                 }
                 Writer::default()
             }
-            Err(error) => return Err(error),
         };
         let found = recover_settled(&*medium, &identity, &writer, &options)?;
         let mut writing = Writing::new(found.end, found.durable, found.ceiling, writer.epoch);
@@ -102,6 +105,7 @@ impl Log {
         let segments = found.segments.clone();
         let tail = AtomicU64::new(found.end.position.0);
         let durable = AtomicU64::new(found.durable.min(found.end.position).0);
+        let held = !options.read_only;
         let vouched = found.clean && !options.read_only || options.extent.is_sealed();
         Ok(Self(Arc::new(Shared {
             medium,
@@ -111,6 +115,7 @@ impl Log {
             kind,
             writing: Mutex::new(writing),
             behind: Arc::default(),
+            held: AtomicBool::new(held),
             writer_file: Mutex::new(writer),
             found: Mutex::new(found),
             segments: RwLock::new(segments),
@@ -118,6 +123,49 @@ impl Log {
             durable,
             vouched: AtomicBool::new(vouched),
         })))
+    }
+}
+
+impl Shared {
+    /// What a writer elsewhere has added since this reader looked last.
+    pub(super) fn look_again(&self) -> Result<()> {
+        let _turn = self.take_turn();
+        if self.options.extent.is_sealed() {
+            return Ok(());
+        }
+        let medium = &*self.medium;
+        let writer = read_writer(medium)?.unwrap_or_default();
+        let mut found = {
+            let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+            found.clone()
+        };
+        let names = medium.list()?;
+        let bases = names.iter().filter_map(|name| segment_base(name));
+        let same = bases.eq(found.segments.iter().map(|segment| segment.base));
+        if same && found.damage.is_none() {
+            recovery::go_on(medium, &self.identity, &writer, &mut found)?;
+        } else {
+            found = recover_settled(medium, &self.identity, &writer, &self.options)?;
+            let mut segments = self
+                .segments
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            segments.clone_from(&found.segments);
+        }
+        let durable = found.durable.min(found.end.position);
+        self.tail.store(found.end.position.0, Ordering::Release);
+        self.durable.store(durable.0, Ordering::Release);
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        Ok(())
+    }
+}
+
+/// What the newest writer left; `None`: nobody ever wrote.
+fn read_writer(medium: &dyn Medium) -> Result<Option<Writer>> {
+    match read_small(medium, WRITER) {
+        Ok(bytes) => Writer::decode(&bytes).map(Some),
+        Err(_) if !medium.list()?.iter().any(|name| name == WRITER) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -296,21 +296,49 @@ fn read_forward(
         if before != end {
             break;
         }
-        let mut window = Window::new(segment.file(medium, false)?.clone());
-        while end.position < limit {
-            let next = walk::next(&mut window, &segment, identity, end)?;
-            let Some(next) = next.filter(|next| !is_void(next, writer)) else {
-                break;
-            };
-            end = End {
-                position: next.batch.header().end,
-                running: next.frame.running,
-            };
-            found.scanned += u64::from(next.frame.length);
-            note(&next, end, writer, found);
-        }
+        end = read_segment(medium, identity, writer, &segment, (end, limit), found)?;
     }
     found.end = end;
+    Ok(())
+}
+
+/// Reads the batches of one segment from one end on, up to a limit; returns where they end.
+fn read_segment(
+    medium: &dyn Medium,
+    identity: &Identity,
+    writer: &Writer,
+    segment: &Arc<Segment>,
+    (mut end, limit): (End, Position),
+    found: &mut Found,
+) -> Result<End> {
+    let mut window = Window::new(segment.file(medium, false)?.clone());
+    while end.position < limit {
+        let next = walk::next(&mut window, segment, identity, end)?;
+        let Some(next) = next.filter(|next| !is_void(next, writer)) else {
+            break;
+        };
+        end = End {
+            position: next.batch.header().end,
+            running: next.frame.running,
+        };
+        found.scanned += u64::from(next.frame.length);
+        note(&next, end, writer, found);
+    }
+    Ok(end)
+}
+
+/// Goes on where an earlier look ended, in the newest segment of then.
+pub(super) fn go_on(
+    medium: &dyn Medium,
+    identity: &Identity,
+    writer: &Writer,
+    found: &mut Found,
+) -> Result<()> {
+    if let Some(last) = found.segments.last().cloned() {
+        let from = (found.end, Position::LIMIT);
+        found.end = read_segment(medium, identity, writer, &last, from, found)?;
+        judge(found);
+    }
     Ok(())
 }
 
@@ -343,7 +371,10 @@ fn note(next: &walk::Found, end: End, writer: &Writer, found: &mut Found) {
         .or(found.newest)
         .or(found.proven.map(|proven| proven.oid));
     if found.chain.len() == LINKS_MAX {
-        found.chain.remove(0);
+        // The newest commit stays, however much was stored after it: nothing else may tell of it.
+        let newest = found.chain.iter().rposition(|link| link.marker.is_some());
+        let oldest = usize::from(newest == Some(0) && marker.is_none());
+        found.chain.remove(oldest);
     }
     found.chain.push(ChainLink { end, marker });
 }

@@ -66,14 +66,27 @@ impl Shared {
     }
 
     pub(super) fn fence(&self, epoch: Epoch) -> Result<Vec<StreamState>> {
-        let state = self.report()?;
+        let _turn = self.take_turn();
         if epoch.number == 0 {
-            return Ok(vec![state]);
+            return Ok(vec![self.report()?]);
         }
-        if self.options.read_only {
-            return Err(Error::closed("the log is open for reading only"));
+        if !self.held.load(Ordering::Acquire) {
+            return Err(Error::closed("the log is closed, or open for reading only"));
         }
-        if epoch == self.writing().epoch {
+        // Older senders are refused before anybody looks: what they were told is stored must not be
+        // missing from the report.
+        let before = self.writing().epoch;
+        self.writing().epoch = before.max(epoch);
+        let fenced = self.fence_from(before, epoch);
+        if fenced.is_err() {
+            self.writing().epoch = before;
+        }
+        fenced
+    }
+
+    fn fence_from(&self, before: Epoch, epoch: Epoch) -> Result<Vec<StreamState>> {
+        let state = self.report()?;
+        if epoch == before {
             return Ok(vec![state]);
         }
         if epoch <= state.epoch {
@@ -97,7 +110,6 @@ impl Shared {
             writer.fingerprint.clone_from(&self.options.fingerprint);
         })?;
         let mut writing = self.writing();
-        writing.epoch = epoch;
         writing.adopted = false;
         writing.open = None;
         writing.drop_spare(&*self.medium);
@@ -108,20 +120,37 @@ impl Shared {
     }
 
     pub(super) fn adopt(&self, epoch: Epoch, vector: &Vector) -> Result<()> {
+        let _turn = self.take_turn();
+        if !self.held.load(Ordering::Acquire) {
+            return Err(Error::closed("the log is closed, or open for reading only"));
+        }
         if self.writing().epoch != epoch || epoch.number == 0 {
             return Err(Error::fenced(format!(
                 "epoch {epoch} has not fenced this log"
             )));
         }
+        let mut ends = vector.iter();
+        let asked = ends.find(|(stream, _)| *stream == self.identity.stream);
+        let asked = asked.map(|(_, end)| *end);
         let found = self
             .found
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let cut = vector
-            .iter()
-            .find(|(stream, _)| *stream == self.identity.stream)
-            .map_or(found.end, |(_, end)| *end);
+        {
+            let writing = self.writing();
+            if writing.adopted && writing.end != writing.cut {
+                // What was stored since lies above the cut: to settle again would unlink it.
+                if asked.is_none_or(|end| end == writing.cut) {
+                    return Ok(());
+                }
+                return Err(Error::invalid(format!(
+                    "epoch {epoch} has written since it decided that the older ones end at {}",
+                    writing.cut.position
+                )));
+            }
+        }
+        let cut = asked.unwrap_or(found.end);
         if cut.position < found.durable {
             return Err(Error::invalid(format!(
                 "a cut at {} would lose bytes known durable up to {}",
@@ -135,9 +164,15 @@ impl Shared {
                 cut.position
             )));
         }
+        self.carry_out(&found, cut, anew)
+            .inspect_err(|error| self.writing().poison(error))
+    }
+
+    /// Makes the cut that was decided on, on the medium and here.
+    fn carry_out(&self, found: &recovery::Found, cut: End, anew: bool) -> Result<()> {
         // Where nothing lies, there is nothing to decide about.
         if !found.empty && (!found.clean || cut != found.end) {
-            self.settle(&found, cut, anew)?;
+            self.settle(found, cut, anew)?;
         }
         if anew {
             self.announce_from(cut.position)?;
@@ -158,6 +193,7 @@ impl Shared {
             found.ceiling.max(cut.position)
         };
         writing.adopted = true;
+        writing.cut = cut;
         writing.newest = found
             .chain
             .iter()

@@ -1,6 +1,7 @@
 //! Tests of the log over a medium in memory, driven by a writer reduced to the bones.
 
 mod behind;
+mod between;
 mod part;
 
 use super::*;

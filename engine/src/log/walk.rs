@@ -112,14 +112,15 @@ pub(super) fn at(
         .map(|batch| Found { frame, batch }))
 }
 
-/// The highest durable mark that any frame of this file states from `from` on, valid batches or not.
+/// The highest durable mark and the highest ceiling that frames of this file state from `from` on,
+/// valid batches or not.
 pub(super) fn durable_marks(
     window: &mut Window,
     segment: &Segment,
     identity: &Identity,
     from: Position,
 ) -> Result<Option<(Position, Position)>> {
-    let mut highest = None;
+    let mut highest: Option<(Position, Position)> = None;
     let mut offset = segment.offset(from);
     loop {
         let piece = window.get(offset, WINDOW)?;
@@ -133,10 +134,8 @@ pub(super) fn durable_marks(
                 .base
                 .plus_bytes(offset + at as u64 - segment.offset(segment.base));
             if let Some(frame) = Frame::decode(&piece[at..], identity, place) {
-                let seen = (frame.durable, frame.ceiling);
-                highest = highest
-                    .max(Some(seen))
-                    .map(|(durable, ceiling)| (durable, ceiling.max(seen.1)));
+                let (durable, ceiling) = highest.unwrap_or_default();
+                highest = Some((frame.durable.max(durable), frame.ceiling.max(ceiling)));
             }
         }
         if piece.len() < WINDOW {

@@ -38,6 +38,8 @@ pub(super) struct Writing {
     pub(super) epoch: Epoch,
     /// Whether that epoch has decided where the older ones end.
     pub(super) adopted: bool,
+    /// What it decided.
+    pub(super) cut: End,
     pub(super) end: End,
     /// Where the epoch's batches may begin.
     pub(super) floor: Position,
@@ -50,6 +52,8 @@ pub(super) struct Writing {
     /// open segment or in the spare.
     pub(super) promised: Position,
     pub(super) open: Option<OpenSegment>,
+    /// A segment that was begun and that readers do not know of yet.
+    pub(super) begun: Option<Arc<Segment>>,
     spare: Option<(Arc<dyn MediumFile>, u64)>,
     /// Files that hold bytes not yet synced, oldest first.
     pub(super) dirty: Vec<Arc<dyn MediumFile>>,
@@ -80,6 +84,7 @@ impl Writing {
         Self {
             epoch,
             adopted: false,
+            cut: end,
             end,
             floor: end.position,
             durable,
@@ -87,6 +92,7 @@ impl Writing {
             announced_durable: ceiling,
             promised: end.position,
             open: None,
+            begun: None,
             spare: None,
             dirty: Vec::new(),
             sealed: Vec::new(),
@@ -218,7 +224,7 @@ impl Writing {
         identity: &Identity,
         options: &LogOptions,
         batch: &Batch,
-    ) -> Result<Option<Arc<Segment>>> {
+    ) -> Result<()> {
         let header = batch.header();
         let window = (options.window / 8).max(1);
         let ceiling = self
@@ -229,7 +235,7 @@ impl Writing {
         } else {
             ceiling.min(Position::LIMIT)
         };
-        let begun = self.make_room(medium, identity, options, header, ceiling)?;
+        self.make_room(medium, identity, options, header, ceiling)?;
         let Some(open) = &mut self.open else {
             return Err(Error::closed("the log has no open segment"));
         };
@@ -267,7 +273,7 @@ impl Writing {
         self.batches += 1;
         self.bytes += header.length();
         self.keep_room(medium, options);
-        Ok(begun)
+        Ok(())
     }
 
     pub(super) fn mark_dirty(&mut self, file: &Arc<dyn MediumFile>) {
@@ -287,11 +293,11 @@ impl Writing {
         options: &LogOptions,
         header: &BatchHeader,
         ceiling: Position,
-    ) -> Result<Option<Arc<Segment>>> {
+    ) -> Result<()> {
         if let Some(open) = &self.open
             && self.goes_here(open, header, options)
         {
-            return Ok(None);
+            return Ok(());
         }
         let segment_header = SegmentHeader {
             base: header.base,
@@ -331,7 +337,8 @@ impl Writing {
             claimed,
             written,
         });
-        Ok(Some(segment))
+        self.begun = Some(segment);
+        Ok(())
     }
 
     /// Claims room ahead, here or in a spare file. That there is none is told by the ceiling.
@@ -386,6 +393,10 @@ impl Writing {
 
     /// While commits are small, writes zeros ahead of the tail.
     pub(super) fn prepare_commit(&mut self, options: &LogOptions) -> Result<()> {
+        if self.since_commit == 0 {
+            // Behind the tail lies the unit of an acknowledged commit: not even zeros go there.
+            return Ok(());
+        }
         let small = self.since_commit <= SMALL;
         self.small = if small {
             self.small.saturating_add(1)
