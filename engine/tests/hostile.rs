@@ -1,6 +1,7 @@
 //! Every decoder on hostile bytes, by seed: noise, and real bytes with a few changed.
 //!
 //! `SEED=n` replays one; `TRAVERTINE_SEEDS` says how many (2,000 unless told).
+//! `TRAVERTINE_BLESS=1` writes anew what the fuzzers begin with.
 #![cfg(feature = "conformance")]
 
 use travertine_engine::conformance::hostile;
@@ -20,6 +21,47 @@ fn each_seed(check: impl Fn(&mut Rng)) {
         let outcome =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&mut Rng::new(seed))));
         assert!(outcome.is_ok(), "failed with SEED={seed}");
+    }
+}
+
+type Check = fn(&[u8]);
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test looks at the repository"
+)]
+fn what_fuzzing_begins_with_is_there_and_does_no_harm() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let bless = std::env::var_os("TRAVERTINE_BLESS").is_some();
+    for (target, name, bytes) in hostile::seeds() {
+        let path = corpus.join(target).join(name);
+        if bless {
+            std::fs::create_dir_all(corpus.join(target)).unwrap();
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        let kept = std::fs::read(&path).unwrap();
+        // How a log lays out what it has not been asked for may change; what a record is may not.
+        let pinned = target.ends_with("_decode");
+        assert!(
+            kept == bytes || !pinned,
+            "{} differs: has the format changed?",
+            path.display()
+        );
+    }
+    let targets: [(&str, Check); 4] = [
+        ("batch_decode", hostile::batch_decode),
+        ("record_decode", hostile::record_decode),
+        ("segment_mutate", hostile::segment_mutate),
+        ("segment_recover", hostile::segment_recover),
+    ];
+    for (target, check) in targets {
+        let mut replayed = 0;
+        for entry in std::fs::read_dir(corpus.join(target)).unwrap() {
+            check(&std::fs::read(entry.unwrap().path()).unwrap());
+            replayed += 1;
+        }
+        assert!(replayed >= 2, "{target} has nothing to begin with");
     }
 }
 

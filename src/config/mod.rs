@@ -9,6 +9,8 @@
 //! It promises that every error says file, line and column, or which override it stands in. It
 //! refuses files over one MiB, and touches nothing but the file that it reads.
 
+#[cfg(feature = "conformance")]
+pub mod hostile;
 mod overrides;
 mod parse;
 mod source;

@@ -17,6 +17,64 @@ use crate::medium::memory::MemoryMedium;
 /// Most steps of a scan that is driven by hostile bytes.
 const STEPS_MAX: usize = 1000;
 
+/// What fuzzing begins with: the target, what the input is, and its bytes. `engine/fuzz/corpus` holds
+/// them as files, and so pins what a record and a batch are.
+#[must_use]
+pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let medium = small_log();
+    let file = |name: &str| -> Vec<u8> {
+        let file = medium.open(name, false).ok();
+        let bytes = file.and_then(|file| file.read_at(0, file.len().ok()? as usize).ok());
+        let bytes = bytes.map(|bytes| bytes.to_vec()).unwrap_or_default();
+        // Room that was made in advance is not worth keeping.
+        let end = bytes.iter().rposition(|byte| *byte != 0);
+        bytes[..end.map_or(0, |last| last + 1)].to_vec()
+    };
+    let (identity, segment) = (file("identity"), file("seg-000000000000"));
+    let mut directory = (identity.len() as u16).to_le_bytes().to_vec();
+    directory.extend_from_slice(&identity);
+    directory.extend_from_slice(&segment);
+    let env = super::env::SimEnv::new(7).env().clone();
+    let options = LogOptions {
+        read_only: true,
+        ..LogOptions::default()
+    };
+    let mut seeds = Vec::new();
+    let log = Log::open("memory", Arc::new(medium.clone()), &env, options);
+    let batches = log.and_then(|log| log.scan(Stream(0), Position::START).wait());
+    for batch in batches.iter().flat_map(|some| &some.batches).take(2) {
+        let name = if seeds.is_empty() { "first" } else { "second" };
+        seeds.push(("batch_decode", name, batch.bytes().to_vec()));
+    }
+    let Some(oid) = Oid::new(Stream(0), Position(16)) else {
+        return seeds;
+    };
+    let mut blob = Vec::new();
+    let body = NewRecord {
+        kind: Kind::BLOB,
+        references: &[],
+        body: &[b"a body of some bytes"],
+    };
+    let reference = body.encode(oid, 1, &mut blob);
+    seeds.push(("record_decode", "blob", blob));
+    let mut inner = Vec::new();
+    let record = NewRecord {
+        kind: Kind::FIRST_FREE,
+        references: &[reference, reference.weakened()],
+        body: &[b""],
+    };
+    record.encode(oid, 1, &mut inner);
+    seeds.push(("record_decode", "references", inner));
+    let torn = directory[..directory.len() * 2 / 3].to_vec();
+    seeds.push(("segment_recover", "whole", directory));
+    seeds.push(("segment_recover", "torn", torn));
+    // File, place (three bytes), whether to cut, three bytes to write.
+    let changes = vec![1, 40, 16, 0, 0, 9, 9, 9, 1, 0, 17, 0, 0, 1, 2, 3];
+    seeds.push(("segment_mutate", "two-writes", changes));
+    seeds.push(("segment_mutate", "a-cut", vec![1, 60, 17, 0, 255, 0, 0, 0]));
+    seeds
+}
+
 /// Decodes a record, and what kinds of the engine it claims to be. A record that passes encodes to
 /// the same bytes again.
 pub fn record_decode(bytes: &[u8]) {
@@ -64,14 +122,16 @@ pub fn batch_decode(bytes: &[u8]) {
     }
 }
 
-/// Opens a directory whose files hold these bytes, cut into pieces; twice, with the same outcome.
+/// Opens a directory whose two files hold these bytes; twice, with the same outcome. The first two
+/// bytes say how long the identity is; the segment is the rest.
 pub fn segment_recover(bytes: &[u8]) {
     let medium = MemoryMedium::new();
-    let third = bytes.len() / 3;
-    let names = [
-        ("identity", &bytes[..third]),
-        ("seg-000000000000", &bytes[third..]),
-    ];
+    let Some((length, bytes)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let length = usize::from(u16::from_le_bytes(*length)).min(bytes.len());
+    let (identity, segment) = bytes.split_at(length);
+    let names = [("identity", identity), ("seg-000000000000", segment)];
     for (name, bytes) in names {
         if let Ok(file) = medium.create(name) {
             let _ = file.write_at(0, &[bytes]);
