@@ -16,6 +16,7 @@
 //! Invariant: a floor is opened by the floor above it, through [`Below`]. So whoever sits above may
 //! open what lies below it once, several times as numbered parts, or with a probe at every boundary.
 
+mod again;
 mod below;
 mod fault;
 mod fingerprint;

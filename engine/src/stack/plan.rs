@@ -4,15 +4,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::contract::{Env, Level, Result};
+use crate::contract::{Env, Level, Result, Store};
 
+use super::again::Again;
 use super::below::{Below, Media, OpenContext, Probe};
 use super::fault::SpecError;
 use super::fingerprint::Fingerprint;
-use super::guarantee::Gives;
+use super::guarantee::{Gives, Property};
 use super::legality::{derive, judge};
 use super::opened::Stack;
-use super::options::Setting;
+use super::options::{OptionType, Setting};
 use super::plugin::{AnyFloor, Declared, FlushRule, PluginKind};
 use super::registry::Registry;
 use super::spec::{LAYERS_MAX, Spec};
@@ -213,17 +214,33 @@ impl Plan {
         self
     }
 
+    /// The directories that its floors own, as paths that do not depend on where they are read.
+    pub fn places(&self) -> impl Iterator<Item = PathBuf> {
+        let settings = self.top.walk().flat_map(|(_, floor)| floor.settings());
+        let places = settings.filter(|setting| setting.row.kind == OptionType::Place);
+        let texts = places.filter_map(|setting| setting.value.as_ref()?.as_text());
+        texts.map(|place| self.base.join(place))
+    }
+
     /// What of it the bytes on the media depend on.
     #[must_use]
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }
 
-    /// Opens the stack, top down.
+    /// Opens the stack, top down. For reading only, it is opened again whenever it is asked for the
+    /// newest root: a writer elsewhere may have gone on.
     pub fn open(&self, env: &Env, opening: Opening) -> Result<Stack> {
         let context = OpenContext::new(env, &self.base, self.fingerprint.clone(), &opening);
         let below = Below::new(self.top.clone(), context);
-        Ok(Stack::new(self.clone(), below.open()?))
+        // What does not persist cannot be found again by opening it again.
+        let store: Arc<dyn Store> =
+            if opening.read_only && self.top.gives().properties.has(Property::Persists) {
+                Arc::new(Again::open(below)?)
+            } else {
+                below.open()?
+            };
+        Ok(Stack::new(self.clone(), store))
     }
 }
 
