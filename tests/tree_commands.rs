@@ -44,7 +44,7 @@ fn an_absent_key_and_an_absent_tree_are_exit_code_one() {
 #[test]
 fn a_wrong_call_is_exit_code_two_and_makes_nothing() {
     let desk = Desk::new();
-    desk.fails("count s.toml --tree a", 2, &["there is no log here"]);
+    desk.fails("count s.toml --tree a", 1, &["nothing was written"]);
     desk.fails("get s.toml k", 2, &["--tree"]);
     desk.fails(
         "put s.toml --tree load/a k v",

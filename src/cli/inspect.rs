@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::roots::time;
+use super::text::count;
 use super::{Failure, Outcome, Run, StackArg, Terminal};
 use crate::contract::marker::decode_directory;
 use crate::contract::{Kind, Oid, Record, Reference, Result, RootMarker, Status};
@@ -12,7 +13,7 @@ use crate::interfaces::btree::{self, Described};
 use crate::interfaces::records::{BTREE_NODE, BTREE_ROOT};
 use crate::stack::Registry;
 
-/// Show the streams and segments of a stack, or one record
+/// Show the floors and streams of a stack, or one record
 ///
 /// Of a record: its kind, its references, what it says of itself if its kind is known here, and the
 /// first bytes of its body, as text or as hex.
@@ -83,9 +84,9 @@ impl Run for Inspect {
                 let newest = opened.engine.snapshot();
                 terminal.say(format_args!("store {}", status.identity))?;
                 terminal.say(format_args!(
-                    "newest commit {}, {} names",
+                    "newest commit {}, {}",
                     newest.sequence(),
-                    newest.names().len()
+                    count(newest.names().len() as u64, "name")
                 ))?;
                 for floor in &status.below {
                     tell_floor(floor, 0, terminal)?;
@@ -123,8 +124,12 @@ fn tell_floor(
     if status.below.is_empty() {
         for stream in &status.streams {
             terminal.say(format_args!(
-                "{indent}  stream b{}: {} segments, end o{}, durable to o{}, ceiling o{}",
-                stream.stream, stream.segments, stream.end, stream.durable, stream.ceiling
+                "{indent}  stream b{}: {}, end o{}, durable to o{}, ceiling o{}",
+                stream.stream,
+                count(stream.segments, "segment"),
+                stream.end,
+                stream.durable,
+                stream.ceiling
             ))?;
         }
     }

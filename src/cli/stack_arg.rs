@@ -1,6 +1,8 @@
 //! The stack that a command works on.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 
@@ -8,7 +10,9 @@ use super::{Failure, Terminal};
 use crate::config::{Overrides, StackFile};
 use crate::contract::{Env, Epoch, ErrorKind};
 use crate::front::Engine;
-use crate::stack::{Registry, Stack};
+use crate::medium::Medium;
+use crate::medium::memory::MemoryMedium;
+use crate::stack::{Media, Opening, Plan, Registry, Stack};
 
 /// A stack file, and what to change in it.
 #[derive(Debug, Args)]
@@ -53,7 +57,13 @@ pub struct Opened {
 impl StackArg {
     /// Opens the stack for writing, with an engine on it.
     pub fn open(&self, registry: &Registry) -> Result<Opened, Failure> {
-        self.open_with(registry, false)
+        let file = self.load(registry)?;
+        let (stack, engine) = file.engine(&Env::system(), false)?;
+        Ok(Opened {
+            file,
+            stack,
+            engine,
+        })
     }
 
     /// Opens the stack for writing, does `work` and closes it, whatever came of the work.
@@ -81,7 +91,14 @@ impl StackArg {
         terminal: &mut Terminal<'_>,
     ) -> Result<Opened, Failure> {
         self.recover(registry, terminal)?;
-        self.open_with(registry, true)
+        let file = self.load(registry)?;
+        let stack = open_floors(&file, terminal)?;
+        let engine = file.engine_on(&stack, &Env::system(), true)?;
+        Ok(Opened {
+            file,
+            stack,
+            engine,
+        })
     }
 
     /// Does what the next writer would have to do first, if the last one ended without closing.
@@ -91,6 +108,9 @@ impl StackArg {
         terminal: &mut Terminal<'_>,
     ) -> Result<(), Failure> {
         let file = self.load(registry)?;
+        if unwritten(file.plan()) {
+            return Ok(());
+        }
         let stack = file.open(&Env::system(), true)?;
         let clean = match stack.store().fence(Epoch::default()).wait() {
             Ok(streams) => streams.iter().all(|stream| stream.clean),
@@ -121,16 +141,6 @@ impl StackArg {
         Ok(())
     }
 
-    fn open_with(&self, registry: &Registry, read_only: bool) -> Result<Opened, Failure> {
-        let file = self.load(registry)?;
-        let (stack, engine) = file.engine(&Env::system(), read_only)?;
-        Ok(Opened {
-            file,
-            stack,
-            engine,
-        })
-    }
-
     /// Reads and judges the stack file. Opens nothing.
     pub fn load(&self, registry: &Registry) -> Result<StackFile, Failure> {
         Ok(StackFile::load(
@@ -138,5 +148,45 @@ impl StackArg {
             registry,
             &self.set.overrides(),
         )?)
+    }
+}
+
+/// Opens the floors for reading. A stack that nobody wrote to yet is shown as what it is, an empty one;
+/// nothing is made on disk for it.
+pub(super) fn open_floors(file: &StackFile, terminal: &mut Terminal<'_>) -> Result<Stack, Failure> {
+    let env = Env::system();
+    if !unwritten(file.plan()) {
+        return Ok(file.open(&env, true)?);
+    }
+    terminal.note("nothing was written to this stack yet")?;
+    let opening = Opening {
+        media: Some(Arc::new(Blank::default())),
+        ..Opening::default()
+    };
+    Ok(file.plan().open(&env, opening)?)
+}
+
+/// Whether none of the directories that a stack lies in holds anything.
+fn unwritten(plan: &Plan) -> bool {
+    let mut places = plan.places().peekable();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "whether there is something to open is asked before anything is opened"
+    )]
+    let empty = |place: PathBuf| match std::fs::read_dir(place) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    places.peek().is_some() && places.all(empty)
+}
+
+/// Memory for every place of a stack, empty to begin with.
+#[derive(Debug, Default)]
+struct Blank(Mutex<BTreeMap<PathBuf, MemoryMedium>>);
+
+impl Media for Blank {
+    fn medium(&self, place: &Path, _unit: u64) -> Arc<dyn Medium> {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::new(places.entry(place.to_owned()).or_default().clone())
     }
 }

@@ -51,6 +51,15 @@ impl fmt::Display for KeyArg {
     }
 }
 
+/// So many of a thing: `1 commit`, `2 commits`, `2 entries`.
+pub(super) fn count(number: u64, thing: &str) -> String {
+    match (number, thing.strip_suffix('y')) {
+        (1, _) => format!("1 {thing}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        (_, None) => format!("{number} {thing}s"),
+    }
+}
+
 /// A commit, for programs.
 #[derive(Debug, serde::Serialize)]
 pub(super) struct CommitFacts {

@@ -130,6 +130,12 @@ impl StackFile {
     /// Opens the stack and an engine on it, as the file says.
     pub fn engine(&self, env: &Env, read_only: bool) -> Result<(Stack, Engine)> {
         let stack = self.open(env, read_only)?;
+        let engine = self.engine_on(&stack, env, read_only)?;
+        Ok((stack, engine))
+    }
+
+    /// Opens an engine on the opened stack, as the file says.
+    pub fn engine_on(&self, stack: &Stack, env: &Env, read_only: bool) -> Result<Engine> {
         let defaults = Options::default();
         let flush = self.plan.flush();
         let options = Options {
@@ -141,9 +147,8 @@ impl StackFile {
             read_only,
             ..defaults
         };
-        let engine = Engine::open(stack.store(), env, options)
-            .map_err(|error| error.at(self.path.display().to_string()))?;
-        Ok((stack, engine))
+        Engine::open(stack.store(), env, options)
+            .map_err(|error| error.at(self.path.display().to_string()))
     }
 
     /// Opens the stack.

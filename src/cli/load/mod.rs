@@ -22,6 +22,7 @@ use serde::Serialize;
 use self::input::{Next, Rows};
 use self::position::{Position, Shape};
 use super::progress::Progress;
+use super::text;
 use super::tree::{self, TreeArg};
 use super::{Failure, Outcome, Run, Terminal};
 use crate::contract::{ErrorKind, Name, Op, Reference};
@@ -405,8 +406,11 @@ impl<'a> Loading<'a> {
             (n, false) => format!("{n} replaced an entry of the tree or an earlier row"),
         };
         let mut text = format!(
-            "{rows} rows of {} are in {}: {doubled}, {bad} bad; {} entries, {} commits",
-            facts.file, self.name, self.entries, self.commits
+            "{rows} rows of {} are in {}: {doubled}, {bad} bad; {}, {}",
+            facts.file,
+            self.name,
+            text::count(self.entries, "entry"),
+            text::count(self.commits, "commit")
         );
         if self.resumed_from > 0 {
             text.push_str(&format!("; went on behind row {}", self.resumed_from));

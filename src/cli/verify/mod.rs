@@ -18,6 +18,8 @@ use serde::Serialize;
 
 use self::findings::Findings;
 use super::progress::Progress;
+use super::stack_arg::open_floors;
+use super::text::count;
 use super::{Failure, Outcome, Run, StackArg, Terminal, tree};
 use crate::contract::{Env, ErrorKind};
 use crate::front::{Engine, Options, Snapshot};
@@ -64,7 +66,7 @@ impl Run for Verify {
         self.stack.recover(registry, terminal)?;
         let file = self.stack.load(registry)?;
         let env = Env::system();
-        let stack = file.open(&env, true)?;
+        let stack = open_floors(&file, terminal)?;
         let mut facts = Facts::default();
         let progress = Progress::bytes("verifying", 0, 0);
         progress.show(terminal);
@@ -135,8 +137,12 @@ impl Facts {
     fn tell(&self, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
         let batches = &self.batches;
         terminal.say(format_args!(
-            "batches     {} in {} streams, with {} records, {} commits and {} bytes",
-            batches.batches, batches.streams, batches.records, batches.commits, batches.bytes
+            "batches     {} in {}, with {}, {} and {} bytes",
+            batches.batches,
+            count(batches.streams, "stream"),
+            count(batches.records, "record"),
+            count(batches.commits, "commit"),
+            batches.bytes
         ))?;
         let references = &self.references;
         terminal.say(format_args!(
