@@ -1,11 +1,25 @@
 //! Travertine: a storage engine composed of floors.
 //!
 //! An append-only log of immutable objects lies at the bottom; floors on it change where and how the
-//! bytes live; indexes stand on top. This package is the front door:
+//! bytes live; indexes stand on top.
+//!
+//! ```text
+//!    cli, workload       every command; what stacks are compared by
+//!         │
+//!    interfaces          B-tree, yours ─── on a session or a snapshot
+//!         │
+//!    front               Engine: names, commits, history
+//!         │  the contract: ten verbs
+//!    plugins             monitor, cache, sequence, yours ─── as the stack file puts them
+//!         │  the contract again, at every boundary
+//!    log on a medium     file, memory
+//! ```
+//!
+//! This package is the front door:
 //!
 //! - without default features, the embedded engine: [`contract`], [`front`], [`log`], [`medium`] and
 //!   [`stack`];
-//! - feature `config`: stack files, and [`standard`], the registry of the plug-ins that come along;
+//! - feature `config`: stack files ([`config`]), and [`standard`], the registry of the plug-ins that come along;
 //! - feature `workload`: [`workload`], what stacks are compared by, and [`interfaces`], the indexes;
 //! - feature `conformance`: the kit that checks a plug-in or an index of one's own, for tests;
 //! - feature `cli` (default): the command line as a function of a registry, so that a program with
@@ -19,6 +33,9 @@
 //! # #[cfg(not(feature = "cli"))]
 //! # fn main() {}
 //! ```
+//!
+//! `examples/plugin.rs` is a plug-in of one's own with such a program, `examples/index.rs` an index of
+//! one's own; each is one file and passes the kit.
 
 #[cfg(feature = "cli")]
 pub mod cli;

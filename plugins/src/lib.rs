@@ -1,5 +1,14 @@
 //! The plug-ins that come with Travertine.
 //!
+//! ```text
+//!   monitor     counts and times every call below      │ over one: any number, in any order
+//!   cache       keeps records that were read           │ that `travertine check` finds legal
+//!   sequence    goes on in the next part               │
+//!   ───────────────────────────────────────────────────┘
+//!   file        a log in a directory                     bottoms: one at the end of each branch
+//!   memory      a log in memory
+//! ```
+//!
 //! Each is a folder: what it does, then its config, then its ideas. [`standard`] is the set of all of
 //! them; a program that wants fewer, or more, makes its own registry.
 
