@@ -12,7 +12,8 @@
 //! ```
 //!
 //! A close that was clean left an empty batch at the very end of the newest file, so that opening
-//! reads two places and nothing else.
+//! reads two places and nothing else. Should that batch be gone, the writer file still vouches for
+//! all that lay before it.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use super::segment::Segment;
 use super::walk::{self, Window};
 use crate::contract::batch::BATCH_HEADER;
 use crate::contract::{
-    BatchHeader, ChainLink, End, Epoch, Error, ErrorKind, Extent, Oid, Op, Position, Proven,
+    BatchHeader, ChainLink, End, Epoch, Error, ErrorKind, Extent, Level, Oid, Op, Position, Proven,
     Result, RootMarker,
 };
 use crate::medium::Medium;
@@ -99,6 +100,10 @@ pub(super) fn recover(
     found.segments = segments;
     if torn.is_empty() && clean_close(medium, identity, writer, &mut found)? {
         return Ok(found);
+    }
+    if medium.level() >= Level::Disk {
+        // Said only after all before it was synced: what is missing of it was lost since.
+        found.durable = found.durable.max(writer.clean.unwrap_or(Position::START));
     }
     // Nobody ever wrote, so nobody was ever handed a position.
     found.clean = writer.epoch.number == 0 && found.segments.is_empty() && torn.is_empty();

@@ -194,6 +194,60 @@ fn a_log_in_a_directory_is_written_on_after_a_clean_end_and_after_an_unclean_one
 }
 
 #[test]
+fn what_is_missing_below_a_clean_end_is_damage_and_no_older_state() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |place: &std::path::Path, read_only| {
+        let medium = crate::medium::file::FileMedium::new(place, 4096);
+        let options = LogOptions {
+            read_only,
+            ..options()
+        };
+        Log::open("file", Arc::new(medium), &Env::system(), options).unwrap()
+    };
+    let place = directory.path().join("log");
+    let mut bones = Bones::begin(open(&place, false));
+    for n in 0..60 {
+        bones.commit(&vec![n; 1500]);
+    }
+    let (last, _) = bones.batch(b"last", true);
+    let commit = Commit {
+        sender: bones.epoch,
+        level: Level::Disk,
+        last: vec![last],
+    };
+    bones.log.commit(commit).wait().unwrap();
+    bones.log.close().wait().unwrap();
+    let newest = bones.log.segment_headers().unwrap().len();
+    assert!(newest > 2, "the log must have rolled");
+    let medium = crate::medium::file::FileMedium::new(&place, 4096);
+    let mut names = medium.list().unwrap();
+    names.retain(|name| format::segment_base(name).is_some());
+    names.sort();
+    let name = names.pop().unwrap();
+    let file = medium.open(&name, true).unwrap();
+    let length = file.len().unwrap();
+    for keep in [
+        Some(length - 8),
+        Some(length - 4096),
+        Some(300),
+        Some(0),
+        None,
+    ] {
+        match keep {
+            Some(keep) => file.set_len(keep).unwrap(),
+            None => medium.remove(&name).unwrap(),
+        }
+        for read_only in [true, false] {
+            let log = open(&place, read_only);
+            let state = log.fence(Epoch::default()).wait();
+            let error = state.expect_err("an older state passes for the newest");
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{keep:?}");
+            log.close().wait().unwrap();
+        }
+    }
+}
+
+#[test]
 fn after_an_unclean_end_the_next_epoch_starts_at_the_ceiling() {
     let medium = MemoryMedium::new();
     let mut bones = Bones::begin(open(&medium));
