@@ -204,3 +204,43 @@ fn inspect_shows_streams_and_any_record() {
     desk.fails("inspect s.toml oid:v1:b0:o1", 1, &["oid:v1:b0:o1"]);
     desk.fails("inspect s.toml nonsense", 2, &["is not an OID"]);
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test of damaged files")]
+fn a_newest_segment_that_is_gone_or_cut_is_damage_and_no_older_state() {
+    let desk = filled();
+    let files = segments(&desk);
+    let last = files.last().unwrap();
+    let sound = fs::read(last).unwrap();
+    for keep in [None, Some(0), Some(100), Some(sound.len() / 2)] {
+        match keep {
+            None => fs::remove_file(last).unwrap(),
+            Some(keep) => fs::write(last, &sound[..keep]).unwrap(),
+        }
+        let words = "corrupt: durable bytes are damaged";
+        assert!(desk.fails("verify s.toml", 1, &[]).text().contains(words));
+        for line in ["count s.toml --tree rows", "put s.toml --tree rows k v"] {
+            desk.fails(line, 1, &[words]);
+        }
+        fs::write(last, &sound).unwrap();
+        desk.ok("verify s.toml");
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test of damaged files")]
+fn roots_says_that_history_ends_and_makes_no_changes_up() {
+    let desk = filled();
+    let whole = desk.run("roots s.toml --json").json();
+    fs::remove_file(&segments(&desk)[0]).unwrap();
+    let mut rest = desk.run("roots s.toml --json").json();
+    let oldest = rest.pop().unwrap();
+    assert!(oldest["changed"].is_null(), "{oldest}");
+    assert!(!rest.is_empty() && rest.len() + 1 < whole.len());
+    assert_eq!(rest[..], whole[..rest.len()]);
+    let told = desk.ok("roots s.toml");
+    assert!(
+        told.ends_with("(what came before is not here any more)\n"),
+        "{told}"
+    );
+}

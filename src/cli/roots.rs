@@ -36,7 +36,8 @@ struct Facts {
     time: String,
     epoch: String,
     oid: String,
-    changed: Vec<Changed>,
+    /// `None`: what came before it is no longer there to compare with.
+    changed: Option<Vec<Changed>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,7 +67,10 @@ impl Run for Roots {
                 time: time(marker.time),
                 epoch: marker.epoch.to_string(),
                 oid: oid.to_string(),
-                changed: changed(engine, &mut directory, &marker, before)?,
+                changed: match before {
+                    None if marker.previous.is_some() => None,
+                    before => Some(changed(engine, &mut directory, &marker, before)?),
+                },
             };
             if self.json {
                 terminal.json(&facts)?;
@@ -80,7 +84,10 @@ impl Run for Roots {
 
 impl Facts {
     fn tell(&self, terminal: &mut Terminal<'_>) -> std::result::Result<(), Failure> {
-        let names: Vec<_> = self.changed.iter().map(Changed::text).collect();
+        let names: Vec<_> = match &self.changed {
+            Some(changed) => changed.iter().map(Changed::text).collect(),
+            None => vec!["(what came before is not here any more)".to_owned()],
+        };
         terminal.say(format_args!(
             "{:>8}  {}  {}  {}  {}",
             self.sequence,
