@@ -178,3 +178,20 @@ fn a_stack_in_memory_takes_what_it_is_given_and_forgets_it() {
     assert_eq!(said.json()[0]["level"], "memory");
     desk.fails("get m.toml --tree a k", 1, &["no tree a"]);
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test of a device that is full")]
+fn output_that_cannot_be_written_is_told() {
+    let Ok(full) = std::fs::File::create("/dev/full") else {
+        return;
+    };
+    let desk = Desk::new();
+    desk.ok("put s.toml --tree t k v");
+    for line in ["get s.toml --tree t k", "roots s.toml", "check s.toml"] {
+        let mut command = desk.command(line);
+        let output = command.stdout(full.try_clone().unwrap()).output().unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        assert!(words.contains("writing the output"), "{line}: {words}");
+    }
+}

@@ -69,7 +69,8 @@ impl<'a> Terminal<'a> {
 
     /// Says something about the work, on the error output.
     pub fn note(&mut self, line: impl Display) -> Result<(), Failure> {
-        self.out.flush()?;
+        // What cannot be printed stays to be printed, and fails again at the end.
+        let _ = self.out.flush();
         writeln!(self.err, "{line}")?;
         Ok(())
     }

@@ -5,7 +5,7 @@
 //!   {"key_b64":"/w==","value":"v1"}      base64 where one is not
 //! ```
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -18,6 +18,9 @@ use serde::Deserialize;
 use super::{Failure, Terminal};
 use crate::contract::{Error, Result};
 use crate::front::Committed;
+
+/// Most bytes of a key that are shown in words about it.
+const SHOWN_MAX: usize = 100;
 
 /// A key on the command line.
 #[derive(Debug, Clone, Args)]
@@ -47,7 +50,14 @@ impl KeyArg {
 
 impl fmt::Display for KeyArg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.key, f)
+        let bytes = self.key.as_bytes();
+        match bytes.get(..SHOWN_MAX) {
+            Some(start) if bytes.len() > SHOWN_MAX => {
+                let start = OsStr::from_bytes(start);
+                write!(f, "{start:?}… of {} bytes", bytes.len())
+            }
+            _ => fmt::Debug::fmt(&self.key, f),
+        }
     }
 }
 
@@ -173,6 +183,24 @@ mod tests {
             let read: EntryLine = serde_json::from_str(&printed).unwrap();
             assert_eq!(read.bytes().unwrap(), (key.to_vec(), value.to_vec()));
         }
+    }
+
+    #[test]
+    fn of_a_long_key_the_beginning_is_shown() {
+        let shown = |key: &str| {
+            let key = key.into();
+            KeyArg {
+                key,
+                key_b64: false,
+            }
+            .to_string()
+        };
+        assert_eq!(shown("k"), "\"k\"");
+        let long = shown(&"k".repeat(65_536));
+        assert!(
+            long.len() < 200 && long.ends_with("… of 65536 bytes"),
+            "{long}"
+        );
     }
 
     #[test]
