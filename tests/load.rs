@@ -227,3 +227,53 @@ fn the_same_name_may_be_loaded_from_its_start_again() {
     assert_eq!(desk.ok("count s.toml --tree t"), "3\n");
     assert_eq!(desk.ok("get s.toml --tree t 2"), r#"{"id":"2","v":"c"}"#);
 }
+
+#[test]
+fn a_file_without_rows_makes_a_tree_without_entries() {
+    let desk = Desk::new();
+    desk.file("head.csv", "id,v\n");
+    desk.ok("load s.toml head.csv --tree t --key id");
+    assert_eq!(desk.ok("count s.toml --tree t"), "0\n");
+    desk.file("row.csv", "id,v\n1,a\n");
+    desk.ok("load s.toml row.csv --tree t --key id");
+    desk.ok("load s.toml head.csv --tree t --key id");
+    assert_eq!(desk.ok("count s.toml --tree t"), "1\n");
+}
+
+#[test]
+fn a_line_that_never_ends_is_one_bad_row() {
+    let desk = Desk::new();
+    let long = "x".repeat(70 << 20);
+    desk.file(
+        "long.ndjson",
+        format!("{{\"k\":1}}\n{{\"k\":2,\"v\":\"{long}\"}}\n{{\"k\":\"\\ud800\"}}\n{{\"k\":3}}\n"),
+    );
+    let said = desk.run("load s.toml long.ndjson --tree t --key k --on-bad skip");
+    let words = [
+        "long.ndjson:2: a row of more than 67108864 bytes",
+        "long.ndjson:3: field \"k\" is a string that is not Unicode",
+    ];
+    said.expect("skip", 0, &words);
+    assert_eq!(desk.ok("count s.toml --tree t"), "2\n");
+}
+
+#[test]
+fn a_tree_whose_load_has_no_room_for_its_name_is_refused_and_nothing_made() {
+    let desk = Desk::new();
+    desk.file("people.csv", PEOPLE);
+    let name = "n".repeat(251);
+    let line = format!("load s.toml people.csv --tree {name} --key id");
+    desk.fails(&line, 2, &["at most 250 bytes, this one has 251"]);
+    assert!(!desk.path().join("data").exists());
+    desk.ok(&line.replacen("--tree n", "--tree ", 1));
+}
+
+#[test]
+fn a_header_of_very_many_columns_is_read_at_once() {
+    let desk = Desk::new();
+    let names: Vec<_> = (0..200_000).map(|n| format!("c{n}")).collect();
+    let names = names.join(",");
+    desk.file("wide.csv", format!("{names}\n{names}\n"));
+    desk.ok("load s.toml wide.csv --tree t --key c7");
+    assert_eq!(desk.ok("count s.toml --tree t"), "1\n");
+}

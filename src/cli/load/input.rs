@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the file to load is read here")]
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -124,6 +125,10 @@ impl Rows {
         key.clear();
         value.clear();
         self.before = self.here();
+        // What was appended since is not of the file that the load began on.
+        if self.before.0 >= self.identity.bytes {
+            return Ok(Next::End);
+        }
         let next = match &mut self.source {
             Source::Fields(fields) => fields.next(key, value),
             Source::Lines(lines) => lines.next(key, value),
@@ -221,6 +226,7 @@ impl Fields {
             .from_reader(Bounded::new(file));
         let mut fields = ByteRecord::new();
         let (mut names, mut width) = (Vec::new(), None);
+        let mut known = HashSet::new();
         let place = path.display();
         if shape.header {
             reader.get_mut().begin_row();
@@ -236,7 +242,7 @@ impl Fields {
                 let name = std::str::from_utf8(field).map_err(|_| {
                     Error::invalid(format!("{place}:1: a name in the header is not UTF-8"))
                 })?;
-                if names.iter().any(|other| other == name) {
+                if !known.insert(name.to_owned()) {
                     return Err(Error::invalid(format!(
                         "{place}:1: two columns are called {name:?}"
                     )));
@@ -331,12 +337,13 @@ impl Lines {
             if read == 0 {
                 return Ok(Next::End);
             }
-            if read == ROW_MAX && !self.text.ends_with(b"\n") {
-                return Err(too_long());
-            }
             let first = self.byte == 0;
             self.byte += read;
             self.line += 1;
+            if read == ROW_MAX && !self.text.ends_with(b"\n") {
+                self.byte += self.reader.skip_until(b'\n')? as u64;
+                return Ok(Next::Bad(format!("a row of more than {ROW_MAX} bytes")));
+            }
             let mut text = self.text.as_slice();
             if first {
                 text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
@@ -368,8 +375,13 @@ impl Lines {
                         Next::Row
                     }
                     None => Next::Bad(format!(
-                        "field {:?} is neither a string nor a number, so it is no key",
-                        self.key
+                        "field {:?} is {}, so it is no key",
+                        self.key,
+                        if raw.get().starts_with('"') {
+                            "a string that is not Unicode"
+                        } else {
+                            "neither a string nor a number"
+                        }
                     )),
                 },
             });

@@ -14,7 +14,10 @@
 mod input;
 mod position;
 
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -26,7 +29,7 @@ use super::text;
 use super::tree::{self, TreeArg};
 use super::{Failure, Outcome, Run, Terminal};
 use crate::contract::{ErrorKind, Name, Op, Reference};
-use crate::front::{Change, Committed, Engine, Session};
+use crate::front::{Change, Committed, Engine, Expect, Session};
 use crate::stack::Registry;
 
 /// Bytes of edits after which a batch is committed, however few its rows are.
@@ -126,6 +129,7 @@ struct Facts<'a> {
 impl Run for Load {
     fn run(self, registry: &Registry, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
         let name = self.tree.name()?;
+        Position::check_name(&name)?;
         let shape = self.shape()?;
         // Before the stack is opened, and perhaps made: a wrong call leaves nothing behind.
         let rows = Rows::open(&self.file, &shape)?;
@@ -280,6 +284,8 @@ impl<'a> Loading<'a> {
             self.settle(terminal)?;
             let changes: Vec<_> = change.into_iter().chain([position]).collect();
             self.pending = Some((session.commit(&changes, None), self.read.clone()));
+            // Asked for once, it is on its way while the next batch is read.
+            self.settle_what_is_there(terminal)?;
             match ended {
                 Ended::Full => {}
                 Ended::File => return Ok(None),
@@ -321,6 +327,7 @@ impl<'a> Loading<'a> {
             self.read.rows += 1;
             if self.read.rows.is_multiple_of(4096) {
                 self.progress.at(self.rows.byte());
+                self.settle_what_is_there(terminal)?;
             }
         };
         // A bad row that ends the load is not behind it.
@@ -329,11 +336,20 @@ impl<'a> Loading<'a> {
         } else {
             self.rows.mark_before(&mut self.read);
         }
-        let change = turn.finish()?;
-        let root = match &change {
+        let mut change = turn.finish()?;
+        let mut root = match &change {
             Some(change) => change.to,
             None => session.base().root(&self.name),
         };
+        if root.is_none() && matches!(ended, Ended::File) {
+            // Of a file without rows comes a tree without entries.
+            root = tree::empty(session)?;
+            change = Some(Change {
+                name: self.name.clone(),
+                expect: Expect::Is(None),
+                to: root,
+            });
+        }
         let entries = count(session, root)?;
         self.read.replaced += put - (entries - self.entries);
         self.entries = entries;
@@ -360,6 +376,27 @@ impl<'a> Loading<'a> {
             return Ok(());
         };
         op.wait()?;
+        self.settled(position, terminal)
+    }
+
+    /// Says what the commit on its way made durable, if it has arrived.
+    fn settle_what_is_there(&mut self, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+        let Some((mut op, position)) = self.pending.take() else {
+            return Ok(());
+        };
+        match Pin::new(&mut op).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(committed) => {
+                committed?;
+                self.settled(position, terminal)
+            }
+            Poll::Pending => {
+                self.pending = Some((op, position));
+                Ok(())
+            }
+        }
+    }
+
+    fn settled(&mut self, position: Position, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
         self.commits += 1;
         let news = self.commits == 1 || position.rows > self.committed.rows;
         self.committed = position;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::tree::LOADS;
 use super::Format;
+use crate::contract::limits::NAME_MAX;
 use crate::contract::{Error, Kind, Name, NewRecord, Result};
 use crate::front::{Change, Hint, Session, Snapshot};
 
@@ -51,6 +52,11 @@ pub(super) struct Identity {
 }
 
 impl Position {
+    /// Refuses a tree whose name leaves no room for that of its position.
+    pub(super) fn check_name(tree: &Name) -> Result<()> {
+        name_of(tree).map(drop)
+    }
+
     pub(super) fn start(file: Identity, shape: Shape, into_empty: bool) -> Self {
         Self {
             file,
@@ -116,5 +122,12 @@ impl Position {
 }
 
 fn name_of(tree: &Name) -> Result<Name> {
-    Name::new(format!("{LOADS}{tree}"))
+    Name::new(format!("{LOADS}{tree}")).map_err(|_| {
+        Error::invalid(format!(
+            "a tree that is loaded has a name of at most {} bytes, this one has {}: how far its load \
+             got is kept under {LOADS}NAME",
+            NAME_MAX - LOADS.len(),
+            tree.as_str().len()
+        ))
+    })
 }
