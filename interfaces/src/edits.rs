@@ -71,6 +71,7 @@ impl EditLog {
             Edit::Put(Value::Inline(value)) => (inline_tag(value)?, value),
             Edit::Put(Value::Apart(apart)) => {
                 edits.apart.push(apart);
+                edits.bytes += size_of::<Apart>() as u64;
                 let index = u32::try_from(edits.apart.len() - 1).unwrap_or(u32::MAX);
                 if index > LENGTH {
                     return Err(Error::full("a batch holds too many long values; commit it"));

@@ -26,6 +26,8 @@ pub struct Writer<'s, I: Index> {
     root: Option<Reference>,
     base: Option<I::View>,
     buffer: Buffer,
+    /// Bytes that were edited since the buffer became a map, and those before.
+    mapped: u64,
 }
 
 type Changed = BTreeMap<Bytes, Option<Found>>;
@@ -52,6 +54,7 @@ impl<'s, I: Index> Writer<'s, I> {
             root,
             base: None,
             buffer: Buffer::Log(EditLog::new()),
+            mapped: 0,
         }
     }
 
@@ -112,12 +115,12 @@ impl<'s, I: Index> Writer<'s, I> {
         }
     }
 
-    /// Bytes that the edits take in memory, as long as they are only written.
+    /// About how many bytes the edits take in memory. Of several edits to one key, each counts.
     #[must_use]
     pub fn buffered(&self) -> u64 {
         match &self.buffer {
             Buffer::Log(log) => log.bytes(),
-            Buffer::Map(map) => map.len() as u64,
+            Buffer::Map(_) => self.mapped,
         }
     }
 
@@ -145,6 +148,11 @@ impl<'s, I: Index> Writer<'s, I> {
             Buffer::Log(log) => log.push(key, edit),
             Buffer::Map(map) => {
                 check_key(key)?;
+                let value = match edit {
+                    Edit::Put(Value::Inline(value)) => value.len(),
+                    _ => 0,
+                };
+                self.mapped += (key.len() + value + size_of::<(Bytes, Option<Found>)>()) as u64;
                 map.insert(Bytes::copy_from_slice(key), as_change(edit));
                 Ok(())
             }
@@ -163,6 +171,7 @@ impl<'s, I: Index> Writer<'s, I> {
 
     fn changed(&mut self) -> &Changed {
         if let Buffer::Log(log) = &mut self.buffer {
+            self.mapped = log.bytes();
             let edits = std::mem::take(log).sorted();
             let change = |(key, edit)| (Bytes::copy_from_slice(key), as_change(edit));
             self.buffer = Buffer::Map(edits.iter().map(change).collect());
@@ -361,5 +370,23 @@ impl<C: Cursor> Cursor for Overlay<'_, C> {
                     value: as_value(found),
                 }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Btree;
+    use crate::records::Heap;
+
+    #[test]
+    fn what_is_buffered_is_counted_in_bytes_whether_it_was_read_or_not() {
+        let heap = Heap::new();
+        let mut writer = Writer::new(Btree::default(), &heap, Arc::new(Heap::new()), None);
+        writer.put(b"a", &[7; 1000]).unwrap();
+        assert!(writer.buffered() >= 1000);
+        assert_eq!(writer.get(b"a").unwrap().as_deref(), Some(&[7; 1000][..]));
+        writer.put(b"b", &[7; 1000]).unwrap();
+        assert!(writer.buffered() >= 2000);
     }
 }
