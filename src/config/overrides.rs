@@ -24,8 +24,8 @@ impl Overrides {
     /// Those of the environment, then these flags.
     #[must_use]
     pub fn with_environment(flags: &[String]) -> Self {
-        let environment = std::env::var(Self::VARIABLE).unwrap_or_default();
-        Self::of(&environment, flags)
+        let environment = std::env::var_os(Self::VARIABLE).unwrap_or_default();
+        Self::of(&environment.to_string_lossy(), flags)
     }
 
     /// Those of a text with `;` between them, then these flags.

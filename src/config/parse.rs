@@ -44,6 +44,10 @@ fn not_toml(error: &toml::de::Error) -> SpecError {
         "here",
         place,
     )
+    .help(
+        "a stack file has [[layer]] above each layer and lines of key = value below it; \
+         `travertine init -` prints one",
+    )
 }
 
 fn span(source: SourceId, range: Range<usize>) -> Span {

@@ -42,7 +42,13 @@ impl Name {
     /// Takes a name, or says why it is none.
     pub fn new(name: impl Into<String>) -> Result<Self> {
         let name = name.into();
-        if name.is_empty() || name.len() > NAME_MAX || name.chars().any(char::is_control) {
+        if name.len() > NAME_MAX {
+            return Err(Error::invalid(format!(
+                "a name of {} bytes is too long for a root: {NAME_MAX} are the limit",
+                name.len()
+            )));
+        }
+        if name.is_empty() || name.chars().any(char::is_control) {
             return Err(Error::invalid(format!(
                 "{name:?} is no name for a root: 1 to {NAME_MAX} bytes without control characters"
             )));

@@ -207,7 +207,8 @@ impl OptionType {
             (Self::Flag, Data::Flag(_)) | (Self::Text, Data::Text(_)) => Ok(()),
             (Self::Path | Self::Place, Data::Text(text)) => {
                 if text.is_empty() || text.contains('\0') {
-                    return Err(Fault::new(format!("{text:?} is no path")));
+                    let fault = Fault::new(format!("{text:?} is no path"));
+                    return Err(fault.help("name a file or directory, like \"data/orders\""));
                 }
                 Ok(())
             }

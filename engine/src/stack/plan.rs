@@ -163,7 +163,10 @@ impl Plan {
         }
         if let Some(one_more) = spec.all_layers().nth(LAYERS_MAX) {
             let message = format!("this stack has more than {LAYERS_MAX} layers");
-            errors.push(SpecError::new(message, one_more.uses.span, "one of them"));
+            errors.push(
+                SpecError::new(message, one_more.uses.span, "one of them")
+                    .help("take some out: those of all sub-stacks count"),
+            );
             return Err(in_order(errors));
         }
         let mut builder = Builder::new(spec, registry, base, test);

@@ -424,6 +424,10 @@ impl Reader {
     fn name(&mut self, name: &Spanned<String>) {
         let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         let Spanned { value, span } = name;
+        // That it is no text was told.
+        if self.errors.iter().any(|error| error.span == *span) {
+            return;
+        }
         if value.is_empty() || value.len() > NAME_MAX || !value.chars().all(fine) {
             let message = format!("{value:?} is no name");
             self.errors

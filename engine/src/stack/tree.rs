@@ -89,8 +89,10 @@ impl<'a> Builder<'a> {
         }
         if depth > DEPTH_MAX {
             let message = format!("this stack is more than {DEPTH_MAX} floors deep");
-            self.errors
-                .push(SpecError::new(message, layer.uses.span, "one too deep"));
+            self.errors.push(
+                SpecError::new(message, layer.uses.span, "one too deep")
+                    .help("take some floors out, or put stacks side by side"),
+            );
             return None;
         }
         let known = self.known(layer);
