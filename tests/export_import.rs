@@ -90,6 +90,24 @@ fn a_damaged_export_names_its_line_and_imports_nothing() {
         ),
         (swap(1, r#"{"tree":"t","entries":999}"#), "-:1002:"),
         (swap(1, r#"{"tree":"","entries":1000}"#), "-:2:"),
+        (
+            swap(1, r#"{"tree":"load/t","entries":1000}"#),
+            "-:2: names that begin with load/",
+        ),
+        (
+            concat!(
+                r#"{"travertine":"export","format":1,"trees":2}"#,
+                "\n",
+                r#"{"tree":"a","entries":1}"#,
+                "\n",
+                r#"{"key":"k","value":"v"}"#,
+                "\n",
+                r#"{"tree":"b","entries":18446744073709551615}"#,
+                "\n",
+            )
+            .into(),
+            "-:5: the export ends here",
+        ),
         (swap(500, "nonsense"), "-:501: expected"),
         (
             swap(500, r#"{"key":"0","value":"v"}"#),

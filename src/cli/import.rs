@@ -16,7 +16,7 @@ use super::text::EntryLine;
 use super::tree;
 use super::{Failure, Outcome, Run, StackArg, Terminal};
 use crate::contract::limits::NAMES_PER_COMMIT_MAX;
-use crate::contract::{Error, ErrorKind, Name};
+use crate::contract::{Error, ErrorKind};
 use crate::front::{Change, Engine};
 use crate::interfaces::btree::BtreeLoader;
 use crate::interfaces::index::Loader;
@@ -121,13 +121,13 @@ impl Import {
         progress: &Progress,
     ) -> Result<Facts, Failure> {
         let session = engine.session()?;
-        let (mut changes, mut entries) = (Vec::new(), 0);
+        let (mut changes, mut entries) = (Vec::new(), 0_u64);
         for _ in 0..head.trees {
             let TreeLine {
                 tree: name,
                 entries: count,
             } = lines.next()?;
-            let name = Name::new(name).map_err(|error| lines.wrong(error.message()))?;
+            let name = tree::name(name).map_err(|error| lines.wrong(error.message()))?;
             let there = tree::map(name.clone())
                 .reader(session.base())
                 .wait()?
@@ -141,7 +141,7 @@ impl Import {
             if changes.iter().any(|change: &Change| change.name == name) {
                 return Err(lines.wrong(format!("there are two trees {name}")));
             }
-            progress.of(entries + count);
+            progress.of(entries.saturating_add(count));
             let index = Btree::default();
             let mut loader: BtreeLoader<'_> = index.loader(&session);
             for row in 0..count {

@@ -40,13 +40,7 @@ pub(super) struct AtArg {
 
 impl TreeArg {
     pub(super) fn name(&self) -> Result<Name> {
-        if self.tree.starts_with(LOADS) {
-            return Err(Error::invalid(format!(
-                "names that begin with {LOADS} are kept for the positions of loads; call the tree \
-                 something else"
-            )));
-        }
-        Name::new(self.tree.clone())
+        name(self.tree.clone())
     }
 
     /// The tree at the newest commit, or at another one.
@@ -111,6 +105,17 @@ fn parse_at(text: &str) -> Result<RootAt> {
             "{text:?} is neither the number of a commit nor a time in UTC like 2026-11-21T12:00:00Z"
         ))),
     }
+}
+
+/// The name of a tree, unless it is kept for something else.
+pub(super) fn name(text: String) -> Result<Name> {
+    if text.starts_with(LOADS) {
+        return Err(Error::invalid(format!(
+            "names that begin with {LOADS} are kept for the positions of loads; call the tree \
+             something else"
+        )));
+    }
+    Name::new(text)
 }
 
 /// The tree of a name.
