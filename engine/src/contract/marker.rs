@@ -105,50 +105,19 @@ impl RootMarker {
     /// References and body of the record.
     #[must_use]
     pub fn encode(&self) -> (Vec<Reference>, Vec<u8>) {
-        let mut references = Vec::with_capacity(3 + self.changes.len());
-        let mut flags = 0;
-        let fixed = [
-            (self.previous.map(Reference::weakened), PREVIOUS),
-            (self.jump.map(|(marker, _)| marker.weakened()), JUMP),
-            (self.directory, DIRECTORY),
-        ];
-        for (reference, flag) in fixed {
-            if let Some(reference) = reference {
-                references.push(reference);
-                flags |= flag;
-            }
-        }
-        references.extend(self.changes.values().flatten());
-        let mut body = vec![0; FIXED];
-        let (sequence, epoch, oid) = self.proven.map_or((0, 0, 0), |proven| {
-            (proven.sequence, proven.epoch, proven.oid.raw())
-        });
-        let jump = self.jump.map_or(0, |(_, sequence)| sequence);
-        let words = [
-            self.sequence,
-            self.time,
-            self.epoch.tag,
-            sequence,
-            oid,
-            jump,
-        ];
-        for (index, word) in words.into_iter().enumerate() {
-            body[index * 8..index * 8 + 8].copy_from_slice(&word.to_le_bytes());
-        }
-        body[48..52].copy_from_slice(&epoch.to_le_bytes());
-        body[52..54].copy_from_slice(&u16::to_le_bytes(flags));
-        body[54..56].copy_from_slice(&(self.changes.len() as u16).to_le_bytes());
-        body[56..58].copy_from_slice(&(self.vector.len() as u16).to_le_bytes());
-        for (stream, end) in &self.vector {
-            body.extend_from_slice(&u64::from(stream.0).to_le_bytes());
-            body.extend_from_slice(&end.position.0.to_le_bytes());
-            body.extend_from_slice(&end.running.to_le_bytes());
-        }
-        for (name, target) in &self.changes {
-            body.push(name.as_str().len() as u8);
-            body.push(u8::from(target.is_some()));
-            body.extend_from_slice(name.as_str().as_bytes());
-        }
+        let (mut references, mut body) = (Vec::new(), Vec::new());
+        let parts = MarkerParts {
+            sequence: self.sequence,
+            epoch: self.epoch,
+            time: self.time,
+            previous: self.previous,
+            jump: self.jump,
+            proven: self.proven,
+            directory: self.directory,
+            changes: &self.changes,
+            vector: &self.vector,
+        };
+        parts.encode(&mut references, &mut body);
         (references, body)
     }
 
@@ -219,6 +188,72 @@ impl RootMarker {
             changes,
             vector,
         })
+    }
+}
+
+/// What a marker says, borrowed from where it lies: a commit encodes its marker once, and copies
+/// nothing for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MarkerParts<'a> {
+    pub(crate) sequence: u64,
+    pub(crate) epoch: Epoch,
+    pub(crate) time: u64,
+    pub(crate) previous: Option<Reference>,
+    pub(crate) jump: Option<(Reference, u64)>,
+    pub(crate) proven: Option<Proven>,
+    pub(crate) directory: Option<Reference>,
+    pub(crate) changes: &'a Changes,
+    pub(crate) vector: &'a [(Stream, End)],
+}
+
+impl MarkerParts<'_> {
+    /// As [`RootMarker::encode`], into buffers that were used before.
+    pub(crate) fn encode(&self, references: &mut Vec<Reference>, body: &mut Vec<u8>) {
+        references.clear();
+        body.clear();
+        let mut flags = 0;
+        let fixed = [
+            (self.previous.map(Reference::weakened), PREVIOUS),
+            (self.jump.map(|(marker, _)| marker.weakened()), JUMP),
+            (self.directory, DIRECTORY),
+        ];
+        for (reference, flag) in fixed {
+            if let Some(reference) = reference {
+                references.push(reference);
+                flags |= flag;
+            }
+        }
+        references.extend(self.changes.values().flatten());
+        body.resize(FIXED, 0);
+        let (sequence, epoch, oid) = self.proven.map_or((0, 0, 0), |proven| {
+            (proven.sequence, proven.epoch, proven.oid.raw())
+        });
+        let jump = self.jump.map_or(0, |(_, sequence)| sequence);
+        let words = [
+            self.sequence,
+            self.time,
+            self.epoch.tag,
+            sequence,
+            oid,
+            jump,
+        ];
+        for (index, word) in words.into_iter().enumerate() {
+            body[index * 8..index * 8 + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        body[48..52].copy_from_slice(&epoch.to_le_bytes());
+        body[52..54].copy_from_slice(&u16::to_le_bytes(flags));
+        body[54..56].copy_from_slice(&(self.changes.len() as u16).to_le_bytes());
+        body[56..58].copy_from_slice(&(self.vector.len() as u16).to_le_bytes());
+        for (stream, end) in self.vector {
+            body.extend_from_slice(&u64::from(stream.0).to_le_bytes());
+            body.extend_from_slice(&end.position.0.to_le_bytes());
+            body.extend_from_slice(&end.running.to_le_bytes());
+        }
+        for (name, target) in self.changes {
+            body.push(name.as_str().len() as u8);
+            body.push(u8::from(target.is_some()));
+            body.extend_from_slice(name.as_str().as_bytes());
+        }
     }
 }
 

@@ -16,8 +16,7 @@ use std::time::Duration;
 use crate::contract::env::waiting;
 use crate::contract::limits::BATCH_MAX;
 use crate::contract::{
-    Batch, Commit, Epoch, Error, ErrorKind, Kind, Level, NewRecord, Reference, Result, RootMarker,
-    Stream, Tail, Vector,
+    Batch, Commit, Epoch, Error, ErrorKind, Level, Reference, Result, Stream, Tail, Vector,
 };
 
 use super::bell::Look;
@@ -173,31 +172,13 @@ impl Shared {
         flight.plain = unsent.cloned().collect();
         let vector = seal_others(writer, root, aligned, &mut flight.last);
         for submitted in &queue {
-            let view = &submitted.view;
             flight.level = flight.level.max(submitted.level);
-            let marker = RootMarker {
-                sequence: view.sequence,
-                epoch: writer.epoch,
-                time: view.time,
-                previous: writer.links.previous(),
-                jump: writer.links.jump(),
-                proven,
-                directory: view.names.directory,
-                changes: view.names.changes.clone(),
-                vector: vector.clone(),
-            };
-            let (references, body) = marker.encode();
-            let marker = writer.root(root)?.push(&NewRecord {
-                kind: Kind::MARKER,
-                references: &references,
-                body: &[&body],
-            })?;
-            writer.root(root)?.note_marker(marker.oid);
-            writer.links.push(marker, view.sequence);
+            let marker = writer.push_marker(root, &submitted.view, &vector)?;
             flight.markers.push(marker);
         }
         let tail = writer.root(root)?;
         flight.last.push(tail.seal(proven, false, aligned));
+        state.flying = true;
         Ok(Some(flight))
     }
 
@@ -244,11 +225,13 @@ impl Shared {
             writer.proven = Some(newest.proven(marker));
             state.unproved_ns = Some(self.env.clock.monotonic_ns());
         }
-        drop(state);
+        // Under the same lock: a commit that does not wait is shown after those before it.
+        state.flying = false;
         self.show(Shown {
             view: newest.clone(),
             marker,
         });
+        drop(state);
         flight.round.complete(Ok(Reached {
             epoch: flight.epoch,
             first: newest.sequence + 1 - commits,
@@ -317,7 +300,7 @@ impl Shared {
         let mut state = self.lock();
         state.unproved_ns = None;
         state.writing()?;
-        if !state.queue.is_empty() {
+        if !state.queue.is_empty() || !self.is_newest_proven(&state) {
             return Ok(false);
         }
         // Under the same lock as the seal: nothing is handed out past a clean end.
@@ -328,6 +311,15 @@ impl Shared {
         let sealed = seal_all(writer, true, Next::Aligned(self.unit));
         drop(state);
         self.bring_to_proof(sealed).map(|()| true)
+    }
+
+    /// Whether the newest commit is named as proven, if this engine writes at all.
+    fn is_newest_proven(&self, state: &State) -> bool {
+        let Some(writer) = &state.writer else {
+            return true;
+        };
+        let proven = writer.proven.map_or(0, |proven| proven.sequence);
+        self.shown().view.sequence <= proven
     }
 
     /// Brings what was committed at a lower level to the one that proves it. Needs the turn.
@@ -467,7 +459,6 @@ fn seal_all(writer: &mut Writer, clean: bool, next: Next) -> Sealed {
 /// Seals every stream but the root's, and returns the vector for markers made now.
 fn seal_others(writer: &mut Writer, root: Stream, next: Next, last: &mut Vec<Batch>) -> Vector {
     let proven = writer.proven;
-    let mut vector = Vector::with_capacity(1);
     for tail in &mut writer.tails {
         if tail.stream() != root {
             if tail.is_empty() {
@@ -477,12 +468,8 @@ fn seal_others(writer: &mut Writer, root: Stream, next: Next, last: &mut Vec<Bat
                 last.push(tail.seal(proven, false, next));
             }
         }
-        if tail.stream() == root || tail.end() != tail.stated {
-            tail.stated = tail.end();
-            vector.push((tail.stream(), tail.end()));
-        }
     }
-    vector
+    writer.vector(root)
 }
 
 /// What is left of `time` since a moment.

@@ -20,7 +20,7 @@ use super::links::{HEIGHT_MAX, Links};
 use super::names::View;
 use super::options::Options;
 use super::place::Placer;
-use super::shared::{Shared, Shown, Writer};
+use super::shared::{Scratch, Shared, Shown, Writer};
 use super::tail::StreamTail;
 
 /// What a writer will begin with.
@@ -265,6 +265,7 @@ impl Shared {
             tails,
             links,
             proven,
+            scratch: Scratch::default(),
         });
         Ok(())
     }

@@ -7,9 +7,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::contract::marker::MarkerParts;
 use crate::contract::{
-    Env, Epoch, Error, ErrorKind, Level, Oid, Op, Position, Proven, Record, Reference, Result,
-    Store, Stream,
+    End, Env, Epoch, Error, ErrorKind, Kind, Level, NewRecord, Oid, Op, Position, Proven, Record,
+    Reference, Result, Store, Stream, Vector,
 };
 
 use super::bell::Bell;
@@ -66,6 +67,8 @@ pub(super) struct State {
     pub(super) unproved_ns: Option<u64>,
     /// The store had no room for a batch that waits: nobody is called for it until somebody asks.
     pub(super) stuck: bool,
+    /// A round is on its way: what is committed now comes after it.
+    pub(super) flying: bool,
     leading: bool,
     waiting_for_turn: usize,
     driver_called: bool,
@@ -78,6 +81,14 @@ pub(super) struct Writer {
     pub(super) tails: Vec<StreamTail>,
     pub(super) links: Links,
     pub(super) proven: Option<Proven>,
+    pub(super) scratch: Scratch,
+}
+
+/// What a marker is encoded in, used again for the next.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    references: Vec<Reference>,
+    body: Vec<u8>,
 }
 
 /// A commit that waits for its round.
@@ -138,6 +149,7 @@ impl State {
             round: Arc::default(),
             unproved_ns: None,
             stuck: false,
+            flying: false,
             leading: false,
             waiting_for_turn: 0,
             driver_called: false,
@@ -166,6 +178,50 @@ impl Writer {
     pub(super) fn root(&mut self, root: Stream) -> Result<&mut StreamTail> {
         let lost = || Error::unavailable(format!("the root stream {root} is gone"));
         self.tail(root).ok_or_else(lost)
+    }
+
+    /// Where streams end that changed since the last marker said so, for the markers made now.
+    pub(super) fn vector(&mut self, root: Stream) -> Vector {
+        let mut vector = Vector::with_capacity(1);
+        for tail in &mut self.tails {
+            if tail.stream() == root || tail.end() != tail.stated {
+                tail.stated = tail.end();
+                vector.push((tail.stream(), tail.end()));
+            }
+        }
+        vector
+    }
+
+    /// Encodes the marker of a commit, the newest so far, into the root stream's tail.
+    pub(super) fn push_marker(
+        &mut self,
+        root: Stream,
+        view: &View,
+        vector: &[(Stream, End)],
+    ) -> Result<Reference> {
+        let parts = MarkerParts {
+            sequence: view.sequence,
+            epoch: self.epoch,
+            time: view.time,
+            previous: self.links.previous(),
+            jump: self.links.jump(),
+            proven: self.proven,
+            directory: view.names.directory,
+            changes: &view.names.changes,
+            vector,
+        };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        parts.encode(&mut scratch.references, &mut scratch.body);
+        let tail = self.root(root)?;
+        let marker = tail.push(&NewRecord {
+            kind: Kind::MARKER,
+            references: &scratch.references,
+            body: &[&scratch.body],
+        })?;
+        tail.note_marker(marker.oid);
+        self.scratch = scratch;
+        self.links.push(marker, view.sequence);
+        Ok(marker)
     }
 
     /// Whether the record of `reference` was stored, as far as its place tells.

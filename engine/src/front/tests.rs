@@ -87,6 +87,60 @@ fn one_commit_is_one_batch_and_one_sync() {
     assert_eq!(store.syncs(), syncs + 1);
 }
 
+fn set_at(engine: &Engine, to: &str, body: &[u8], level: Level) -> Committed {
+    let session = engine.session().unwrap();
+    let change = Change::set(name(to), put(&session, body));
+    session.commit(&[change], Some(level)).wait().unwrap()
+}
+
+#[test]
+fn a_commit_in_memory_is_shown_at_once_and_nothing_is_written_for_it() {
+    let store = ModelStore::default();
+    let engine = open(&store);
+    set(&engine, "a", b"first, which opens the epoch");
+    let (batches, syncs) = (store.batches().len(), store.syncs());
+    for n in 0..50_u8 {
+        let done = set_at(&engine, "b", &[n], Level::Memory);
+        assert_eq!(
+            (done.sequence, done.level),
+            (u64::from(n) + 2, Level::Memory)
+        );
+        assert_eq!(get(&engine.snapshot(), "b").unwrap(), [n]);
+        let before = engine.at(RootAt::Sequence(done.sequence - 1)).unwrap();
+        assert_eq!(before.unwrap().sequence(), done.sequence - 1);
+    }
+    assert_eq!((store.batches().len(), store.syncs()), (batches, syncs));
+    // The next one at a level takes them all along, with one write and one sync.
+    let done = set(&engine, "c", b"last");
+    assert_eq!(done.sequence, 52);
+    assert_eq!(
+        (store.batches().len(), store.syncs()),
+        (batches + 1, syncs + 1)
+    );
+    let engine = open(&store.crash(Level::Disk, 0));
+    assert_eq!(engine.snapshot().sequence(), 52);
+    assert_eq!(get(&engine.snapshot(), "b").unwrap(), [49]);
+    let back = engine.at(RootAt::Sequence(7)).unwrap().unwrap();
+    assert_eq!(get(&back, "b").unwrap(), [5]);
+}
+
+#[test]
+fn a_clean_close_keeps_what_was_committed_in_memory() {
+    let store = ModelStore::default();
+    let engine = open(&store);
+    for n in 0..9_u8 {
+        set_at(&engine, "a", &[n], Level::Memory);
+    }
+    engine.close().unwrap();
+    let store = store.reopen();
+    let (batches, syncs) = (store.batches().len(), store.syncs());
+    let engine = open(&store);
+    assert_eq!(engine.snapshot().sequence(), 9);
+    assert_eq!(get(&engine.snapshot(), "a").unwrap(), [8]);
+    let nothing = (store.batches().len(), store.syncs());
+    assert_eq!(nothing, (batches, syncs), "a clean end is not recovered");
+}
+
 #[test]
 fn a_stale_commit_conflicts_and_tells_what_it_found() {
     let store = ModelStore::default();

@@ -11,9 +11,9 @@ use crate::contract::{
 };
 
 use super::group::Ticket;
-use super::names::Versioned;
+use super::names::{Versioned, View};
 use super::options::{Change, Committed, Hint};
-use super::shared::{Shared, State, Submitted, Writer};
+use super::shared::{Shared, Shown, State, Submitted, Writer};
 use super::tail::Next;
 
 /// Kept free below the ceiling, so that what was stored can still be committed.
@@ -32,6 +32,14 @@ enum Hold {
     Room(Stream, u64),
     /// The round is full.
     Round,
+}
+
+/// What became of a commit.
+enum Submit {
+    /// It waits for its round.
+    Queued(Ticket),
+    /// It is answered; and whether a batch was sealed.
+    Done(Committed, bool),
 }
 
 impl Shared {
@@ -116,7 +124,13 @@ impl Shared {
         level: Option<Level>,
     ) -> Op<Committed> {
         match self.submit(changes, level.unwrap_or(self.options.level)) {
-            Ok(ticket) if self.env.drivers.inline() => {
+            Ok(Submit::Done(committed, sealed)) => {
+                if sealed {
+                    self.relieve();
+                }
+                Op::ok(committed)
+            }
+            Ok(Submit::Queued(ticket)) if self.env.drivers.inline() => {
                 while !ticket.round.is_answered() {
                     let turn = self.take_turn();
                     self.lead(Some(&ticket.round));
@@ -125,7 +139,7 @@ impl Shared {
                 let lost = || Err(Error::closed("the round ended without an answer"));
                 Op::ready(ticket.answer().unwrap_or_else(lost))
             }
-            Ok(ticket) => {
+            Ok(Submit::Queued(ticket)) => {
                 self.bell.ring();
                 Op::pending(ticket)
             }
@@ -138,7 +152,7 @@ impl Shared {
         }
     }
 
-    fn submit(self: &Arc<Self>, changes: &[Change], level: Level) -> Result<Ticket> {
+    fn submit(self: &Arc<Self>, changes: &[Change], level: Level) -> Result<Submit> {
         if level > self.level_max {
             return Err(Error::invalid(format!(
                 "a commit asks for {level}, this stack reaches {}",
@@ -150,13 +164,7 @@ impl Shared {
         loop {
             let mut state = self.lock();
             match self.try_submit(&mut state, changes, level) {
-                Ok((sequence, round)) => {
-                    return Ok(Ticket {
-                        shared: self.clone(),
-                        round,
-                        sequence,
-                    });
-                }
+                Ok(submit) => return Ok(submit),
                 Err(hold) => {
                     drop(state);
                     self.resolve(hold?, &mut last_try)?;
@@ -166,11 +174,11 @@ impl Shared {
     }
 
     fn try_submit(
-        &self,
+        self: &Arc<Self>,
         state: &mut State,
         changes: &[Change],
         level: Level,
-    ) -> Result<(u64, Arc<super::group::Round>), Result<Hold>> {
+    ) -> Result<Submit, Result<Hold>> {
         let newest = state.newest.clone();
         let queued = state.queue_bytes;
         let full = state.queue.len() >= ROUND_MAX;
@@ -219,11 +227,72 @@ impl Shared {
             names = Versioned::moved((*merged).clone(), reference);
         }
         let view = Arc::new(newest.next(epoch, self.env.clock.unix_us(), names));
+        if level == Level::Memory && self.stays_here(state) {
+            return self.commit_here(state, view, marker_len).map_err(Err);
+        }
         let sequence = view.sequence;
         state.newest = view.clone();
         state.queue.push(Submitted { view, level });
         state.queue_bytes += marker_len;
-        Ok((sequence, state.round.clone()))
+        Ok(Submit::Queued(Ticket {
+            shared: self.clone(),
+            round: state.round.clone(),
+            sequence,
+        }))
+    }
+
+    /// Whether a commit that shall survive nothing can be answered at once: its place in the order is
+    /// free, and no other stream holds what a batch of it would have to follow.
+    fn stays_here(&self, state: &State) -> bool {
+        let alone = |writer: &Writer| {
+            let mut others = writer.tails.iter();
+            others.all(|tail| tail.stream() == self.root_stream || tail.is_empty())
+        };
+        self.level_max > Level::Memory
+            && state.queue.is_empty()
+            && !state.flying
+            && state.writer.as_ref().is_some_and(alone)
+    }
+
+    /// Commits in the memory of this process: the marker joins the tail, and goes below with what
+    /// comes after it.
+    fn commit_here(&self, state: &mut State, view: Arc<View>, marker_len: usize) -> Result<Submit> {
+        let root = self.root_stream;
+        let Some(writer) = state.writing()? else {
+            return Err(Error::closed("the writer is gone"));
+        };
+        let (epoch, proven) = (writer.epoch, writer.proven);
+        let tail = writer.root(root)?;
+        let mut sealed = false;
+        if tail.building() + marker_len > BUILD_MAX {
+            tail.seal(proven, false, Next::Follows);
+            sealed = true;
+        }
+        let first = tail.is_empty();
+        let vector = writer.vector(root);
+        let marker = writer.push_marker(root, &view, &vector)?;
+        let tail = writer.root(root)?;
+        if tail.building() >= self.options.flush_bytes {
+            tail.seal(proven, false, Next::Follows);
+            sealed = true;
+        } else if first {
+            tail.since_ns = Some(self.env.clock.monotonic_ns());
+            self.bell.ring();
+        }
+        state.newest = view.clone();
+        self.figures.commits.fetch_add(1, Ordering::Relaxed);
+        let committed = Committed {
+            sequence: view.sequence,
+            epoch,
+            marker: marker.oid,
+            level: Level::Memory,
+        };
+        // Under the lock of the state: nobody shows an older commit later.
+        self.show(Shown {
+            view,
+            marker: Some(marker),
+        });
+        Ok(Submit::Done(committed, sealed))
     }
 
     /// Removes what stands in a call's way.
