@@ -143,6 +143,9 @@ impl<C: Cursor> Range<C> {
                 return Ok(None);
             }
         }
+        if matches!(self.stop, Bound::Unbounded) {
+            return Ok(self.cursor.entry());
+        }
         let within = self
             .cursor
             .entry()

@@ -8,27 +8,39 @@
 //! Where the next leaf must be fetched and is not at hand, what was walked so far is kept in
 //! [`Going`], so that each record is asked for once; the cursor itself moves only on arrival.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use travertine_engine::contract::{Error, Op, Record, Reference, Result};
 
-use super::node::Node;
+use super::node::{Frame, Node};
 use super::view::Shared;
-use crate::index::{Cursor, Direction, Entry, Step};
+use crate::index::{Apart, Cursor, Direction, Entry, Step, Value};
 
 /// A cursor over a [`BtreeView`](super::BtreeView).
 #[derive(Debug)]
 pub struct BtreeCursor {
     shared: Arc<Shared>,
     path: Vec<(Record, usize)>,
-    leaf: Option<Record>,
+    leaf: Option<(Record, Frame)>,
     gap: usize,
     /// The entry in the leaf that was moved over last, and its key.
-    shown: Option<usize>,
+    shown: Option<Shown>,
     key: Vec<u8>,
+    /// So many bytes of `key` are what all keys of the leaf begin with.
+    common: Option<usize>,
     /// Where to go before the next step.
     target: Option<Target>,
     going: Option<Going>,
+}
+
+/// Where the value of an entry lies.
+#[derive(Debug, Clone)]
+enum Shown {
+    /// In the body of the leaf.
+    Inline(Range<usize>),
+    /// Elsewhere.
+    Apart(Apart),
 }
 
 #[derive(Debug, Clone)]
@@ -67,6 +79,7 @@ impl BtreeCursor {
             gap: 0,
             shown: None,
             key: Vec::new(),
+            common: None,
             target: Some(Target::First),
             going: None,
         }
@@ -87,8 +100,10 @@ impl BtreeCursor {
                     return Ok(Arrival::There);
                 };
                 if top.level == 0 {
-                    self.leaf = Some(record.clone());
-                    self.gap = gap(&Node::of(record, 0)?, target)?;
+                    let node = Node::of(record, 0)?;
+                    self.gap = gap(&node, target)?;
+                    self.leaf = Some((record.clone(), node.frame()));
+                    self.common = None;
                     return Ok(Arrival::There);
                 }
                 let node = Node::of(record, top.level)?;
@@ -185,7 +200,9 @@ impl BtreeCursor {
                     }
                     self.path.append(&mut going.tail);
                 }
-                self.leaf = Some(record);
+                let frame = node.frame();
+                self.leaf = Some((record, frame));
+                self.common = None;
                 self.gap = gap;
                 self.shown = None;
                 return Ok(Arrival::There);
@@ -223,21 +240,36 @@ impl Cursor for BtreeCursor {
             }
         }
         loop {
-            let Some(leaf) = &self.leaf else {
+            let Some((leaf, frame)) = &self.leaf else {
                 return Ok(Step::End);
             };
-            let node = Node::of(leaf, 0)?;
+            let node = Node::again(leaf, frame);
             let (over, gap) = match direction {
                 Direction::Forward => (Some(self.gap), self.gap + 1),
                 Direction::Back => (self.gap.checked_sub(1), self.gap.saturating_sub(1)),
             };
             if let Some(over) = over.filter(|over| *over < node.keys()) {
-                let key = node.key(over)?;
-                node.value(over)?;
-                self.key.clear();
-                key.append_to(&mut self.key);
+                let row = node.row(over)?;
+                let shown = if row.apart {
+                    match node.value(over)? {
+                        Value::Apart(apart) => Shown::Apart(apart),
+                        Value::Inline(_) => Shown::Inline(row.value),
+                    }
+                } else {
+                    Shown::Inline(row.value)
+                };
+                match self.common {
+                    Some(common) => self.key.truncate(common),
+                    None => {
+                        self.key.clear();
+                        self.key.extend_from_slice(row.key.prefix);
+                        self.common = Some(row.key.prefix.len());
+                    }
+                }
+                self.key.extend_from_slice(row.key.head);
+                self.key.extend_from_slice(row.key.tail);
                 self.gap = gap;
-                self.shown = Some(over);
+                self.shown = Some(shown);
                 return Ok(Step::Entry);
             }
             match self.turn(direction)? {
@@ -249,10 +281,16 @@ impl Cursor for BtreeCursor {
     }
 
     fn entry(&self) -> Option<Entry<'_>> {
-        let node = Node::of(self.leaf.as_ref()?, 0).ok()?;
+        let value = match self.shown.as_ref()? {
+            Shown::Inline(range) => {
+                let (leaf, _) = self.leaf.as_ref()?;
+                Value::Inline(leaf.body().get(range.clone())?)
+            }
+            Shown::Apart(apart) => Value::Apart(*apart),
+        };
         Some(Entry {
             key: &self.key,
-            value: node.value(self.shown?).ok()?,
+            value,
         })
     }
 }

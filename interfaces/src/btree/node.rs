@@ -20,6 +20,7 @@
 //! Bytes may be hostile: every access is checked, and what does not fit is `Corrupt`.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use travertine_engine::contract::{Error, Record, Reference, Result};
 
@@ -45,6 +46,22 @@ pub(super) struct Node<'a> {
     sums: &'a [[u8; 8]],
     prefix: &'a [u8],
     heap: &'a [u8],
+}
+
+/// How a node is laid out: found once, so that a cursor need not look again at every entry.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    level: u8,
+    keys: usize,
+    prefix: usize,
+}
+
+/// A leaf entry: its key, and where in the body of the record its value lies.
+pub(super) struct Row<'a> {
+    pub(super) key: Key<'a>,
+    pub(super) value: Range<usize>,
+    /// Not the value but its length: the value lies apart.
+    pub(super) apart: bool,
 }
 
 /// The bytes of one key, in the three places where they lie.
@@ -75,7 +92,7 @@ impl<'a> Node<'a> {
         let keys = word(&header[4..8]) as usize;
         let sums = if level > 0 { keys + 1 } else { 0 };
         let prefix = word(&header[8..12]) as usize;
-        let fixed = (keys * 2 + sums) * 8;
+        let fixed = index_len(keys, sums);
         if keys > KEYS_MAX || rest.len() < fixed + prefix {
             return bad(&format!(
                 "states {keys} keys and a prefix of {prefix} bytes in a body of {}",
@@ -88,12 +105,30 @@ impl<'a> Node<'a> {
                 record.reference_count()
             ));
         }
-        let (index, rest) = rest.split_at(fixed);
+        Ok(Self::again(
+            record,
+            &Frame {
+                level,
+                keys,
+                prefix,
+            },
+        ))
+    }
+
+    /// The node in `record` once more, laid out as it was.
+    pub(super) fn again(record: &'a Record, frame: &Frame) -> Self {
+        let Frame {
+            level,
+            keys,
+            prefix,
+        } = *frame;
+        let sums = if level > 0 { keys + 1 } else { 0 };
+        let (index, rest) = record.body()[HEADER..].split_at(index_len(keys, sums));
         let (index, _) = index.as_chunks::<8>();
         let (heads, index) = index.split_at(keys);
         let (slots, sums) = index.split_at(keys);
         let (prefix, heap) = rest.split_at(prefix);
-        Ok(Self {
+        Self {
             record,
             level,
             heads,
@@ -101,7 +136,16 @@ impl<'a> Node<'a> {
             sums,
             prefix,
             heap,
-        })
+        }
+    }
+
+    /// How it is laid out, for [`Node::again`].
+    pub(super) fn frame(&self) -> Frame {
+        Frame {
+            level: self.level,
+            keys: self.keys(),
+            prefix: self.prefix.len(),
+        }
     }
 
     /// Its distance from the leaves.
@@ -217,6 +261,25 @@ impl<'a> Node<'a> {
         })
     }
 
+    /// The leaf entry with this index.
+    pub(super) fn row(&self, index: usize) -> Result<Row<'a>> {
+        let (length, apart, entry) = self.entry(index)?;
+        let (head, tail) = (&self.heads[index], length.saturating_sub(8));
+        let (tail, value) = entry.split_at_checked(tail).ok_or_else(|| misfit(index))?;
+        // The heap ends the body, and the entry ends where its slot says.
+        let heap = HEADER + index_len(self.keys(), self.sums.len()) + self.prefix.len();
+        let end = heap + self.slot(index).0 as usize;
+        Ok(Row {
+            key: Key {
+                prefix: self.prefix,
+                head: head.get(..length).unwrap_or(head),
+                tail,
+            },
+            value: end - value.len()..end,
+            apart,
+        })
+    }
+
     /// The head of the key with this index, which must be below [`Node::keys`].
     pub(super) fn head(&self, index: usize) -> &'a [u8; 8] {
         &self.heads[index]
@@ -309,6 +372,11 @@ pub(super) fn slot(end: usize, key: usize, apart: bool) -> [u8; 8] {
     slot[..4].copy_from_slice(&(end as u32).to_le_bytes());
     slot[4..].copy_from_slice(&key.to_le_bytes());
     slot
+}
+
+/// Bytes of heads, slots and sums.
+fn index_len(keys: usize, sums: usize) -> usize {
+    (keys * 2 + sums) * 8
 }
 
 fn misfit(index: usize) -> Error {
