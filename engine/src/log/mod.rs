@@ -41,6 +41,7 @@ use crate::medium::Medium;
 
 use behind::Behind;
 pub use format::{FORMAT, Frame, Identity, SEGMENT_HEADER, SegmentHeader, Writer};
+use mapped::Maps;
 pub use options::{Grow, LogOptions, ReadBy};
 use segment::Segment;
 use writer::Writing;
@@ -71,6 +72,7 @@ struct Shared {
     found: Mutex<recovery::Found>,
     /// Sorted by base.
     segments: RwLock<Vec<Arc<Segment>>>,
+    maps: Maps,
     /// End of what readers may ask for.
     tail: AtomicU64,
     /// What a sync has covered: readers may map it.

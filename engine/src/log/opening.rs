@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::format::{Identity, Writer, segment_base};
+use super::mapped::Maps;
 use super::options::LogOptions;
 use super::writer::Writing;
 use super::{IDENTITY, LOCK, Log, Shared, WRITER, recovery};
@@ -119,6 +120,7 @@ impl Log {
             writer_file: Mutex::new(writer),
             found: Mutex::new(found),
             segments: RwLock::new(segments),
+            maps: Maps::default(),
             tail,
             durable,
             vouched: AtomicBool::new(vouched),

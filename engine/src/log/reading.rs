@@ -56,14 +56,8 @@ impl Shared {
                 self.identity.stream
             )));
         }
-        {
-            let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-            let after = segments.partition_point(|segment| segment.base <= oid.position());
-            if let Some(segment) = after.checked_sub(1).map(|index| &segments[index])
-                && let Some(record) = segment.peek(oid)?
-            {
-                return Ok(Begun::Answered(Some(record)));
-            }
+        if let Some(record) = self.maps.peek(oid)? {
+            return Ok(Begun::Answered(Some(record)));
         }
         let Some((segment, end)) = self.locate(oid.position())? else {
             return self.absent(oid).map(Begun::Answered);
@@ -71,7 +65,7 @@ impl Shared {
         if self.options.read == ReadBy::Map {
             let proven = Position(self.durable.load(Ordering::Acquire));
             let file = segment.file(&*self.medium, self.writes())?;
-            if let Some(record) = segment.read_mapped(&**file, oid, end.min(proven))? {
+            if let Some(record) = segment.read_mapped(&self.maps, &**file, oid, end.min(proven))? {
                 return Ok(Begun::Answered(Some(record)));
             }
         }

@@ -1,11 +1,11 @@
 //! One segment: a file that holds a run of positions, and how to read from it.
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 use super::format::{Identity, SEGMENT_HEADER, SegmentHeader, segment_name};
-use super::mapped::Map;
+use super::mapped::{Map, Maps};
 use crate::contract::record::{RECORD_HEADER, stated_len};
 use crate::contract::{Error, Oid, Op, Position, Record, Result};
 use crate::medium::{Medium, MediumFile};
@@ -24,7 +24,6 @@ pub(super) struct Segment {
     file: OnceLock<Arc<dyn MediumFile>>,
     writable: OnceLock<Arc<dyn MediumFile>>,
     header: OnceLock<SegmentHeader>,
-    map: RwLock<Option<Map>>,
 }
 
 impl Segment {
@@ -34,7 +33,6 @@ impl Segment {
             file: OnceLock::new(),
             writable: OnceLock::new(),
             header: OnceLock::new(),
-            map: RwLock::default(),
         }
     }
 
@@ -44,7 +42,6 @@ impl Segment {
             file: OnceLock::from(file.clone()),
             writable: OnceLock::from(file),
             header: OnceLock::from(header),
-            map: RwLock::default(),
         }
     }
 
@@ -88,33 +85,13 @@ impl Segment {
 
     /// Where in the file `position` lies.
     pub(super) fn offset(&self, position: Position) -> u64 {
-        // Blocks of the file and blocks of the stream fall together, wherever the segment begins.
-        let lead = self.base.bytes_since(self.base.align_down(SEGMENT_HEADER));
-        SEGMENT_HEADER + lead + position.bytes_since(self.base)
-    }
-
-    /// The record at `oid`, if the map that there is holds it whole.
-    pub(super) fn peek(&self, oid: Oid) -> Result<Option<Record>> {
-        match self
-            .map
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-        {
-            Some(map) => self.in_map(map, oid),
-            None => Ok(None),
-        }
-    }
-
-    fn in_map(&self, map: &Map, oid: Oid) -> Result<Option<Record>> {
-        let at = self.offset(oid.position()) as usize;
-        map.record(oid, at)
-            .map_err(|error| error.at(segment_name(self.base)))
+        offset_in(self.base, position)
     }
 
     /// Maps what is proven, if that is worth a new map, and reads from it.
     pub(super) fn read_mapped(
         &self,
+        maps: &Maps,
         file: &dyn MediumFile,
         oid: Oid,
         proven: Position,
@@ -124,16 +101,9 @@ impl Segment {
         }
         // Whole blocks only: the block that holds the tail is still written to.
         let length = self.offset(proven) / SEGMENT_HEADER * SEGMENT_HEADER;
-        let worth = |map: Option<&Map>| {
-            let have = map.map_or(0, Map::len);
-            self.offset(oid.position()) < length && length >= have + MAP_STEP.min(have.max(1))
-        };
-        if !worth(
-            self.map
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .as_ref(),
-        ) {
+        let have = maps.len(self.base);
+        let at = self.offset(oid.position());
+        if at >= length || length < have + MAP_STEP.min(have.max(1)) {
             return Ok(None);
         }
         // A file that lost its end is told by the copying read; mapped past its end it would kill.
@@ -144,11 +114,9 @@ impl Segment {
             return Ok(None);
         };
         let fresh = Map::new(bytes.map_err(|error| error.at(segment_name(self.base)))?);
-        let record = self.in_map(&fresh, oid)?;
-        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
-        if worth(map.as_ref()) {
-            *map = Some(fresh);
-        }
+        let record = fresh.record(oid, at as usize);
+        let record = record.map_err(|error| error.at(segment_name(self.base)))?;
+        maps.put(self.base, fresh);
         Ok(record)
     }
 
@@ -207,4 +175,11 @@ impl Segment {
         ))
         .at(segment_name(self.base))
     }
+}
+
+/// Where in the file of the segment that begins at `base` a position of it lies.
+pub(super) fn offset_in(base: Position, position: Position) -> u64 {
+    // Blocks of the file and blocks of the stream fall together, wherever the segment begins.
+    let lead = base.bytes_since(base.align_down(SEGMENT_HEADER));
+    SEGMENT_HEADER + lead + position.bytes_since(base)
 }

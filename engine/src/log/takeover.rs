@@ -295,6 +295,7 @@ impl Shared {
             .segments
             .write()
             .unwrap_or_else(PoisonError::into_inner) = segments;
+        self.maps.clear();
         tracing::info!(
             cut = cut.position.0,
             rewritten,
