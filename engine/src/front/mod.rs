@@ -13,13 +13,15 @@
 //! - A record's address is final when [`Session::store`] returns, and reads see it at once.
 //! - A commit changes several names or none, and only if each is what the writer expects. It is
 //!   durable when its answer says so, and so is every commit before it.
+//! - A commit that asks for [`Level::Memory`](crate::contract::Level::Memory) alone is answered at once
+//!   and goes below with what comes after it, or when the tail buffer is sent.
 //! - Every commit is a [`Snapshot`] that can be found by number or by time.
 //! - If the store fails, what was on its way fails with `Closed` and its outcome is unknown; nothing
 //!   more is written through this engine, and reads go on.
 //!
 //! Everything can be called from plain threads (`wait` on an answer) and from async tasks (await it).
-//! An engine that is dropped without [`Engine::close`] leaves its files as a crash would: nothing
-//! committed is lost, and the next opening has to recover.
+//! An engine that is dropped without [`Engine::close`] leaves its files as a crash would: no
+//! commit is lost that reached more than memory, and the next opening has to recover.
 //!
 //! Values larger than one record are a tree of them: see [`chunk`]. Not here: indexes, and where bytes
 //! lie.

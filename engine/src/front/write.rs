@@ -268,14 +268,13 @@ impl Shared {
             tail.seal(proven, false, Next::Follows);
             sealed = true;
         }
-        let first = tail.is_empty();
         let vector = writer.vector(root);
         let marker = writer.push_marker(root, &view, &vector)?;
         let tail = writer.root(root)?;
         if tail.building() >= self.options.flush_bytes {
             tail.seal(proven, false, Next::Follows);
             sealed = true;
-        } else if first {
+        } else if tail.since_ns.is_none() {
             tail.since_ns = Some(self.env.clock.monotonic_ns());
             self.bell.ring();
         }
