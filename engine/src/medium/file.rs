@@ -176,7 +176,11 @@ impl Medium for FileMedium {
     }
 
     fn unlock(&self) {
-        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = lock.take() {
+            // Closing is not enough: a process that is being started may hold a copy for a moment.
+            let _ = rustix::fs::flock(&file, FlockOperation::Unlock);
+        }
     }
 
     fn unit(&self) -> u64 {
@@ -185,6 +189,12 @@ impl Medium for FileMedium {
 
     fn level(&self) -> Level {
         Level::Disk
+    }
+}
+
+impl Drop for FileMedium {
+    fn drop(&mut self) {
+        self.unlock();
     }
 }
 
@@ -412,6 +422,21 @@ mod tests {
         );
         first.unlock();
         FileMedium::new(&path, 4096).lock().unwrap();
+    }
+
+    #[test]
+    fn a_lock_given_back_is_free_though_a_fork_holds_a_copy_of_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let medium = FileMedium::new(directory.path(), 4096);
+        medium.lock().unwrap();
+        let copy = medium.lock.lock().unwrap().as_ref().unwrap().try_clone();
+        medium.unlock();
+        let next = FileMedium::new(directory.path(), 4096);
+        next.lock().unwrap();
+        let copy_of_next = next.lock.lock().unwrap().as_ref().unwrap().try_clone();
+        drop(next);
+        FileMedium::new(directory.path(), 4096).lock().unwrap();
+        drop((copy, copy_of_next));
     }
 
     #[test]
