@@ -6,8 +6,9 @@ mod wrong;
 use std::path::Path;
 use std::sync::Arc;
 
-use travertine_engine::conformance::sim::{SimDisk, SimMedium};
-use travertine_engine::contract::{Env, Result, Store};
+use travertine_engine::conformance::env::SimEnv;
+use travertine_engine::conformance::sim::{Plan as DiskPlan, SimDisk, SimMedium};
+use travertine_engine::contract::{Env, Position, Result, Store, Stream};
 use travertine_engine::medium::Medium;
 use travertine_engine::stack::{Layer, Media, Opening, Plan, Spec};
 
@@ -71,4 +72,19 @@ fn file(path: &str) -> Layer {
 
 fn sequence(segment: &str) -> Layer {
     Layer::new("sequence").with("segment", segment)
+}
+
+#[test]
+fn a_sequence_that_nobody_wrote_to_is_empty_and_lacks_no_part() {
+    let disk = SimDisk::new(1, DiskPlan::calm());
+    let spec = Spec::linear([sequence("64 KiB"), file("log")]);
+    let on = OnDisk::new(disk, &spec);
+    let env = SimEnv::new(1);
+    // Opened for writing, then gone: the first part is there, and nothing is in it.
+    drop(on.open_as(env.env(), false).unwrap());
+    for read_only in [true, false] {
+        let store = on.open_as(env.env(), read_only).unwrap();
+        let found = store.scan(Stream(0), Position::START).wait().unwrap();
+        assert!(found.batches.is_empty() && found.next.is_none());
+    }
 }
