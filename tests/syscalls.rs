@@ -6,6 +6,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod desk;
+#[path = "desk/tools.rs"]
+mod tools;
 
 use std::process::{Command, Stdio};
 
@@ -29,16 +31,8 @@ fn have_strace() -> bool {
     let found = Command::new("strace")
         .arg("-V")
         .stdout(Stdio::null())
-        .status()
-        .is_ok();
-    if !found {
-        println!("skipped: needs strace");
-        assert!(
-            std::env::var_os("TRAVERTINE_TOOLS").is_none(),
-            "strace is required here"
-        );
-    }
-    found
+        .status();
+    tools::have("strace", found.is_ok())
 }
 
 fn rows() -> String {
