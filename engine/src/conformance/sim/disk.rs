@@ -1,6 +1,6 @@
 //! The disk itself: files, names, faults, the countdown to the crash, and the trace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -31,6 +31,10 @@ pub struct Tally {
     pub calls: u64,
     /// Calls that may change something: those that the countdown counts.
     pub changes: u64,
+    /// Reads of files, maps included.
+    pub reads: u64,
+    /// Bytes that they gave.
+    pub bytes_read: u64,
     /// Syncs of files.
     pub syncs: u64,
     /// Syncs of the directory.
@@ -56,6 +60,8 @@ impl Default for Tally {
         Self {
             calls: 0,
             changes: 0,
+            reads: 0,
+            bytes_read: 0,
             syncs: 0,
             directory_syncs: 0,
             writes: 0,
@@ -80,6 +86,8 @@ pub(super) struct State {
     pub(super) holder: Option<String>,
     /// Directories within that have a writer.
     pub(super) held_within: BTreeSet<String>,
+    /// Directories within that have this much room of their own.
+    volumes: BTreeMap<String, u64>,
     countdown: Option<u64>,
     failing_sync: Option<u64>,
     pub(super) tally: Tally,
@@ -102,6 +110,7 @@ impl SimDisk {
             down: false,
             holder: None,
             held_within: BTreeSet::new(),
+            volumes: BTreeMap::new(),
             countdown: None,
             failing_sync: None,
             tally: Tally::default(),
@@ -236,10 +245,65 @@ impl SimDisk {
         self.state().plan.capacity = capacity;
     }
 
+    /// Gives a directory within room of its own, as if it were a device, or takes the limit away.
+    /// It loses its power together with all others.
+    pub fn set_volume(&self, directory: &str, capacity: Option<u64>) {
+        let mut state = self.state();
+        let directory = format!("{directory}/");
+        match capacity {
+            Some(capacity) => state.volumes.insert(directory, capacity),
+            None => state.volumes.remove(&directory),
+        };
+    }
+
     /// Bytes of room that are taken.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.state().used()
+        self.state().used("")
+    }
+
+    /// Bytes of room that are taken in a directory within.
+    #[must_use]
+    pub fn used_within(&self, directory: &str) -> u64 {
+        self.state().used(&format!("{directory}/"))
+    }
+
+    /// Takes a directory away with all that it holds, or gives it another name: as people do, with no
+    /// process running. What is there already under the new name goes.
+    pub fn rename_within(&self, from: &str, to: Option<&str>) {
+        let mut state = self.state();
+        let (from, to) = (format!("{from}/"), to.map(|to| format!("{to}/")));
+        for names in state.names.both() {
+            if let Some(to) = &to {
+                names.retain(|name, _| !name.starts_with(to));
+            }
+            let moved: Vec<_> = names
+                .extract_if(.., |name, _| name.starts_with(&from))
+                .collect();
+            for (name, file) in moved {
+                if let Some(to) = &to {
+                    names.insert(name.replacen(&from, to, 1), file);
+                }
+            }
+        }
+    }
+
+    /// Copies a directory as people do.
+    pub fn copy_within(&self, from: &str, to: &str) {
+        let mut state = self.state();
+        let (from, to) = (format!("{from}/"), format!("{to}/"));
+        let durable = state.names.durable.clone();
+        for (name, file) in durable.range(from.clone()..) {
+            let Some(rest) = name.strip_prefix(&from) else {
+                break;
+            };
+            let copy = state.files[*file].clone();
+            let number = state.files.len();
+            state.files.push(copy);
+            for names in state.names.both() {
+                names.insert(format!("{to}{rest}"), number);
+            }
+        }
     }
 
     /// What was asked and what fired.
@@ -429,17 +493,26 @@ impl State {
         self.violations.push(what);
     }
 
-    pub(super) fn used(&self) -> u64 {
-        let named = self.names.live.values();
-        named.map(|&file| self.files[file].blocks()).sum::<u64>() * BLOCK
+    /// Room that is taken below this directory.
+    fn used(&self, directory: &str) -> u64 {
+        let named = self.names.live.iter();
+        let within = named.filter(|(name, _)| name.starts_with(directory));
+        within
+            .map(|(_, &file)| self.files[file].blocks())
+            .sum::<u64>()
+            * BLOCK
     }
 
-    /// Blocks that can still be given out.
-    pub(super) fn free_blocks(&self) -> u64 {
-        match self.plan.capacity {
-            Some(capacity) => capacity.saturating_sub(self.used()) / BLOCK,
-            None => u64::MAX,
-        }
+    /// Blocks that can still be given out to a file of this name.
+    pub(super) fn free_blocks(&self, name: &str) -> u64 {
+        let mut volumes = self.volumes.iter();
+        let volume = volumes.find(|(directory, _)| name.starts_with(directory.as_str()));
+        let left = |(directory, capacity): (&str, u64)| {
+            capacity.saturating_sub(self.used(directory)) / BLOCK
+        };
+        let here = volume.map(|(directory, capacity)| left((directory, *capacity)));
+        let whole = self.plan.capacity.map(|capacity| left(("", capacity)));
+        here.into_iter().chain(whole).min().unwrap_or(u64::MAX)
     }
 
     pub(super) fn make_file(&mut self, name: &str) -> FileNumber {

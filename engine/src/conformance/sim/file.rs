@@ -111,7 +111,8 @@ impl SimFile {
     }
 
     pub(super) fn set_length(&mut self, length: u64, sector: u64) {
-        if length < self.live.len() as u64 {
+        // What was claimed past the end goes as well, also where the length stays.
+        if length <= self.live.len() as u64 {
             self.trim_blocks(length);
         }
         self.change(Change::Length(length), sector);

@@ -301,11 +301,13 @@ impl MediumFile for SimHandle {
         let what = format!("reading {length} at {offset} of {}", self.name);
         let mut state = self.disk.state();
         state.call(self.process, &what, false)?;
+        state.tally.reads += 1;
         let sector = state.plan.sector;
         let size = state.files[self.file].live.len() as u64;
         let start = offset.min(size);
         let end = offset.saturating_add(length as u64).min(size);
         let (first, last) = (start / sector, end.div_ceil(sector));
+        state.tally.bytes_read += end - start;
         if state.hit(Fault::ReadError) {
             return Err(eio(&what));
         }
@@ -370,7 +372,7 @@ impl MediumFile for SimHandle {
         };
         let mut written = written;
         let mut error = error;
-        let free = state.free_blocks();
+        let free = state.free_blocks(&self.name);
         let end = offset + written;
         if state.files[self.file].missing_blocks(offset, end) > free {
             // Whole blocks from the front, as many as there are.
@@ -409,7 +411,7 @@ impl MediumFile for SimHandle {
             return Err(eio(&what));
         }
         let missing = state.files[self.file].missing_blocks(0, end);
-        if missing > state.free_blocks() {
+        if missing > state.free_blocks(&self.name) {
             state.fire(Fault::FullClaim);
             return Err(enospc(&what));
         }
@@ -494,6 +496,7 @@ impl MediumFile for SimHandle {
         if state.hit(Fault::ReadError) {
             return Some(Err(eio(&what)));
         }
+        state.tally.reads += 1;
         let size = state.files[self.file].live.len() as u64;
         if length > size {
             state.violation(format!("{what}: {length} bytes of a file of {size}"));

@@ -33,6 +33,11 @@ pub(super) struct Directory {
 }
 
 impl Directory {
+    /// The names as they are seen, and as the disk has them.
+    pub(super) fn both(&mut self) -> [&mut BTreeMap<String, FileNumber>; 2] {
+        [&mut self.live, &mut self.durable]
+    }
+
     pub(super) fn point(&mut self, name: &str, file: FileNumber) {
         self.change(NameChange::Point(name.to_owned(), file));
     }
