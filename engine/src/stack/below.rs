@@ -11,6 +11,7 @@ use crate::medium::file::FileMedium;
 use super::fingerprint::Fingerprint;
 use super::options::OptionType;
 use super::plan::{Floor, Opening};
+use super::plugin::Arity;
 
 /// Stands at a boundary between two floors and sees every call.
 pub trait Probe: Send + Sync + Debug {
@@ -42,32 +43,33 @@ pub struct OpenContext {
     /// The identity that the store must have. `None`: whichever is there, or a new one for a new
     /// store.
     pub identity: Option<[u8; 16]>,
-    /// What of the stack the bytes depend on: a bottom keeps it, and names a mismatch.
+    /// What of the stack the bytes that lie below here depend on: a bottom keeps it, and names a
+    /// mismatch.
     pub fingerprint: Arc<Fingerprint>,
     /// The name that the spec gave the floor, if any.
     pub name: Option<String>,
     base: PathBuf,
+    top: Arc<Floor>,
+    /// For each floor over several above this one, which of them this is.
+    choices: Vec<usize>,
     parts: Vec<u32>,
     probes: Vec<Arc<dyn Probe>>,
     media: Option<Arc<dyn Media>>,
 }
 
 impl OpenContext {
-    pub(super) fn new(
-        env: &Env,
-        base: &Path,
-        fingerprint: Arc<Fingerprint>,
-        opening: &Opening,
-    ) -> Self {
+    pub(super) fn new(env: &Env, base: &Path, top: &Arc<Floor>, opening: &Opening) -> Self {
         Self {
             env: env.clone(),
             read_only: opening.read_only,
             stream: Stream::default(),
             extent: Extent::Whole,
             identity: opening.identity,
-            fingerprint,
+            fingerprint: Arc::new(Fingerprint::of(top)),
             name: None,
             base: base.to_owned(),
+            top: top.clone(),
+            choices: Vec::new(),
             parts: Vec::new(),
             probes: opening.probes.clone(),
             media: opening.media.clone(),
@@ -92,6 +94,17 @@ impl OpenContext {
             Some(media) => media.medium(&place, unit),
             None => Arc::new(FileMedium::new(place, unit)),
         }
+    }
+
+    /// The context of one of the floors below `floor`.
+    fn within(&self, floor: &Floor, index: usize) -> Self {
+        let mut context = self.clone();
+        if floor.below().len() > 1 {
+            context.choices.push(index);
+            let branch = Fingerprint::of_branch(&self.top, &context.choices);
+            context.fingerprint = Arc::new(branch);
+        }
+        context
     }
 
     /// Which part of a part this is, outermost first; empty for a floor that is opened once.
@@ -158,12 +171,14 @@ impl Below {
         self
     }
 
-    /// A medium for every directory that something of it owns, in order. `unit` is how many bytes may
-    /// be torn together there.
+    /// A medium for every directory that bytes come to rest in below, in order. `unit` is how many
+    /// bytes may be torn together there.
     #[must_use]
     pub fn media(&self, unit: u64) -> Vec<Arc<dyn Medium>> {
-        let settings = self.floor.walk().flat_map(|(_, floor)| floor.settings());
-        settings
+        let floors = self.floor.walk().map(|(_, floor)| floor);
+        let bottoms = floors.filter(|floor| floor.kind().arity == Arity::Bottom);
+        bottoms
+            .flat_map(Floor::settings)
             .filter(|setting| setting.row.kind == OptionType::Place)
             .filter_map(|setting| setting.value.as_ref()?.as_text())
             .map(|place| self.context.medium(place, unit))
@@ -199,7 +214,8 @@ impl Below {
             .floor
             .below()
             .iter()
-            .map(|floor| Self::new(floor.clone(), self.context.clone()))
+            .enumerate()
+            .map(|(index, floor)| Self::new(floor.clone(), self.context.within(&self.floor, index)))
             .collect();
         let store = self
             .floor

@@ -1,9 +1,12 @@
 //! What of a stack the bytes on its media depend on, as a text that can be compared and shown.
 //!
 //! Floors that leave the bytes alone and options that only tune do not appear in it: a cache may come
-//! and go, and the stack stays the same stack.
+//! and go, and the stack stays the same stack. Of neighbours that are alike one stands for all, so that
+//! one more changes nothing. What a bottom keeps beside its bytes is its own way from the top only:
+//! how many others there are, and of what kind, is for the floor that stands on them all to judge.
 
 use std::fmt;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -37,8 +40,13 @@ impl Fingerprint {
     }
 
     pub(super) fn of(floor: &Floor) -> Self {
+        Self::of_branch(floor, &[])
+    }
+
+    /// Of one way down: `choices` says, for each floor over several, which of them it takes.
+    pub(super) fn of_branch(floor: &Floor, choices: &[usize]) -> Self {
         let mut text = String::new();
-        write(floor, &mut text);
+        write(floor, choices, &mut text);
         Self { text }
     }
 }
@@ -49,7 +57,7 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-fn write(floor: &Floor, text: &mut String) {
+fn write(floor: &Floor, choices: &[usize], text: &mut String) {
     let structural = floor.kind().structural;
     if structural {
         text.push_str(floor.kind().name);
@@ -72,15 +80,37 @@ fn write(floor: &Floor, text: &mut String) {
     if brackets {
         text.push('(');
     }
-    for (index, below) in floor.below().iter().enumerate() {
-        if index > 0 {
-            text.push(',');
+    match (floor.below(), choices) {
+        ([below], choices) => write(below, choices, text),
+        (below, []) => text.push_str(&all(below)),
+        (below, [choice, choices @ ..]) => {
+            text.push_str("..");
+            if let Some(below) = below.get(*choice) {
+                write(below, choices, text);
+            }
+            text.push_str("..");
         }
-        write(below, text);
     }
     if brackets {
         text.push(')');
     }
+}
+
+/// What lies below, with `..` behind what stands for several neighbours.
+fn all(below: &[Arc<Floor>]) -> String {
+    let mut texts: Vec<(String, bool)> = Vec::new();
+    for floor in below {
+        let mut text = String::new();
+        write(floor, &[], &mut text);
+        match texts.last_mut() {
+            Some((last, several)) if *last == text => *several = true,
+            _ => texts.push((text, false)),
+        }
+    }
+    let texts = texts
+        .into_iter()
+        .map(|(text, several)| text + if several { ".." } else { "" });
+    texts.collect::<Vec<_>>().join(",")
 }
 
 /// Sizes and times count in their least unit, so that "64 MiB" and "65536 KiB" are one.

@@ -234,7 +234,7 @@ impl Plan {
     /// Opens the stack, top down. For reading only, it is opened again whenever it is asked for the
     /// newest root: a writer elsewhere may have gone on.
     pub fn open(&self, env: &Env, opening: Opening) -> Result<Stack> {
-        let context = OpenContext::new(env, &self.base, self.fingerprint.clone(), &opening);
+        let context = OpenContext::new(env, &self.base, &self.top, &opening);
         let below = Below::new(self.top.clone(), context);
         // What does not persist cannot be found again by opening it again.
         let store: Arc<dyn Store> =

@@ -119,7 +119,8 @@ pub enum Arity {
     Bottom,
     /// One: the next layer.
     One,
-    /// So many, as `over` lists them; if one is enough, the next layer will do.
+    /// So many, as `over` lists them. Where one is enough it is the next layer, never a list of one:
+    /// whether bytes lie below one stack or below several would else hang on a word.
     Many {
         /// Least.
         min: usize,

@@ -227,13 +227,20 @@ impl<'a> Builder<'a> {
                 }
                 _ => None,
             };
-            if let Some(wanted) = fits {
+            let wrong = |wanted| {
                 let message = format!(
                     "`{}` stands over {wanted}, and `over` lists {count}",
                     uses.value
                 );
-                self.errors
-                    .push(SpecError::new(message, over.span, format!("{count} here")));
+                SpecError::new(message, over.span, format!("{count} here"))
+            };
+            if let Some(wanted) = fits {
+                self.errors.push(wrong(wanted));
+            } else if count == 1 && matches!(arity, Some(Arity::Many { .. })) {
+                let error = wrong("several, or over the next layer".to_owned());
+                self.errors.push(error.help(
+                    "put the layers of that one stack below this layer, or list one more stack",
+                ));
             }
             return self.expand_over(over, trail, depth);
         }
@@ -275,10 +282,20 @@ impl<'a> Builder<'a> {
         depth: usize,
     ) -> Vec<Draft> {
         let mut below = Vec::new();
-        for entry in &over.value {
+        for (index, entry) in over.value.iter().enumerate() {
             match entry {
                 Over::Inline(layers) => below.extend(self.expand(layers, trail, depth + 1)),
                 Over::Named(name) => {
+                    let same = |other: &&Over| matches!(other, Over::Named(other) if other.value == name.value);
+                    if let Some(Over::Named(first)) = over.value[..index].iter().find(same) {
+                        let message = format!("stack `{}` is listed twice", name.value);
+                        self.errors.push(
+                            SpecError::new(message, name.span, "here it comes again")
+                                .with(first.span, "the first")
+                                .help("one stack is one place for bytes: list each once"),
+                        );
+                        continue;
+                    }
                     if let Some(stack) = self.stack(name) {
                         let inside = stack.name.value.as_str();
                         if let Some(from) = trail.iter().position(|outer| *outer == inside) {

@@ -179,6 +179,10 @@ fn sub_stacks_are_found_by_name_and_only_once_inside_each_other() {
             "there is no stack called `right`"
         ]
     );
+    spec.stacks[1] = stack("right", vec![bottom("b")]);
+    spec.layers = vec![over(&["left", "right", "left"])];
+    assert_eq!(faults(&spec), ["stack `left` is listed twice"]);
+    spec.layers = vec![over(&["left", "right"])];
     spec.stacks[1] = stack("right", vec![over(&["left", "right"])]);
     assert!(faults(&spec).contains(&"stack `right` contains itself: right -> right".to_owned()));
 }
@@ -198,7 +202,7 @@ fn depth_and_number_of_floors_are_bounded() {
         over: Some(Spanned::new(
             vec![
                 named(format!("s{}", level + 1)),
-                named(format!("s{}", level + 1)),
+                named(format!("t{}", level + 1)),
             ],
             Span::default(),
         )),
@@ -207,10 +211,12 @@ fn depth_and_number_of_floors_are_bounded() {
     let mut spec = Spec::linear([over(0)]);
     for level in 1..=6 {
         let last = level == 6;
-        spec.stacks.push(SubStack {
-            name: Spanned::new(format!("s{level}"), Span::default()),
-            layers: vec![if last { Layer::new("ram") } else { over(level) }],
-        });
+        for side in ["s", "t"] {
+            spec.stacks.push(SubStack {
+                name: Spanned::new(format!("{side}{level}"), Span::default()),
+                layers: vec![if last { Layer::new("ram") } else { over(level) }],
+            });
+        }
     }
     assert_eq!(
         faults(&spec.level("memory")),
@@ -260,6 +266,15 @@ fn the_fingerprint_holds_what_the_bytes_depend_on_and_nothing_else() {
                 vec![Layer::new("pass"), bottom("b")]
             ]),
         ])),
-        "split(disk{segment=67108864},disk{segment=67108864})"
+        "split(disk{segment=67108864}..)"
+    );
+    let other = bottom("b").with("segment", "1 MiB");
+    assert_eq!(
+        of(&Spec::linear([Layer::new("split").over(vec![
+            vec![bottom("a")],
+            vec![Layer::new("pass"), other],
+            vec![bottom("c")],
+        ])])),
+        "split(disk{segment=67108864},disk{segment=1048576},disk{segment=67108864})"
     );
 }
