@@ -1,5 +1,6 @@
 //! Shared pieces of the benches: raw baselines that run beside ours in the same run, and figures.
 
+pub mod counted;
 pub mod raw;
 
 /// Maps a whole file for reading: the baseline of point reads.
