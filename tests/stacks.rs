@@ -25,6 +25,7 @@ fn simulated(seed: u64, layers: &[&str]) -> StackFixture {
         let place = |layer: Layer| layer.with("path", format!("place-{index}").as_str());
         match *kind {
             "file" => place(Layer::new("file")).with("segment", "64 KiB"),
+            "sequence, short" => Layer::new("sequence").with("segment", "64 KiB"),
             "file, copying" => place(Layer::new("file")).with("read", "pread"),
             // As small as may be, so that what is kept is let go again.
             "cache" => Layer::new("cache").with("memory", "64 KiB"),
@@ -39,9 +40,15 @@ fn simulated(seed: u64, layers: &[&str]) -> StackFixture {
 
 /// A stack in memory.
 fn memory(layers: &[&str]) -> StackFixture {
-    let layers = layers.iter().map(|kind| Layer::new(kind));
-    let spec = Spec::linear(layers).level("memory");
-    let plan = Plan::new(&spec, &standard(), Path::new("/nowhere")).unwrap();
+    let layers = layers.iter().map(|kind| match *kind {
+        "sequence, short" => Layer::new("sequence").with("segment", "64 KiB"),
+        kind => Layer::new(kind),
+    });
+    memory_of(Spec::linear(layers))
+}
+
+fn memory_of(spec: Spec) -> StackFixture {
+    let plan = Plan::new(&spec.level("memory"), &standard(), Path::new("/nowhere")).unwrap();
     StackFixture::real(plan, ())
 }
 
@@ -135,10 +142,90 @@ conformance_suite!(
     example(include_str!("../examples/stacks/sequence.toml"))
 );
 
+/// Several stacks under one `sequence`.
+fn listed(segment: &str, stacks: Vec<Vec<Layer>>) -> Spec {
+    Spec::linear([Layer::new("sequence").with("segment", segment).over(stacks)])
+}
+
+fn directory(name: &str) -> Layer {
+    Layer::new("file")
+        .with("path", name)
+        .with("segment", "64 KiB")
+}
+
+/// A list on a simulated machine.
+fn simulated_list(seed: u64, stacks: Vec<Vec<Layer>>) -> StackFixture {
+    let disk = DiskPlan::draw(seed, Class::Crash);
+    StackFixture::simulated(&listed("64 KiB", stacks), &standard(), seed, disk).unwrap()
+}
+
+conformance_suite!(
+    example_disks,
+    example(include_str!("../examples/stacks/disks.toml"))
+);
+conformance_suite!(
+    sequence_over_file,
+    simulated(8, &["sequence, short", "file"])
+);
+conformance_suite!(
+    sequence_over_files_of_different_sizes,
+    simulated_list(
+        9,
+        vec![
+            vec![directory("a")],
+            vec![
+                Layer::new("file")
+                    .with("path", "b")
+                    .with("overwrite", "safe")
+            ],
+            vec![
+                Layer::new("monitor"),
+                directory("c").with("segment", "256 KiB")
+            ],
+            vec![directory("d").with("read", "pread").with("grow", "none")],
+        ],
+    )
+);
+conformance_suite!(
+    sequence_over_a_list_with_jitter,
+    Jittered::new(
+        simulated_list(
+            10,
+            vec![
+                vec![directory("a")],
+                vec![directory("b")],
+                vec![directory("c")]
+            ]
+        ),
+        11
+    )
+);
+conformance_suite!(
+    sequence_over_memories,
+    memory_of(listed(
+        "64 KiB",
+        vec![
+            vec![Layer::new("memory").with("segment", "64 KiB")],
+            vec![Layer::new("monitor"), Layer::new("memory")],
+            vec![Layer::new("memory")],
+        ],
+    ))
+);
+conformance_suite!(sequence_over_memory_and_file, {
+    let guard = tempfile::tempdir().unwrap();
+    let spec = listed(
+        "64 KiB",
+        vec![vec![Layer::new("memory")], vec![directory("a")]],
+    );
+    let plan = Plan::new(&spec.level("memory"), &standard(), guard.path()).unwrap();
+    StackFixture::real(plan, guard)
+});
+
 #[test]
 fn every_example_stack_is_in_the_matrix() {
     let listed = [
         "cached.toml",
+        "disks.toml",
         "memory.toml",
         "monitored.toml",
         "sequence.toml",

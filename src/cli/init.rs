@@ -34,6 +34,8 @@ enum Template {
     Monitored,
     /// One stream over many directories
     Sequence,
+    /// One stream over several disks
+    Disks,
     /// One stream over many directories, with what is read often in memory, watched
     Cached,
 }
@@ -44,6 +46,7 @@ impl Template {
             Self::Solo => include_str!("../../examples/stacks/solo.toml"),
             Self::Monitored => include_str!("../../examples/stacks/monitored.toml"),
             Self::Sequence => include_str!("../../examples/stacks/sequence.toml"),
+            Self::Disks => include_str!("../../examples/stacks/disks.toml"),
             Self::Cached => include_str!("../../examples/stacks/cached.toml"),
             Self::Memory => include_str!("../../examples/stacks/memory.toml"),
         }

@@ -21,6 +21,8 @@ pub enum Extent {
     /// A run of it that has ended, all of it durable. For reading only; nothing past the end is looked
     /// for, and nothing is recovered.
     Sealed {
+        /// What its first batch follows on: who finds another run here says so.
+        start: End,
         /// Where it ended.
         end: End,
     },

@@ -236,7 +236,7 @@ impl Shared {
         // What was claimed or written ahead is given back, unless something is still unproven.
         let settled = writing.clean || writing.durable == writing.end.position;
         let cut = if settled && writing.poison.is_none() {
-            writing.exact_len()
+            writing.cut_len()
         } else {
             None
         };

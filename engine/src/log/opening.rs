@@ -25,13 +25,16 @@ impl Log {
         let exists = names.iter().any(|name| name == IDENTITY);
         if !exists {
             refuse_foreign(&names)?;
-            if options.read_only {
-                return Err(Error::invalid("there is no log here to read"));
-            }
-            if matches!(options.extent, Extent::Part { make: false, .. }) {
+            if matches!(
+                options.extent,
+                Extent::Part { make: false, .. } | Extent::Sealed { .. }
+            ) {
                 return Err(Error::unavailable(
                     "there is no log here, and this part of the stream had begun",
                 ));
+            }
+            if options.read_only {
+                return Err(Error::invalid("there is no log here to read"));
             }
         }
         if !options.read_only {

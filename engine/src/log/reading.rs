@@ -7,7 +7,7 @@ use super::options::ReadBy;
 use super::segment::Segment;
 use super::walk::{self, Window};
 use super::{SCAN_BYTES, Shared};
-use crate::contract::{Batches, End, Error, ErrorKind, Oid, Op, Position, Record, Result};
+use crate::contract::{Batches, End, Error, ErrorKind, Extent, Oid, Op, Position, Record, Result};
 
 /// How far a read got without copying.
 enum Begun {
@@ -28,13 +28,14 @@ impl Shared {
             }
             (segments[after - 1].clone(), segments.get(after).cloned())
         };
+        let tail = Position(self.tail.load(Ordering::Acquire));
         let end = match next {
             Some(next) => {
-                next.header(&*self.medium, self.writes(), &self.identity)?
-                    .before
-                    .position
+                let header = next.header(&*self.medium, self.writes(), &self.identity)?;
+                // A later segment may have outlived the tail of this one, until a cut takes it away.
+                header.before.position.min(tail)
             }
-            None => Position(self.tail.load(Ordering::Acquire)),
+            None => tail,
         };
         Ok((position < end).then_some((segment, end)))
     }
@@ -107,6 +108,7 @@ impl Shared {
     /// What to say of an address in no segment: nothing is there, if it lies in a gap or somebody
     /// vouches for the tail.
     fn absent(&self, oid: Oid) -> Result<Option<Record>> {
+        self.check_begun(oid.position())?;
         let tail = Position(self.tail.load(Ordering::Acquire));
         if oid.position() < tail || self.vouched.load(Ordering::Acquire) {
             return Ok(None);
@@ -114,6 +116,29 @@ impl Shared {
         Err(Error::unavailable(format!(
             "{oid} lies above the tail {tail}, and no writer vouches for the tail"
         ))
+        .at(self.medium.place()))
+    }
+
+    /// Refuses to speak of positions before the first segment, unless the gap that it states holds
+    /// them: what lay there is elsewhere, or gone.
+    fn check_begun(&self, position: Position) -> Result<()> {
+        let first = {
+            let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+            segments.first().cloned()
+        };
+        let Some(first) = first.filter(|first| position < first.base) else {
+            return Ok(());
+        };
+        let header = first.header(&*self.medium, self.writes(), &self.identity)?;
+        let begins = header.before.position;
+        if position >= begins {
+            return Ok(());
+        }
+        let text = format!("{position} lies before {begins}, and nothing that old is here");
+        Err(match self.options.extent {
+            Extent::Whole => Error::corrupt(format!("{text}: segments are missing")),
+            _ => Error::unavailable(text),
+        }
         .at(self.medium.place()))
     }
 
@@ -144,6 +169,10 @@ impl Shared {
             batches: Vec::new(),
             next: None,
         };
+        if self.options.extent == Extent::Whole {
+            // A part begins where it begins; of a whole stream nothing may be missing.
+            self.check_begun(from)?;
+        }
         let mut from = from;
         let mut taken = 0;
         loop {

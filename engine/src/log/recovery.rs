@@ -87,8 +87,9 @@ pub(super) fn recover(
         scanned: 0,
         empty: segments.is_empty(),
     };
-    if let Extent::Sealed { end } = *extent {
+    if let Extent::Sealed { start, end } = *extent {
         segments.retain(|segment| segment.base < end.position);
+        check_run(medium, identity, &segments, start, end)?;
         found.segments = segments;
         found.end = end;
         found.durable = end.position;
@@ -121,6 +122,38 @@ pub(super) fn recover(
     look_on(medium, identity, &torn, p, &mut found)?;
     judge(&mut found);
     Ok(found)
+}
+
+/// Checks that what lies here is the run of positions that was asked for, so that nothing is called
+/// absent that lies elsewhere. A first header that cannot be read proves neither: every record
+/// still tells its own position.
+fn check_run(
+    medium: &dyn Medium,
+    identity: &Identity,
+    segments: &[Arc<Segment>],
+    start: End,
+    end: End,
+) -> Result<()> {
+    if start.position == end.position {
+        return Ok(());
+    }
+    let Some(first) = segments.first() else {
+        return Err(Error::corrupt(format!(
+            "nothing lies here of {}..{}, which ended in this place: is it the directory of another \
+             part?",
+            start.position, end.position
+        )));
+    };
+    match first.header(medium, false, identity) {
+        Ok(header) if header.before == start => Ok(()),
+        Ok(header) => Err(Error::corrupt(format!(
+            "what lies here follows on {}, and {}..{} ended in this place: is it the directory of \
+             another part?",
+            header.before.position, start.position, end.position
+        ))),
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes segments without a readable header off the end: their creation may have been torn. What

@@ -209,8 +209,9 @@ impl Shared {
             writing.resume(last, file)?;
         }
         if part {
-            // Whoever fills the part before wants to know how much fits here.
+            // Whoever fills the part before wants to know how much fits here, and hands it out.
             writing.keep_spare(&*self.medium, &self.options);
+            writing.tail();
         }
         self.tail.store(cut.position.0, Ordering::Release);
         self.durable.store(writing.durable.0, Ordering::Release);
@@ -266,6 +267,8 @@ impl Shared {
         let mut rewritten = 0;
         for (index, segment) in found.segments.iter().enumerate() {
             let next = match found.segments.get(index + 1) {
+                // It ends below the next one: nothing there needs to be looked at.
+                Some(next) if next.base <= found.durable => continue,
                 Some(next) => next.header(medium, true, &self.identity)?.before.position,
                 None => Position::LIMIT,
             };

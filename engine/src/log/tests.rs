@@ -2,6 +2,7 @@
 
 mod behind;
 mod between;
+mod bounded;
 mod part;
 
 use super::*;

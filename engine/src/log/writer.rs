@@ -319,6 +319,7 @@ impl Writing {
             self.spare = Some((file, claimed));
             return Err(error);
         }
+        self.give_back();
         if let Some(ended) = self.open.take() {
             self.sealed.push(Sealed {
                 file: ended.file,
@@ -339,6 +340,22 @@ impl Writing {
         });
         self.begun = Some(segment);
         Ok(())
+    }
+
+    /// Gives back what was claimed in a segment that ends here: where segments are shorter than the
+    /// room that is kept, each would hold on to many times its own length.
+    fn give_back(&self) {
+        let Some((file, length)) = self.cut_len() else {
+            return;
+        };
+        let claimed = self
+            .open
+            .as_ref()
+            .map_or(0, |open| open.claimed.max(open.written));
+        if claimed > length + CLAIM_MIN {
+            // Room that stays claimed is no harm to what lies there.
+            let _ = file.set_len(length);
+        }
     }
 
     /// Claims room ahead, here or in a spare file. That there is none is told by the ceiling.
@@ -431,10 +448,19 @@ impl Writing {
         Ok(())
     }
 
-    /// Bytes of the open file up to the tail, for cutting off what was claimed or written ahead.
-    pub(super) fn exact_len(&self) -> Option<(Arc<dyn MediumFile>, u64)> {
+    /// Where the open file may be cut to give back what was claimed or written ahead. Cutting writes
+    /// the rest of the last block again, so it spares the block that holds the end of a commit; after
+    /// a clean end it is exact, for that lies in a block of its own.
+    pub(super) fn cut_len(&self) -> Option<(Arc<dyn MediumFile>, u64)> {
         let open = self.open.as_ref()?;
-        Some((open.file.clone(), open.segment.offset(self.end.position)))
+        let exact = open.segment.offset(self.end.position);
+        let length = match self.clean {
+            true => exact,
+            false => exact
+                .next_multiple_of(SEGMENT_HEADER)
+                .min(open.file.len().ok()?),
+        };
+        Some((open.file.clone(), length))
     }
 
     pub(super) fn drop_spare(&mut self, medium: &dyn Medium) {

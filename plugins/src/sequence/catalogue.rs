@@ -16,7 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use travertine_engine::contract::{Error, Position, Result, Stream};
+use travertine_engine::contract::{Env, Error, ErrorKind, Position, Result, Stream};
 use travertine_engine::medium::{Medium, read_small, replace_small};
 
 use super::footer::{Card, Footer};
@@ -34,9 +34,11 @@ pub(super) struct Shelf {
 
 #[derive(Debug)]
 pub(super) struct Catalogue {
+    env: Env,
     shelves: Vec<Shelf>,
     store: [u8; 16],
     stream: Stream,
+    made: u64,
 }
 
 /// What a listing tells.
@@ -51,11 +53,13 @@ pub(super) struct Listing {
 impl Catalogue {
     /// Opens the catalogue on these shelves. One that is not there yet is made, unless `read_only`.
     ///
-    /// Errors: `Invalid` (somebody else's directory, another store or stream, or nothing to read).
+    /// Errors: `Invalid` (somebody else's directory, another store or stream, shelves in another order
+    /// than before, or nothing to read).
     pub(super) fn open(
+        env: &Env,
         shelves: Vec<Shelf>,
         wanted: Option<[u8; 16]>,
-        fresh: impl FnOnce() -> [u8; 16],
+        fresh: impl FnOnce() -> Result<[u8; 16]>,
         stream: Stream,
         read_only: bool,
     ) -> Result<Self> {
@@ -64,15 +68,18 @@ impl Catalogue {
         for shelf in &shelves {
             match read_card(shelf) {
                 Ok(Some(card)) => {
+                    check_place(shelf, &card)?;
                     if found.is_some_and(|found| found.store != card.store) {
                         return Err(Error::invalid(format!(
                             "{} belongs to another store than the places before it",
                             shelf.medium.place()
                         )));
                     }
-                    found = Some(card);
+                    let made = found.map_or(card.made, |found| found.made.min(card.made));
+                    found = Some(Card { made, ..card });
                 }
                 Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
                 Err(error) => last_error = Some(error),
             }
         }
@@ -83,9 +90,10 @@ impl Catalogue {
                 return Err(Error::invalid("there is no sequence here to read"));
             }
             (None, None) => Card {
-                store: wanted.unwrap_or_else(fresh),
+                store: wanted.map_or_else(fresh, Ok)?,
                 stream,
                 part: 0,
+                made: env.clock.unix_us(),
             },
         };
         if card.stream != stream {
@@ -98,9 +106,11 @@ impl Catalogue {
             return Err(Error::invalid("this sequence belongs to another store"));
         }
         let catalogue = Self {
+            env: env.clone(),
             shelves,
             store: card.store,
             stream,
+            made: card.made,
         };
         if !read_only {
             catalogue.take()?;
@@ -132,6 +142,25 @@ impl Catalogue {
 
     pub(super) fn store(&self) -> [u8; 16] {
         self.store
+    }
+
+    /// When the sequence was made, in microseconds since 1970.
+    pub(super) fn made(&self) -> u64 {
+        self.made
+    }
+
+    /// The time, in microseconds since 1970.
+    pub(super) fn now(&self) -> u64 {
+        self.env.clock.unix_us()
+    }
+
+    fn card(&self, part: u32) -> Card {
+        Card {
+            store: self.store,
+            stream: self.stream,
+            part,
+            made: self.now(),
+        }
     }
 
     /// Every part there is.
@@ -167,15 +196,11 @@ impl Catalogue {
 
     /// Enters a part that was just made.
     pub(super) fn enter(&self, part: u32) -> Result<()> {
-        if let Some(shelf) = self.shelves.iter().find(|shelf| shelf.part == Some(part)) {
+        let its = |shelf: &&Shelf| shelf.part == Some(part);
+        for shelf in self.shelves.iter().filter(its) {
             self.bring_up(shelf)?;
         }
-        let card = Card {
-            store: self.store,
-            stream: self.stream,
-            part,
-        };
-        self.write(&begun_name(part), &card.encode())
+        self.write(&begun_name(part), &self.card(part).encode())
     }
 
     /// Writes the footer of a part that has ended.
@@ -239,11 +264,7 @@ impl Catalogue {
         if matches!(read_card(shelf), Ok(Some(_))) {
             return Ok(());
         }
-        let card = Card {
-            store: self.store,
-            stream: self.stream,
-            part: shelf.part.unwrap_or_default(),
-        };
+        let card = self.card(shelf.part.unwrap_or_default());
         replace_small(&*shelf.medium, CARD, &card.encode())
     }
 
@@ -251,11 +272,7 @@ impl Catalogue {
     fn bring_up(&self, shelf: &Shelf) -> Result<()> {
         let listing = self.list()?;
         for part in listing.begun {
-            let card = Card {
-                store: self.store,
-                stream: self.stream,
-                part,
-            };
+            let card = self.card(part);
             replace_small(&*shelf.medium, &begun_name(part), &card.encode())?;
         }
         for (part, start) in listing.sealed {
@@ -279,16 +296,49 @@ fn read_card(shelf: &Shelf) -> Result<Option<Card>> {
         let card = Card::decode(&bytes).map_err(|error| error.at(shelf.medium.place()))?;
         return Ok(Some(card));
     }
-    if shelf.part.is_some() {
-        return Ok(None);
+    let place = shelf.medium.place();
+    match (
+        names.iter().find(|name| !may_be_ours(shelf, name)),
+        shelf.part,
+    ) {
+        (None, _) => Ok(None),
+        (Some(name), None) => Err(Error::invalid(format!(
+            "{place} holds {name:?} and no sequence: give the sequence a directory of its own, or \
+             take the `sequence` layer out to open what lies there"
+        ))),
+        (Some(name), Some(part)) => Err(Error::invalid(format!(
+            "{place} holds {name:?} and is not part {part} of this sequence: give each stack of the \
+             list a directory of its own"
+        ))),
     }
-    let ours = |name: &&String| name.as_str() == "lock" || name.strip_suffix(".new") == Some(CARD);
-    match names.iter().find(|name| !ours(name)) {
-        None => Ok(None),
-        Some(name) => Err(Error::invalid(format!(
-            "{} holds {name:?} and no sequence: give the sequence a directory of its own, or take \
-             the `sequence` layer out to open what lies there",
-            shelf.medium.place()
+}
+
+/// Whether a name may lie where there is no card yet: what was being made when somebody died.
+fn may_be_ours(shelf: &Shelf, name: &str) -> bool {
+    let settled = name.strip_suffix(".new").unwrap_or(name);
+    let own = settled == CARD || parse(settled).is_some();
+    // A part's log is made before its card is written; nothing is stored in it until then.
+    let log = ["identity", "writer", "spare"].contains(&settled);
+    name == "lock" || own || (shelf.part.is_some() && log)
+}
+
+/// Checks that a card lies where it was written.
+fn check_place(shelf: &Shelf, card: &Card) -> Result<()> {
+    let place = shelf.medium.place();
+    match (card.part, shelf.part) {
+        (written, here) if written == here.unwrap_or_default() => Ok(()),
+        (0, _) => Err(Error::invalid(format!(
+            "{place} holds all parts of a sequence over one stack, and here it stands in a list; \
+             nothing was changed"
+        ))),
+        (written, None) => Err(Error::invalid(format!(
+            "{place} holds part {written} of a sequence over a list, and here it stands alone; \
+             nothing was changed"
+        ))),
+        (written, Some(here)) => Err(Error::invalid(format!(
+            "{place} holds part {written} of the sequence and stands in place {here} of the list: \
+             put the list back in its order (only behind the last may one be added); nothing was \
+             changed"
         ))),
     }
 }

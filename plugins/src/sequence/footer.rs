@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  card     0 magic "TRAVSEQ\0"   8 crc32 of 12..  12 format  16 store identity  32 stream u64
-//!          40 part u64, 0 for the sequence itself
+//!          40 part u64, 0 for the sequence itself    48 made at: microseconds since 1970
 //!
 //!  footer   0 magic "TRAVSEAL"    8 crc32 of 12..  12 format  16 store identity  32 stream u64
 //!          40 part u64            48 start: position, running     64 end: position, running
@@ -10,6 +10,7 @@
 //!         104 proven: sequence   112 proven: OID
 //!         120 newest marker at the end: OID     128 first marker: OID
 //!         136 batches            144 records    152 bytes        160 flags: 1 counts are of the whole part
+//!         168 ended at: microseconds since 1970
 //! ```
 
 use travertine_engine::contract::{End, Epoch, Error, Oid, Position, Proven, Result, Stream};
@@ -17,8 +18,8 @@ use travertine_engine::contract::{End, Epoch, Error, Oid, Position, Proven, Resu
 const FORMAT: u32 = 1;
 const CARD_MAGIC: &[u8; 8] = b"TRAVSEQ\0";
 const FOOTER_MAGIC: &[u8; 8] = b"TRAVSEAL";
-const CARD: usize = 48;
-const FOOTER: usize = 168;
+const CARD: usize = 56;
+const FOOTER: usize = 176;
 
 /// Whose a directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +28,14 @@ pub(super) struct Card {
     pub(super) stream: Stream,
     /// Zero: the sequence itself.
     pub(super) part: u32,
+    /// When it was written, in microseconds since 1970.
+    pub(super) made: u64,
 }
 
 impl Card {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = begin(CARD, &self.store, self.stream, self.part);
+        out[48..56].copy_from_slice(&self.made.to_le_bytes());
         seal(&mut out, CARD_MAGIC);
         out
     }
@@ -42,6 +46,7 @@ impl Card {
             store: array(bytes, 16),
             stream: Stream(word(bytes, 32) as u16),
             part: word(bytes, 40) as u32,
+            made: word(bytes, 48),
         })
     }
 }
@@ -71,6 +76,8 @@ pub(super) struct Footer {
     /// The newest root marker at or before the end, in this part or an older one.
     pub(super) marker: Option<Oid>,
     pub(super) counts: Counts,
+    /// When the next part took over, in microseconds since 1970.
+    pub(super) ended: u64,
 }
 
 impl Footer {
@@ -95,6 +102,7 @@ impl Footer {
             (144, self.counts.records),
             (152, self.counts.bytes),
             (160, u64::from(self.counts.whole)),
+            (168, self.ended),
         ];
         for (at, word) in words {
             out[at..at + 8].copy_from_slice(&word.to_le_bytes());
@@ -135,6 +143,7 @@ impl Footer {
                 bytes: word(bytes, 152),
                 whole: word(bytes, 160) & 1 != 0,
             },
+            ended: word(bytes, 168),
         };
         if footer.start.position > footer.end.position || footer.end.position > Position::LIMIT {
             return Err(Error::corrupt("the footer states a range that is none"));
@@ -217,6 +226,7 @@ mod tests {
                 first_marker: Oid::from_raw(120),
                 whole: true,
             },
+            ended: 14,
         }
     }
 
@@ -244,15 +254,16 @@ mod tests {
             store: [1; 16],
             stream: Stream(2),
             part: 3,
+            made: 4,
         };
         assert_eq!(Card::decode(&card.encode()).unwrap(), card);
         assert_eq!(
             hex(&card.encode()),
-            "545241565345510043edc933010000000101010101010101010101010101010102000000000000000300000000000000"
+            "5452415653455100605e6bf40100000001010101010101010101010101010101020000000000000003000000000000000400000000000000"
         );
         assert_eq!(
             hex(&sample().encode(&[1; 16], Stream(2))),
-            "545241565345414c75964f1d010000000101010101010101010101010101010102000000000000000700000000000000640000000000000001000000000000008403000000000000020000000000000088130000000000000400000000000000030000000300000009000000000000002003000000000000200300000000000078000000000000000b000000000000000c000000000000000d000000000000000100000000000000"
+            "545241565345414c23fa7e7e010000000101010101010101010101010101010102000000000000000700000000000000640000000000000001000000000000008403000000000000020000000000000088130000000000000400000000000000030000000300000009000000000000002003000000000000200300000000000078000000000000000b000000000000000c000000000000000d0000000000000001000000000000000e00000000000000"
         );
     }
 }

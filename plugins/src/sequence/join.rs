@@ -107,6 +107,30 @@ pub(super) fn join(stream: Stream, sealed: Option<&Footer>, parts: &[Found]) -> 
     Ok(joined)
 }
 
+/// What a reader may go by where parts in between cannot be opened. Batches name the newest proven
+/// commit of their time, so the newest part tells all there is to know, if it holds any.
+pub(super) fn join_around(stream: Stream, sealed: Option<&Footer>, parts: &[Found]) -> Joined {
+    let last = parts.last().filter(|last| last.begins.is_some());
+    let end = last.map_or(START, |last| last.state.end);
+    let proven = parts.iter().filter_map(|part| part.state.proven);
+    let proven = proven.max().max(sealed.and_then(|footer| footer.proven));
+    let proven = proven.filter(|_| last.is_some());
+    Joined {
+        state: StreamState {
+            stream,
+            end,
+            durable: end.position,
+            ceiling: end.position,
+            clean: false,
+            proven,
+            epoch: last.map(|last| last.state.epoch).unwrap_or_default(),
+            chain: Vec::new(),
+        },
+        follow: Vec::new(),
+        newest: proven.map(|proven| proven.oid),
+    }
+}
+
 /// Whether the last writer closed cleanly in the last part that holds something, and nobody was told
 /// of positions since.
 fn is_clean(sealed: bool, parts: &[Found], follow: &[usize]) -> bool {
@@ -184,6 +208,7 @@ mod tests {
             }),
             marker: Oid::from_raw(90),
             counts: super::super::footer::Counts::default(),
+            ended: 0,
         }
     }
 

@@ -17,8 +17,15 @@
 //! hangs in the air is void, unless it vouches for durable bytes: then that is damage, and nothing is
 //! cut.
 //!
-//! It refuses to stand on another sequence, and to go on where its catalogue names a part that is not
-//! there. A part missing in the middle is unknown for its own range only.
+//! Over one stack the parts are directories inside its own; over several each stack is one part, and
+//! the catalogue lies in the place of each. Parts end by their length, by their age, or when there is
+//! no room left; where there is nothing to go on in, `Full` is told before an address is given out.
+//!
+//! It refuses to stand on another sequence, a list in another order or with a stack taken out, and to
+//! write while a part that has no footer is not there: that part may be the newest, or hold what the
+//! next was promised. A part that has one is settled for good, so what lies there is unknown while it
+//! is missing, and everything else goes on, writing included. Reading goes on in either case, as long
+//! as the newest part tells which commit is the newest.
 
 mod catalogue;
 mod config;
@@ -37,7 +44,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use travertine_engine::contract::{Error, Result, Store};
+use travertine_engine::contract::{Error, Extent, Level, Position, Result, Store};
 use travertine_engine::medium::memory::MemoryMedium;
 use travertine_engine::stack::{Below, Declared, Fault, OpenContext, Plugin, PluginKind, Property};
 
@@ -54,34 +61,51 @@ impl Plugin for Sequence {
     const KIND: PluginKind = config::KIND;
 
     fn declare(&self, _declared: &mut Declared) -> std::result::Result<Vec<String>, Fault> {
-        Ok(vec![match &self.segment {
+        let mut notes = vec![match &self.segment {
             Some(segment) => format!("a part that holds {segment} is followed by the next"),
             None => "over one stack parts hold 1 GiB; over several each is used until it is full"
                 .to_owned(),
-        }])
+        }];
+        if let Some(age) = &self.age {
+            notes.push(format!(
+                "a part that has been written to for {age} is followed by the next"
+            ));
+        }
+        Ok(notes)
     }
 
     fn open(&self, context: &OpenContext, below: Vec<Below>) -> Result<Arc<dyn Store>> {
-        let segment = self.segment.map(|segment| segment.0);
-        let persists = below
-            .iter()
-            .all(|below| below.floor().gives().properties.has(Property::Persists));
+        let gives = |below: &Below| *below.floor().gives();
+        let level = below.iter().map(|below| gives(below).level).min();
+        let lasts = |below: &Below| gives(below).properties.has(Property::Persists);
+        let persists = below.iter().all(lasts);
+        if !persists {
+            let lasting = below.iter().filter(|below| lasts(below));
+            refuse_leftovers(lasting)?;
+        }
         let shelves = shelves(&below, persists)?;
-        let several = below.len() > 1;
-        let (parts, limit): (Arc<dyn Parts>, _) = match <[Below; 1]>::try_from(below) {
-            Ok([below]) => (
-                Arc::new(Template { below, persists }),
-                Some(segment.unwrap_or(config::SEGMENT)),
-            ),
-            Err(below) if below.is_empty() => {
-                return Err(Error::invalid("a sequence over nothing was opened"));
-            }
-            Err(below) => (Arc::new(Listed { below, persists }), segment),
+        let listed = below.len() > 1;
+        let segment = self.segment.map(|segment| segment.0);
+        let limit = match listed {
+            true => segment,
+            false => Some(segment.unwrap_or(config::SEGMENT)),
+        };
+        let first = below.first().cloned();
+        let parts: Arc<dyn Parts> = match <[Below; 1]>::try_from(below) {
+            Ok([below]) => Arc::new(Template { below, persists }),
+            Err(below) => Arc::new(Listed { below, persists }),
+        };
+        let fresh = || match first {
+            // The first part is made before anything is written about it, so it may be there already.
+            Some(first) if listed && persists => identity_of(&first),
+            Some(_) => Ok(context.env.identity()),
+            None => Err(Error::invalid("a sequence over nothing was opened")),
         };
         let catalogue = Catalogue::open(
+            &context.env,
             shelves,
             context.identity,
-            || context.env.identity(),
+            fresh,
             context.stream,
             context.read_only,
         )?;
@@ -91,13 +115,53 @@ impl Plugin for Sequence {
             name: context.name.clone(),
             read_only: context.read_only,
             limit,
+            age: self.age.map(|age| age.0),
+            listed,
+            level: level.unwrap_or(Level::Memory),
             open_max: self.open as usize,
-            unit_min: if several { UNIT } else { 8 },
+            unit_min: if listed { UNIT } else { 8 },
             parts,
             catalogue,
         })?;
         Ok(Arc::new(store::Sequence(opened)))
     }
+}
+
+/// Refuses to begin anew over places that outlive the process, where others do not, while something
+/// of another process lies in them: what it belonged to is gone.
+fn refuse_leftovers<'a>(lasting: impl Iterator<Item = &'a Below>) -> Result<()> {
+    for medium in lasting.flat_map(|below| below.media(UNIT)) {
+        let names = medium.list()?;
+        if let Some(name) = names.iter().find(|name| name.as_str() != "lock") {
+            return Err(Error::invalid(format!(
+                "{} holds {name:?}, and this sequence begins anew each time: another stack in its \
+                 list keeps nothing; use stacks that all outlive the process, or clear the directory",
+                medium.place()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The identity of the store that the first stack of a list belongs to, which is made if need be.
+fn identity_of(first: &Below) -> Result<[u8; 16]> {
+    let extent = Extent::Part {
+        near: Position::START,
+        make: true,
+    };
+    let store = first.clone().extent(extent).open()?;
+    let told = store.status().identity;
+    store.close().wait()?;
+    let byte = |index: usize| u8::from_str_radix(told.get(2 * index..2 * index + 2)?, 16).ok();
+    let mut identity = [0; 16];
+    for (index, place) in identity.iter_mut().enumerate() {
+        *place = byte(index).ok_or_else(|| {
+            Error::invalid(format!(
+                "the first stack says that it is {told:?}, no identity"
+            ))
+        })?;
+    }
+    Ok(identity)
 }
 
 /// Where the catalogue lies: over one stack, beside its parts; over several, in the place of each.

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use travertine_engine::contract::{
     End, Env, Epoch, Error, Extent, Level, Oid, Position, Result, Store, Stream, Vector,
@@ -12,7 +13,7 @@ use travertine_engine::contract::{
 
 use super::catalogue::{Catalogue, Listing};
 use super::footer::{Counts, Footer};
-use super::join::{Found, Joined, START, join};
+use super::join::{Found, Joined, START, join, join_around};
 use super::parts::Parts;
 use super::roll::make_part;
 use super::shared::{Shared, report_of};
@@ -23,6 +24,8 @@ use super::table::{Part, Table};
 const FOOTERS_DAMAGED_MAX: usize = 3;
 /// Parts behind the newest footer that are looked into.
 const OPEN_AT_ONCE_MAX: usize = 64;
+/// How often a reader looks at the catalogue until it makes sense.
+const LISTINGS_MAX: usize = 8;
 
 /// What a sequence is opened with.
 #[derive(Debug)]
@@ -32,6 +35,11 @@ pub(super) struct Setup {
     pub(super) name: Option<String>,
     pub(super) read_only: bool,
     pub(super) limit: Option<u64>,
+    pub(super) age: Option<Duration>,
+    /// Whether each part is a stack of its own.
+    pub(super) listed: bool,
+    /// What every part reaches.
+    pub(super) level: Level,
     pub(super) open_max: usize,
     pub(super) unit_min: u64,
     pub(super) parts: Arc<dyn Parts>,
@@ -41,12 +49,10 @@ pub(super) struct Setup {
 /// Opens a sequence. Nothing is recovered and nothing changed, but for a first part where there is
 /// none yet.
 pub(super) fn open(setup: Setup) -> Result<Arc<Shared>> {
-    let mut listing = setup.catalogue.list()?;
-    let base = newest_footer(&setup.catalogue, &mut listing)?;
-    let members = open_members(&setup, &listing, base.as_ref())?;
-    let statuses: Vec<_> = members.iter().map(|member| member.store.status()).collect();
-    let unit = statuses.iter().map(|status| status.unit).max().unwrap_or(8);
-    let level = statuses.iter().map(|status| status.level).min();
+    let (listing, base) = settled_listing(&setup)?;
+    let (members, lost) = open_members(&setup, &listing, base.as_ref())?;
+    let units = members.iter().map(|member| member.store.status().unit);
+    let unit = units.max().unwrap_or(8);
     let table = Table::default();
     for (number, start) in &listing.sealed {
         table.push(Part::sealed(*number, *start));
@@ -64,9 +70,11 @@ pub(super) fn open(setup: Setup) -> Result<Arc<Shared>> {
         handed: Position::START,
         newest: None,
         proven: None,
+        lost,
         poison: None,
         switching: false,
         preparing: false,
+        announced: Position::START,
         retry_at: Position::START,
         sealing: false,
         seal_failed: false,
@@ -80,9 +88,11 @@ pub(super) fn open(setup: Setup) -> Result<Arc<Shared>> {
         name: setup.name,
         read_only: setup.read_only,
         limit: setup.limit,
+        age: setup.age,
+        listed: setup.listed,
         open_max: setup.open_max,
         unit: unit.max(setup.unit_min),
-        level: level.unwrap_or(Level::Memory),
+        level: setup.level,
         parts: setup.parts,
         catalogue: setup.catalogue,
         table,
@@ -94,6 +104,37 @@ pub(super) fn open(setup: Setup) -> Result<Arc<Shared>> {
         tracing::warn!(%error, "the sequence is not whole");
     }
     Ok(shared)
+}
+
+/// What the catalogue holds, with the newest footer. A reader may look while the writer writes a
+/// footer and takes out the other name of its part, and see neither.
+fn settled_listing(setup: &Setup) -> Result<(Listing, Option<Footer>)> {
+    let mut tries = if setup.read_only { LISTINGS_MAX } else { 1 };
+    loop {
+        let mut listing = setup.catalogue.list()?;
+        let base = newest_footer(&setup.catalogue, &mut listing)?;
+        let begun = listing.begun.last().copied().unwrap_or_default();
+        let newest = base.as_ref().map_or(begun, |footer| begun.max(footer.part));
+        if newest > setup.parts.most() {
+            return Err(Error::invalid(format!(
+                "the catalogue tells of {newest} parts, and the list has {} stacks: put those that \
+                 were taken out back at its end; nothing was changed",
+                setup.parts.most()
+            )));
+        }
+        let sealed = base.as_ref().map_or(0, |footer| footer.part);
+        let missing = (sealed + 1..newest).find(|number| !listing.begun.contains(number));
+        tries -= 1;
+        match missing {
+            None => return Ok((listing, base)),
+            Some(_) if tries > 0 => {}
+            Some(number) => {
+                return Err(Error::unavailable(format!(
+                    "part {number} is missing from the catalogue of the sequence; nothing was changed"
+                )));
+            }
+        }
+    }
 }
 
 /// The footer of the newest part that has ended; parts whose footers are damaged count as not ended.
@@ -114,11 +155,13 @@ fn newest_footer(catalogue: &Catalogue, listing: &mut Listing) -> Result<Option<
     Ok(None)
 }
 
+/// Opens every part behind the newest footer. A reader does without one that cannot be opened, unless
+/// it is the newest: these are told as well.
 fn open_members(
     setup: &Setup,
     listing: &Listing,
     base: Option<&Footer>,
-) -> Result<VecDeque<Member>> {
+) -> Result<(VecDeque<Member>, Vec<Error>)> {
     let sealed = base.map_or(0, |footer| footer.part);
     let begun: Vec<_> = listing.begun.range(sealed + 1..).copied().collect();
     if begun.len() > OPEN_AT_ONCE_MAX {
@@ -127,39 +170,40 @@ fn open_members(
             begun.len()
         )));
     }
-    for (expected, number) in (sealed + 1..).zip(&begun) {
-        if expected != *number {
-            return Err(Error::unavailable(format!(
-                "part {expected} is missing from the catalogue of the sequence; nothing was changed"
-            )));
-        }
-    }
     let near = |number: u32| {
         let end = base.map_or(Position::START, |footer| footer.end.position);
         let parts = u64::from(number - sealed);
         let ahead = setup.limit.unwrap_or_default() / 8 * parts;
         Position(end.0.saturating_add(ahead)).min(Position::LIMIT)
     };
-    let mut members = VecDeque::new();
+    let (mut members, mut lost) = (VecDeque::new(), Vec::new());
     for &number in begun.iter().rev() {
         let extent = Extent::Part {
             near: near(number),
             make: false,
         };
-        let store = setup
+        let opened = setup
             .parts
             .open(number, extent, setup.catalogue.store(), setup.read_only)
-            .map_err(|error| error.at(format!("part {number} of the sequence")))?;
-        members.push_front(Member {
-            number,
-            store,
-            begins: None,
-            ended: None,
-            counts: Counts::default(),
-            gaps: 0,
-        });
+            .map_err(|error| error.at(format!("part {number} of the sequence")));
+        match opened {
+            Ok(store) => members.push_front(Member {
+                number,
+                store,
+                begins: None,
+                ended: None,
+                counts: Counts::default(),
+                gaps: 0,
+                since: setup.env.clock.unix_us(),
+            }),
+            Err(error) if setup.read_only && !members.is_empty() => {
+                tracing::warn!(%error, number, "a part is missing: what lies there is unknown");
+                lost.push(error);
+            }
+            Err(error) => return Err(error),
+        }
     }
-    if members.is_empty() && !setup.read_only {
+    if begun.is_empty() && !setup.read_only && sealed < setup.parts.most() {
         let (parts, catalogue) = (&*setup.parts, &setup.catalogue);
         let number = sealed + 1;
         let near = base.map_or(Position::START, |footer| footer.end.position);
@@ -167,7 +211,14 @@ fn open_members(
         catalogue.enter(number)?;
         members.push_back(member);
     }
-    Ok(members)
+    if let Some(first) = members
+        .front_mut()
+        .filter(|first| first.number == sealed + 1)
+    {
+        // How long the others have been written to is not written down, nor worth it.
+        first.since = base.map_or(setup.catalogue.made(), |footer| footer.ended);
+    }
+    Ok((members, lost))
 }
 
 impl Shared {
@@ -201,6 +252,7 @@ impl Shared {
                 return Err(error.clone());
             }
         };
+        let lost = state.lost.first().cloned();
         if !state.adopted {
             state.end = joined.state.end;
             state.last = None;
@@ -219,28 +271,43 @@ impl Shared {
                 ))
             })
             .collect();
+        let holding = found.iter().filter(|part| part.begins.is_some());
+        let ends: Vec<_> = holding.map(|part| part.state.end.position).collect();
         let joined = joined.clone();
         let adopted = state.adopted;
-        state.report = answer;
+        state.report = match &lost {
+            Some(error) => Err(error.clone()),
+            None => answer,
+        };
         drop(state);
         if !adopted {
+            if lost.is_some() {
+                // Nothing goes on in a part that others follow.
+                for (part, found) in live.iter().zip(&ends) {
+                    let _ = part.end.set(*found);
+                }
+            }
             self.table.set_live(live);
         }
-        Ok(joined)
+        match lost {
+            Some(error) => Err(error),
+            None => Ok(joined),
+        }
     }
 
     fn ask(&self, epoch: Epoch) -> Result<(Vec<Found>, Joined)> {
-        let (members, base) = {
+        let (members, base, lost) = {
             let state = self.lock();
-            (state.members.clone(), state.base)
+            (state.members.clone(), state.base, !state.lost.is_empty())
         };
+        let sealed = base.map_or(0, |footer| footer.part);
         let mut found = Vec::with_capacity(members.len());
-        for (index, member) in members.iter().enumerate().rev() {
+        for member in members.iter().rev() {
             let place = |error: Error| error.at(format!("part {} of the sequence", member.number));
             let state = report_of(&member.store, epoch, self.stream).map_err(place)?;
             let begins = if state.end.position == Position::START {
                 None
-            } else if index == 0 {
+            } else if member.number == sealed + 1 {
                 // It is made to go on where the footer ends, and nothing before that is ever cut.
                 Some(base.map_or(START, |footer| footer.end))
             } else {
@@ -253,7 +320,10 @@ impl Shared {
             });
         }
         found.reverse();
-        let joined = join(self.stream, base.as_ref(), &found)?;
+        let joined = match lost {
+            true => join_around(self.stream, base.as_ref(), &found),
+            false => join(self.stream, base.as_ref(), &found)?,
+        };
         Ok((found, joined))
     }
 
@@ -334,6 +404,7 @@ impl Shared {
 
     fn settle_adopted(&self, found: &[Found], joined: &Joined, kept: &[(usize, End)], cut: End) {
         let markers = markers(found, joined);
+        let now = self.env.clock.unix_us();
         let mut state = self.lock();
         let newest_below = |end: Position| {
             let below = markers.iter().filter(|oid| oid.position() < end);
@@ -346,7 +417,11 @@ impl Shared {
                 end: *end,
                 marker: newest_below(end.position),
                 synced: true,
+                at: now,
             });
+            if stays.is_some() && index > 0 && index == last {
+                member.since = now;
+            }
             member.begins = match stays {
                 Some(_) => found.get(index).and_then(|part| part.begins),
                 None => (kept.is_empty() && index == 0).then_some(cut),
@@ -366,6 +441,7 @@ impl Shared {
         state.newest = newest_below(cut.position);
         state.proven = joined.state.proven;
         state.retry_at = Position::START;
+        state.announced = cut.position;
         state.seal_failed = false;
         let live: Vec<_> = state
             .members

@@ -7,10 +7,12 @@
 //!                enter in the catalogue       once its markers are proven: footer, close
 //! ```
 //!
-//! Nothing here syncs on the way of a store. A part may always grow past its length, so a next part
-//! that is late, or cannot be made, costs nothing but that.
+//! Nothing here syncs on the way of a store, unless there is no room and no next part yet: then it is
+//! made at once. A part may always grow past its length, so a next part that is late, or cannot be
+//! made, costs nothing but that.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use travertine_engine::contract::{
     BatchHeader, Commit, End, Epoch, Error, Extent, Level, Position, Result, Stream,
@@ -22,6 +24,10 @@ use super::parts::Parts;
 use super::shared::{Shared, ceiling_of, report_of};
 use super::state::{Ended, Member, State, Task, UNSEALED_MAX};
 use super::table::Part;
+
+/// After so many bytes the part that is to be the next is told how far the stream has come. Tests
+/// have streams that are shorter than those of the world.
+const ANNOUNCE_EVERY: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
 
 impl Shared {
     /// Starts what is due after something changed.
@@ -45,20 +51,97 @@ impl Shared {
     }
 
     fn due_preparation(&self, state: &mut State) -> Option<Task> {
+        if state.preparing {
+            return None;
+        }
+        if state.next().is_some() {
+            return self.due_announcement(state);
+        }
         let filled = state.filled();
-        let wanted = self.limit.is_none_or(|limit| filled >= limit - limit / 4);
+        let long = self.limit.is_none_or(|limit| filled >= limit - limit / 4);
+        let old = self
+            .age
+            .is_some_and(|age| self.is_older(state, age - age / 4));
+        if !(long || old) || state.end.position < state.retry_at {
+            return None;
+        }
+        self.preparation(state)
+    }
+
+    /// The task of making the next part, unless there is one or can be none.
+    fn preparation(&self, state: &mut State) -> Option<Task> {
         let number = state.newest_number() + 1;
-        let free = state.next().is_none() && number <= self.parts.most();
-        if !wanted || !free || state.preparing || state.end.position < state.retry_at {
+        if state.preparing || state.next().is_some() || number > self.parts.most() {
             return None;
         }
         state.preparing = true;
-        let left = self.limit.unwrap_or_default().saturating_sub(filled);
+        let left = self
+            .limit
+            .unwrap_or_default()
+            .saturating_sub(state.filled());
         Some(Task::Prepare {
             number,
             near: Position(state.end.position.0.saturating_add(left / 8)).min(Position::LIMIT),
             epoch: state.epoch,
         })
+    }
+
+    /// Where a part is used until it is full, the next may wait for long: it is told now and then how
+    /// far the stream has come, so that it need not announce and sync that when its turn comes.
+    fn due_announcement(&self, state: &mut State) -> Option<Task> {
+        let told = state.announced;
+        if self.limit.is_some() || state.end.position.bytes_since(told) < ANNOUNCE_EVERY {
+            return None;
+        }
+        let at = state.active_index().map_or(0, |index| index + 1);
+        let member = state.members.remove(at)?;
+        state.preparing = true;
+        Some(Task::Announce {
+            member,
+            end: state.end(),
+            epoch: state.epoch,
+        })
+    }
+
+    /// Tells a part that holds nothing how far the stream has come.
+    pub(super) fn announce(&self, member: Member, end: End, epoch: Epoch) {
+        let told = member.store.adopt(epoch, vec![(self.stream, end)]).wait();
+        let mut state = self.lock();
+        state.preparing = false;
+        match told {
+            Ok(()) if state.epoch == epoch => {
+                state.announced = end.position;
+                state.insert(member);
+            }
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!(%error, member.number, "the next part of the sequence failed");
+                self.retry_later(&mut state);
+            }
+        }
+    }
+
+    fn is_older(&self, state: &State, age: Duration) -> bool {
+        let now = self.env.clock.unix_us();
+        let since = state.active().map_or(now, |active| active.since);
+        let age = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+        state.filled() > 0 && now.saturating_sub(since) >= age
+    }
+
+    fn retry_later(&self, state: &mut State) {
+        let wait = self.limit.unwrap_or(64 << 20) / 64;
+        state.retry_at = Position(state.end.position.0.saturating_add(wait));
+    }
+
+    /// Makes the next part before this call returns, if there can be one: without it the engine would
+    /// be told that there is no room.
+    pub(super) fn make_next(self: &Arc<Self>) {
+        self.wait_until(|state| !state.preparing);
+        let task = self.preparation(&mut self.lock());
+        if let Some(task) = task {
+            self.delegate(task);
+            self.wait_until(|state| !state.preparing);
+        }
     }
 
     /// Makes the next part: opened, fenced for this epoch, in the catalogue.
@@ -67,12 +150,14 @@ impl Shared {
         let mut state = self.lock();
         state.preparing = false;
         match made {
-            Ok(member) if state.epoch == epoch => state.members.push_back(member),
+            Ok(member) if state.epoch == epoch => {
+                state.announced = near;
+                state.insert(member);
+            }
             Ok(_) => {}
             Err(error) => {
                 tracing::warn!(%error, number, "the next part of the sequence cannot be made yet");
-                let wait = self.limit.unwrap_or(64 << 20) / 64;
-                state.retry_at = Position(state.end.position.0.saturating_add(wait));
+                self.retry_later(&mut state);
             }
         }
     }
@@ -96,10 +181,11 @@ impl Shared {
         Ok(member)
     }
 
-    /// Whether the part that is written to is long enough and the next is ready.
+    /// Whether the part that is written to is long or old enough and the next is ready.
     pub(super) fn is_due(&self, state: &State) -> bool {
         let long = self.limit.is_some_and(|limit| state.filled() >= limit);
-        long && state.next().is_some() && state.unsealed() < UNSEALED_MAX
+        let old = self.age.is_some_and(|age| self.is_older(state, age));
+        (long || old) && state.next().is_some() && state.unsealed() < UNSEALED_MAX
     }
 
     /// Goes on in the next part for this batch, if it has room for all that was promised.
@@ -149,6 +235,7 @@ impl Shared {
             }
         };
         let marker = state.newest;
+        let now = self.env.clock.unix_us();
         let Some(old) = state.active_mut() else {
             return false;
         };
@@ -156,10 +243,12 @@ impl Shared {
             end,
             marker,
             synced: false,
+            at: now,
         });
         let old = old.clone();
         if let Some(next) = state.member(number) {
             next.begins = Some(end);
+            next.since = now;
         }
         state.handed = state.handed.max(ceiling);
         state.seal_failed = false;
@@ -253,6 +342,7 @@ impl Shared {
                     proven: state.proven,
                     marker: ended.marker,
                     counts: member.counts,
+                    ended: ended.at,
                 };
                 (member, footer)
             };
@@ -321,5 +411,6 @@ pub(super) fn make_part(
             ..Counts::default()
         },
         gaps: 0,
+        since: catalogue.now(),
     })
 }

@@ -4,6 +4,7 @@
 //! for a task that nobody has begun carries it out, so waiting never depends on a free driver.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use travertine_engine::contract::{
     Env, Epoch, Error, Extent, Level, Oid, Op, Position, Record, Result, Status, Store, Stream,
@@ -23,6 +24,10 @@ pub(super) struct Shared {
     pub(super) read_only: bool,
     /// How long a part gets; `None`: until it is full.
     pub(super) limit: Option<u64>,
+    /// How long a part is written to.
+    pub(super) age: Option<Duration>,
+    /// Whether each part is a stack of its own, with room of its own.
+    pub(super) listed: bool,
     /// How many parts that have ended stay open.
     pub(super) open_max: usize,
     /// After a commit the next batch begins at a multiple of this, in whichever part.
@@ -76,7 +81,10 @@ impl Shared {
         let extent = match self.catalogue.footer(number, start) {
             Ok(footer) => {
                 let _ = part.end.set(footer.end.position);
-                Extent::Sealed { end: footer.end }
+                Extent::Sealed {
+                    start: footer.start,
+                    end: footer.end,
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, number, "a part is read without its footer");
@@ -121,6 +129,7 @@ impl Shared {
                 near,
                 epoch,
             } => self.prepare(number, near, epoch),
+            Task::Announce { member, end, epoch } => self.announce(member, end, epoch),
             Task::Sync { number, op } => {
                 let answer = op.wait();
                 self.synced(number, answer.map(drop));

@@ -26,6 +26,8 @@ pub(super) struct Member {
     pub(super) counts: Counts,
     /// Bytes of positions that hold nothing, as far as they are known.
     pub(super) gaps: u64,
+    /// Since when it is written to, in microseconds since 1970; told for the one that is.
+    pub(super) since: u64,
 }
 
 /// How a part ended.
@@ -36,6 +38,8 @@ pub(super) struct Ended {
     pub(super) marker: Option<Oid>,
     /// Everything in it is as durable as it will ever be.
     pub(super) synced: bool,
+    /// When, in microseconds since 1970.
+    pub(super) at: u64,
 }
 
 /// Work for a driver.
@@ -45,6 +49,12 @@ pub(super) enum Task {
     Prepare {
         number: u32,
         near: Position,
+        epoch: Epoch,
+    },
+    /// Tells the part that is to be the next how far the stream has come.
+    Announce {
+        member: Member,
+        end: End,
         epoch: Epoch,
     },
     /// Waits for the sync of a part that has ended.
@@ -71,10 +81,14 @@ pub(super) struct State {
     pub(super) handed: Position,
     pub(super) newest: Option<Oid>,
     pub(super) proven: Option<Proven>,
+    /// Why parts that a reader does without cannot be opened.
+    pub(super) lost: Vec<Error>,
     /// Why nothing is written any more.
     pub(super) poison: Option<Error>,
     pub(super) switching: bool,
     pub(super) preparing: bool,
+    /// What the next part was told last of how far the stream has come.
+    pub(super) announced: Position,
     /// After a failure no part is prepared before the stream gets here.
     pub(super) retry_at: Position,
     pub(super) sealing: bool,
@@ -105,7 +119,7 @@ impl State {
         Ok(())
     }
 
-    fn active_index(&self) -> Option<usize> {
+    pub(super) fn active_index(&self) -> Option<usize> {
         self.members
             .iter()
             .rposition(|member| member.begins.is_some())
@@ -134,6 +148,13 @@ impl State {
         self.members
             .iter_mut()
             .find(|member| member.number == number)
+    }
+
+    /// Adds a part in its place.
+    pub(super) fn insert(&mut self, member: Member) {
+        let before = |other: &Member| other.number < member.number;
+        let at = self.members.partition_point(before);
+        self.members.insert(at, member);
     }
 
     /// The highest number that was given to a part.
@@ -170,8 +191,8 @@ impl State {
         self.end
     }
 
-    /// Takes note of a batch that a part has taken.
-    pub(super) fn note(&mut self, batch: &Batch) {
+    /// Takes note of a batch that a part has taken just now.
+    pub(super) fn note(&mut self, batch: &Batch, now: u64) {
         let header = batch.header();
         if header.end <= self.end.position {
             return;
@@ -182,6 +203,9 @@ impl State {
             begins.is_some_and(|begins| begins <= header.before_end)
         });
         if let Some(member) = member {
+            if member.begins.map(|begins| begins.position) == Some(header.before_end) {
+                member.since = now;
+            }
             member.gaps += gap;
             member.counts.batches += 1;
             member.counts.records += u64::from(header.records);

@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use travertine_engine::contract::batch::FRAME_SLOT;
+use travertine_engine::contract::limits::RECORD_BODY_MAX;
 use travertine_engine::contract::{
     Batch, Batches, Commit, Epoch, Error, ErrorKind, Freed, Level, Oid, Op, Placement, Position,
     Reclaim, Record, Result, RootAt, RootMarker, Status, Store, Stream, StreamState, StreamStatus,
     Tail, Vector, find_root,
 };
 
-use super::shared::{Shared, ceiling_of};
+use super::shared::Shared;
 
 /// An open sequence.
 pub(super) struct Sequence(pub(super) Arc<Shared>);
@@ -72,6 +73,7 @@ impl Shared {
             let full = |error: &Error| error.kind() == ErrorKind::Full;
             match store.store(sender, batch.clone()).try_ready() {
                 Ok(Err(error)) if full(&error) && !rolled && !again => {
+                    self.make_next();
                     if !self.switch_for(batch.header()) {
                         return Op::err(error);
                     }
@@ -97,13 +99,19 @@ impl Shared {
     /// Notes that a part took a batch, and tells how far the engine may go then.
     fn taken(self: &Arc<Self>, batch: &Batch, tail: Tail, again: bool) -> Tail {
         let mut state = self.lock();
-        state.note(batch);
+        state.note(batch, self.env.clock.unix_us());
         let due = self.is_due(&state);
-        // Asked again, it is room that is wanted.
-        let leave = again && (due || tail.ceiling <= state.handed);
+        // Asked again, it is room that is wanted. Where the next part has room of its own, what may
+        // be less than one record needs is left.
+        let short = self.listed && tail.ceiling.bytes_since(tail.end) < RECORD_BODY_MAX as u64;
+        let scarce = tail.ceiling <= state.handed || short;
+        let leave = again && (due || scarce);
         let end = state.end.position;
         drop(state);
         self.tend();
+        if leave && !due {
+            self.make_next();
+        }
         if leave && self.switch_for_room() {
             return self.tail();
         }
@@ -118,14 +126,14 @@ impl Shared {
         Tail { end, ceiling }
     }
 
+    /// What a part was told to keep room for, and no more.
     fn tail(&self) -> Tail {
-        let store = self.active_store();
-        let ceiling = store.map(|store| ceiling_of(&store.status(), self.stream));
-        let mut state = self.lock();
+        let state = self.lock();
         let end = state.end.position;
-        let ceiling = ceiling.unwrap_or(end).max(end);
-        state.handed = state.handed.max(ceiling);
-        Tail { end, ceiling }
+        Tail {
+            end,
+            ceiling: state.handed.max(end),
+        }
     }
 
     /// Checks that a batch sent again is the one that lies there.
@@ -187,6 +195,7 @@ impl Shared {
             let full = |error: &Error| error.kind() == ErrorKind::Full;
             let op = match (answer, &last) {
                 (Ok(Err(error)), Some(batch)) if full(&error) && !rolled => {
+                    self.make_next();
                     if !self.switch_for(batch.header()) {
                         return Err(error);
                     }
@@ -201,7 +210,7 @@ impl Shared {
                 let mut state = self.lock();
                 // How far its writer may go is told by the next store; more than this it is not.
                 state.handed = state.handed.max(batch.header().end);
-                state.note(batch);
+                state.note(batch, self.env.clock.unix_us());
             }
             self.tend();
             return Ok(op);
@@ -226,7 +235,9 @@ impl Shared {
     fn root(&self, at: RootAt) -> Result<Option<(Oid, RootMarker)>> {
         let newest = {
             let state = self.lock();
-            if let Err(damage) = &state.report {
+            if let Err(damage) = &state.report
+                && (state.lost.is_empty() || state.proven.is_none())
+            {
                 return Err(damage.clone());
             }
             if self.read_only {

@@ -113,11 +113,16 @@ impl Table {
         })
     }
 
-    /// Where the first part after the one that holds `position` starts.
+    /// Where to go on behind the part that holds `position`: where the next one starts, or, if parts
+    /// are missing in between, where they would.
     pub(super) fn after(&self, position: Position) -> Option<Position> {
         let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner);
         let after = parts.partition_point(|part| part.start <= position);
-        parts.get(after).map(|part| part.start)
+        let next = parts.get(after)?;
+        let here = after.checked_sub(1).map(|index| &parts[index]);
+        let apart = here.filter(|here| here.number + 1 != next.number);
+        let end = apart.and_then(|here| here.end.get());
+        Some(end.copied().unwrap_or(next.start))
     }
 
     /// All parts, in order.
