@@ -17,6 +17,8 @@ use travertine_engine::conformance::kit::{Fixture, Jittered, StackFixture};
 use travertine_engine::conformance::rng::Rng;
 use travertine_engine::conformance::sim::{Class, Plan as DiskPlan};
 use travertine_engine::conformance_suite;
+use travertine_engine::contract::{Env, Kind, NewRecord};
+use travertine_engine::front::Hint;
 use travertine_engine::stack::{Layer, Plan, Spec};
 
 /// The stack of these layers, by kind, on a simulated machine.
@@ -291,6 +293,46 @@ fn every_random_legal_stack_behaves_as_the_one_file_stack() {
         single || happened.iter().all(|count| *count > 0),
         "{tally:?}"
     );
+}
+
+/// An engine on a stack in memory, and how far the store below has got.
+fn with_flush(flush: &str) -> (travertine_engine::front::Engine, impl Fn() -> u64) {
+    let text = format!(
+        "level = \"memory\"\n[[layer]]\nuse = \"cache\"\nflush = {{ {flush} }}\n\
+         [[layer]]\nuse = \"memory\"\n"
+    );
+    let file = travertine::config::StackFile::parse(
+        "flush.toml",
+        &text,
+        Path::new("/nowhere"),
+        &standard(),
+        &travertine::config::Overrides::default(),
+    )
+    .unwrap();
+    let (stack, engine) = file.engine(&Env::system(), false).unwrap();
+    (engine, move || stack.status().streams[0].end)
+}
+
+#[test]
+fn the_tail_buffer_is_sent_when_the_stack_says_so() {
+    for (flush, bytes) in [
+        (r#"bytes = "16 KiB", age = "1 h""#, 20_000),
+        (r#"bytes = "8 MiB", age = "2 ms""#, 100),
+    ] {
+        let (engine, end) = with_flush(flush);
+        let session = engine.session().unwrap();
+        let record = NewRecord {
+            kind: Kind::BLOB,
+            references: &[],
+            body: &[&vec![7; bytes]],
+        };
+        let stored = session.store(&record, Hint::default()).unwrap();
+        // Nobody commits.
+        while end() <= stored.oid.position().0 {
+            std::thread::yield_now();
+        }
+        engine.close().unwrap();
+    }
 }
 
 /// What the law is tried on: over enough seeds, every floor at every legal place.

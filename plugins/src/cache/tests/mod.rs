@@ -2,6 +2,7 @@
 
 mod flights;
 mod keeping;
+mod stress;
 mod wrong;
 
 use std::collections::{BTreeMap, VecDeque};
