@@ -244,7 +244,7 @@ fn what_was_read_before_a_cut_is_not_kept_after_it() {
     next.adopt(cut);
     // The question was there before the cut, so this answer is right, and it is old.
     let after = writer.store.read(oid);
-    assert_eq!(after.wait().unwrap(), None);
+    assert_eq!(after.try_ready().unwrap().unwrap(), None);
     promise.fulfil(answer(record.as_ref()));
     assert_eq!(before.wait().unwrap(), record);
     assert_eq!(writer.read(oid), None);
