@@ -77,9 +77,6 @@ impl Plugin for Cache {
     fn open(&self, context: &OpenContext, below: Vec<Below>) -> Result<Arc<dyn Store>> {
         let below = Below::only(below)?.open()?;
         let shared = Shared::new(below, &context.env, Kept::new(self.memory.0));
-        Ok(Arc::new(CacheStore {
-            shared: Arc::new(shared),
-            name: context.name.clone(),
-        }))
+        Ok(Arc::new(CacheStore::new(shared, context.name.clone())))
     }
 }

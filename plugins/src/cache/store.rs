@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use travertine_engine::contract::{
-    Batch, Batches, Commit, Epoch, Freed, Level, Oid, Op, Position, Reclaim, Record, Result,
-    RootAt, RootMarker, Status, Store, Stream, StreamState, Tail, Vector,
+    Batch, Commit, Epoch, Freed, Level, Oid, Op, Reclaim, Record, Result, Status, Store, Tail,
+    Vector,
 };
+use travertine_engine::forward;
 use travertine_engine::stack::Plugin;
 
 use super::config::Cache;
@@ -15,11 +16,21 @@ use super::shared::{Count, Shared};
 /// An open cache.
 #[derive(Debug)]
 pub(super) struct CacheStore {
-    pub(super) shared: Arc<Shared>,
-    pub(super) name: Option<String>,
+    below: Arc<dyn Store>,
+    shared: Arc<Shared>,
+    name: Option<String>,
 }
 
 impl CacheStore {
+    /// What is kept goes here, for the store below.
+    pub(super) fn new(shared: Shared, name: Option<String>) -> Self {
+        Self {
+            below: shared.below.clone(),
+            shared: Arc::new(shared),
+            name,
+        }
+    }
+
     /// Looks at an answer as it goes by. If nobody waits for it, nothing is learnt: what is not known
     /// is not kept.
     fn glance<T: Send + 'static>(
@@ -58,9 +69,11 @@ impl CacheStore {
 }
 
 impl Store for CacheStore {
+    forward!(below: root fence scan);
+
     fn store(&self, sender: Epoch, batch: Batch) -> Op<Tail> {
         let stream = batch.header().stream;
-        let op = self.shared.below.store(sender, batch);
+        let op = self.below.store(sender, batch);
         self.glance(op, move |shared, answer| match answer {
             Ok(tail) => shared.frontier.reached(stream, tail.end),
             Err(_) => shared.heed(answer),
@@ -81,7 +94,7 @@ impl Store for CacheStore {
     fn commit(&self, commit: Commit) -> Op<Level> {
         let ends = commit.last.iter().map(|batch| batch.header());
         let ends: Vec<_> = ends.map(|header| (header.stream, header.end)).collect();
-        let op = self.shared.below.commit(commit);
+        let op = self.below.commit(commit);
         self.glance(op, move |shared, answer| match answer {
             Ok(_) => ends
                 .iter()
@@ -90,35 +103,20 @@ impl Store for CacheStore {
         })
     }
 
-    fn root(&self, at: RootAt) -> Op<Option<(Oid, RootMarker)>> {
-        self.shared.below.root(at)
-    }
-
-    fn fence(&self, epoch: Epoch) -> Op<Vec<StreamState>> {
-        self.shared.below.fence(epoch)
-    }
-
     fn adopt(&self, epoch: Epoch, vector: Vector) -> Op<()> {
-        let op = self.shared.below.adopt(epoch, vector.clone());
+        let op = self.below.adopt(epoch, vector.clone());
         self.hear(op, move |shared, answer| shared.adopted(&vector, answer))
-    }
-
-    fn scan(&self, stream: Stream, from: Position) -> Op<Batches> {
-        self.shared.below.scan(stream, from)
     }
 
     fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
         let (stream, before) = (decision.stream, decision.before);
-        let op = self.shared.below.reclaim(decision);
+        let op = self.below.reclaim(decision);
         self.hear(op, move |shared, _| shared.reclaimed(stream, before))
     }
 
     fn status(&self) -> Status {
         let shared = &self.shared;
-        let below = shared.below.status();
         Status {
-            kind: Cache::KIND.name,
-            name: self.name.clone(),
             figures: vec![
                 ("hits", shared.counted(Count::Hit)),
                 ("misses", shared.counted(Count::Miss)),
@@ -126,13 +124,12 @@ impl Store for CacheStore {
                 ("entries", shared.kept.count()),
                 ("bytes", shared.kept.bytes()),
             ],
-            below: vec![below.clone()],
-            ..below
+            ..Status::over(self.below.status(), Cache::KIND.name, self.name.clone())
         }
     }
 
     fn close(&self) -> Op<()> {
         self.shared.empty();
-        self.shared.below.close()
+        self.below.close()
     }
 }

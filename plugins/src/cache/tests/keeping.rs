@@ -6,6 +6,7 @@ use travertine_engine::conformance::env::SimEnv;
 use travertine_engine::conformance::kit::{Crash, Fixture, Nothing, StackFixture};
 use travertine_engine::conformance::sim::{Class, Plan as DiskPlan};
 use travertine_engine::contract::{Error, ErrorKind, Freed, Promise, Reclaim};
+use travertine_engine::forward;
 use travertine_engine::stack::{Layer, Plan, Spec, Table};
 
 use super::*;
@@ -170,49 +171,29 @@ fn a_failed_adoption_and_a_fenced_writer_forget_everything() {
 fn what_was_given_back_is_asked_for_again() {
     /// Gives back what it is told to.
     #[derive(Debug)]
-    struct Reclaims(Arc<dyn Store>, Mutex<Position>);
+    struct Reclaims {
+        below: Arc<dyn Store>,
+        before: Mutex<Position>,
+    }
     impl Store for Reclaims {
-        fn store(&self, sender: Epoch, batch: Batch) -> Op<travertine_engine::contract::Tail> {
-            self.0.store(sender, batch)
-        }
+        forward!(below: store commit root fence adopt scan status close);
         fn read(&self, oid: Oid) -> Op<Option<Record>> {
-            if oid.position() < *self.1.lock().unwrap() {
+            if oid.position() < *self.before.lock().unwrap() {
                 return Op::ok(None);
             }
-            self.0.read(oid)
-        }
-        fn commit(&self, commit: Commit) -> Op<Level> {
-            self.0.commit(commit)
-        }
-        fn root(
-            &self,
-            at: travertine_engine::contract::RootAt,
-        ) -> Op<Option<(Oid, travertine_engine::contract::RootMarker)>> {
-            self.0.root(at)
-        }
-        fn fence(&self, epoch: Epoch) -> Op<Vec<StreamState>> {
-            self.0.fence(epoch)
-        }
-        fn adopt(&self, epoch: Epoch, vector: travertine_engine::contract::Vector) -> Op<()> {
-            self.0.adopt(epoch, vector)
-        }
-        fn scan(&self, stream: Stream, from: Position) -> Op<travertine_engine::contract::Batches> {
-            self.0.scan(stream, from)
+            self.below.read(oid)
         }
         fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
-            *self.1.lock().unwrap() = decision.before;
+            *self.before.lock().unwrap() = decision.before;
             Op::ok(Freed { bytes: 1 })
-        }
-        fn status(&self) -> travertine_engine::contract::Status {
-            self.0.status()
-        }
-        fn close(&self) -> Op<()> {
-            self.0.close()
         }
     }
     let env = SimEnv::new(1);
     let model = Arc::new(ModelStore::new(ModelOptions::default()));
-    let below = Arc::new(Reclaims(model, Mutex::new(Position::START)));
+    let below = Arc::new(Reclaims {
+        below: model,
+        before: Mutex::default(),
+    });
     let mut writer = Writer::new(cache(below, env.env(), 1 << 20));
     let goes = writer.put(&[b"goes"])[0];
     let before = writer.before.position;

@@ -25,10 +25,7 @@ pub(super) use wrong::Wrong;
 /// A cache over this store.
 fn cache(below: Arc<dyn Store>, env: &Env, memory: u64) -> Arc<dyn Store> {
     let shared = Shared::new(below, env, Kept::new(memory));
-    Arc::new(CacheStore {
-        shared: Arc::new(shared),
-        name: None,
-    })
+    Arc::new(CacheStore::new(shared, None))
 }
 
 fn figures(store: &dyn Store) -> BTreeMap<&'static str, u64> {

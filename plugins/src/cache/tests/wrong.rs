@@ -77,10 +77,7 @@ impl Plugin for WrongCache {
         let below = Below::only(below)?.open()?;
         let mut shared = Shared::new(below, &context.env, Kept::new(1 << 20));
         shared.wrong = Some(self.wrong);
-        Ok(Arc::new(CacheStore {
-            shared: Arc::new(shared),
-            name: None,
-        }))
+        Ok(Arc::new(CacheStore::new(shared, None)))
     }
 }
 
