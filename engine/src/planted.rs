@@ -37,6 +37,11 @@ mod switch {
             pub(crate) enum Bug {
                 $($(#[$doc])* $bug,)*
             }
+
+            impl Bug {
+                /// How many there are.
+                pub(crate) const COUNT: usize = [$(Self::$bug,)*].len();
+            }
         };
     }
 

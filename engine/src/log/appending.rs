@@ -13,7 +13,13 @@ use crate::contract::{Batch, Commit, End, Epoch, Error, ErrorKind, Level, Positi
 impl Shared {
     pub(super) fn append(&self, sender: Epoch, batch: &Batch) -> Result<Tail> {
         let mut writing = self.writing();
+        let again = batch.header().end <= writing.end.position;
         self.append_in(&mut writing, sender, batch)?;
+        if again {
+            drop(writing);
+            self.widen(sender)?;
+            writing = self.writing();
+        }
         if !writing.sealed.is_empty() {
             let sealed = std::mem::take(&mut writing.sealed);
             drop(writing);
@@ -60,7 +66,6 @@ impl Shared {
                 };
             }
             writing.look_for_room(&*self.medium, &self.options);
-            self.widen(writing)?;
             return Ok(());
         }
         writing.check_follows(&header, self.unit())?;
@@ -86,17 +91,22 @@ impl Shared {
 
     /// Announces, durably, room for the longest batch, for somebody who asks: a window shorter than a
     /// record would refuse it for ever.
-    fn widen(&self, writing: &mut Writing) -> Result<()> {
-        let end = writing.end.position;
-        let longest = BATCH_MAX as u64;
-        if writing.announced_durable.bytes_since(end) >= longest || writing.clean {
-            return Ok(());
-        }
-        let ceiling = end.plus_bytes(longest).min(Position::LIMIT);
-        let ceiling = ceiling.max(writing.announced);
+    fn widen(&self, sender: Epoch) -> Result<()> {
+        let _turn = self.take_turn();
+        let ceiling = {
+            let writing = self.writing();
+            writing.admit(sender)?;
+            let (end, longest) = (writing.end.position, BATCH_MAX as u64);
+            if writing.announced_durable.bytes_since(end) >= longest || writing.clean {
+                return Ok(());
+            }
+            let ceiling = end.plus_bytes(longest).min(Position::LIMIT);
+            ceiling.max(writing.announced)
+        };
         self.replace_writer(|writer| writer.ceiling = ceiling)?;
-        writing.announced = ceiling;
-        writing.announced_durable = ceiling;
+        let mut writing = self.writing();
+        writing.announced = writing.announced.max(ceiling);
+        writing.announced_durable = writing.announced_durable.max(ceiling);
         Ok(())
     }
 

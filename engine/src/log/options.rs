@@ -37,7 +37,8 @@ pub struct LogOptions {
     pub stream: crate::contract::Stream,
     /// Longest segment, in bytes; 64 KiB to 1 GiB. A segment always has room for one batch.
     pub segment: u64,
-    /// How far ahead of the tail positions are announced, in bytes: what a crash may skip.
+    /// How far ahead of the tail positions are announced, in bytes: what a crash may skip. Where that
+    /// is too little for a record, the longest batch's length is.
     pub window: u64,
     /// How room is made.
     pub grow: Grow,

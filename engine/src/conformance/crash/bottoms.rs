@@ -22,12 +22,21 @@ impl Bottom for SmallLogs {
         trial: Trial,
     ) -> Result<Arc<dyn Store>> {
         let seed = trial.seed;
+        // A window shorter than a segment runs out before the segment is synced.
+        let (segment, window) = [
+            (64 << 10, 1 << 20),
+            (128 << 10, 8 << 20),
+            (1 << 20, 128 << 10),
+            (64 << 10, 64 << 10),
+            (1 << 20, 128 << 10),
+            (1 << 20, 1 << 20),
+        ][(seed / 3 % 6) as usize];
         let log = |medium: SimMedium, stream| {
             let options = LogOptions {
                 stream,
-                segment: [64 << 10, 128 << 10, 1 << 20][(seed / 3 % 3) as usize],
-                window: [64 << 10, 1 << 20, 8 << 20][(seed / 9 % 3) as usize],
-                grow: [Grow::Adaptive, Grow::Plain][(seed / 27 % 2) as usize],
+                segment,
+                window,
+                grow: [Grow::Adaptive, Grow::Plain][(seed / 18 % 2) as usize],
                 read_only,
                 ..LogOptions::default()
             };

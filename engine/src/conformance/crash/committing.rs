@@ -32,7 +32,7 @@ impl Run<'_> {
                     None => after.remove(&ask.name),
                 };
             }
-            let level = if self.rng.chance(1, 8) {
+            let level = if self.rng.chance(1, 5) {
                 self.note(Branch::LowLevel);
                 [Level::Memory, Level::Os][self.rng.below_usize(2)]
             } else {

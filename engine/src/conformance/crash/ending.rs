@@ -8,7 +8,15 @@ use crate::contract::Level;
 
 impl Run<'_> {
     pub(super) fn end(&mut self, subject: Box<dyn Subject>) -> Result<(), Broken> {
-        if !self.disk.is_down() && !self.looked && self.rng.chance(1, 4) {
+        let fails = self.trial.class == Class::Errors;
+        let closes = if fails { 2 } else { 1 };
+        if !self.disk.is_down() && !self.looked && self.rng.chance(closes, 4) {
+            if fails && self.faults_are_on() && self.rng.chance(2, 3) {
+                // A sync of the close is the one whose failure is forgotten most easily.
+                self.disk.fail_sync_after(self.rng.below(2));
+            } else if self.rng.chance(1, 3) {
+                self.disk.crash_in(1 + self.rng.below(8));
+            }
             let closed = self.close(subject);
             self.forget();
             return closed;
@@ -22,11 +30,9 @@ impl Run<'_> {
     pub(super) fn close(&mut self, mut subject: Box<dyn Subject>) -> Result<(), Broken> {
         // One that may not write any more closes without a promise.
         let names = subject.submitted();
-        if self.trial.class == Class::Errors && self.faults_are_on() && self.rng.chance(1, 2) {
-            // A sync of the close is the one whose failure is forgotten most easily.
-            self.disk.fail_sync_after(self.rng.below(4));
-        }
-        match subject.close() {
+        let closed = subject.close();
+        self.disk.fail_no_sync();
+        match closed {
             Ok(()) => {
                 self.disk.say(|| "> closed".to_owned());
                 let newest = self.line.newest();
@@ -46,7 +52,13 @@ impl Run<'_> {
                 if !self.disk.is_down() && self.is_honest() && !self.faults_are_on() {
                     return Err(format!("closing failed: {error}"));
                 }
-                self.die();
+                if self.rng.chance(1, 2) {
+                    // Pages that a failed sync dropped are seen until the power goes.
+                    self.disk.kill();
+                    self.ending = self.ending.max(Ending::Killed);
+                } else {
+                    self.die();
+                }
             }
         }
         Ok(())

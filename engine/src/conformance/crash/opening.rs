@@ -27,7 +27,12 @@ impl Run<'_> {
             }
             let bytes = self.disk.tally().bytes;
             self.disk.say(|| "> opening".to_owned());
+            let plan = self.disk.plan();
+            if self.spared {
+                self.disk.set_plan(plan.quiet());
+            }
             let opened = self.open_subject(false);
+            self.disk.set_plan(plan);
             if self.disk.is_down() {
                 self.note(
                     [

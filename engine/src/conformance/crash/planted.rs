@@ -48,6 +48,8 @@ fn must_find(bug: Bug) {
 
 macro_rules! must_find {
     ($($test:ident: $bug:ident,)*) => {
+        /// As many as can be planted.
+        const _: [Bug; Bug::COUNT] = [$(Bug::$bug,)*];
         $(
             #[test]
             fn $test() {

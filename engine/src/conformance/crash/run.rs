@@ -46,6 +46,8 @@ pub(super) struct Run<'a> {
     /// may be lost then, though the commit is not, and readers are behind until a writer says more.
     pub(super) reader_saw_since: usize,
     pub(super) looked: bool,
+    /// Whether nothing is damaged while a process opens, so that it comes to reading.
+    pub(super) spared: bool,
     /// The store of the process that runs.
     pub(super) store: Option<Arc<dyn Store>>,
     /// Writers that another one took over from.
@@ -81,6 +83,7 @@ impl<'a> Run<'a> {
             reader_saw: 0,
             reader_saw_since: 0,
             looked: false,
+            spared: trial.class == Class::Corruption && seed % 2 == 1,
             store: None,
             stale: Vec::new(),
             broken: Arc::default(),
@@ -112,10 +115,19 @@ impl<'a> Run<'a> {
             if self.rng.chance(1, 4) {
                 self.look_from_outside()?;
             }
+            // Some processes meet no trouble before their end.
+            let plan = self.disk.plan();
+            let calm = self.trial.class == Class::Errors && self.rng.chance(1, 3);
+            if calm {
+                self.disk.quiet();
+            }
             let Some(mut subject) = self.open(true)? else {
                 return self.stop();
             };
             self.work(&mut subject)?;
+            if calm {
+                self.disk.set_plan(plan);
+            }
             self.end(subject)?;
             self.check_floors()?;
             if self.trial.class == Class::Corruption && self.rng.chance(1, 2) {

@@ -53,11 +53,11 @@ impl Run<'_> {
                 Ok(()) => Ok(Went::On),
                 Err(error) => self.failed(subject, &error, "a proof"),
             },
-            6 if self.rng.chance(1, 2) => self.hoard(subject),
             6 => {
                 self.look_from_outside_while_writing()?;
                 Ok(Went::On)
             }
+            7 if self.rng.chance(1, 2) => self.hoard(subject),
             _ => self.commit(subject),
         }
     }
@@ -65,7 +65,7 @@ impl Run<'_> {
     /// Stores much and commits nothing, so that positions run out before anything is durable.
     fn hoard(&mut self, subject: &mut dyn Subject) -> Result<Went, Broken> {
         let names = Names::new();
-        for _ in 0..self.rng.below(60) {
+        for _ in 0..self.rng.below(200) {
             if let Err(error) = self.store_some(subject, &names)? {
                 return self.failed(subject, &error, "a store");
             }

@@ -157,6 +157,11 @@ impl SimDisk {
         self.state().failing_sync = Some(passing);
     }
 
+    /// Takes such a failure back that has not happened yet.
+    pub fn fail_no_sync(&self) {
+        self.state().failing_sync = None;
+    }
+
     /// Whether the countdown ran out: what is to come is [`SimDisk::kill`] or
     /// [`SimDisk::power_cut`].
     #[must_use]

@@ -331,7 +331,9 @@ impl MediumFile for SimHandle {
             }
         }
         if end > start && state.hit(Fault::ReadFlip) {
-            let bit = state.rng.below((end - start) * 8);
+            // What begins a read is read for a reason: a header, mostly.
+            let most = if state.rng.chance(1, 2) { 32 } else { u64::MAX };
+            let bit = state.rng.below((end - start).min(most) * 8);
             bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
         }
         state.note(&start.to_le_bytes());
