@@ -8,7 +8,7 @@
 )]
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -140,7 +140,7 @@ impl Medium for FileMedium {
 
     fn lock(&self) -> Result<()> {
         self.make_directory()?;
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -169,8 +169,10 @@ impl Medium for FileMedium {
             Err(source) => return Err(self.failed("locking", LOCK, source.into())),
         }
         // Who holds it is a courtesy to the next one: failing to say so is no failure.
-        let _ = file.set_len(0);
-        let _ = writeln!(file, "process {}", std::process::id());
+        // In one length, for a file that is cut off and written again is flushed when it is closed, and
+        // who opens it next waits for the device.
+        let holder = format!("process {}", std::process::id());
+        let _ = file.write_all_at(format!("{holder:<31}\n").as_bytes(), 0);
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
         Ok(())
     }
