@@ -15,10 +15,12 @@ use travertine_engine::stack::Media;
 pub struct Counts {
     /// Listings of directories.
     pub lists: u64,
-    /// Reads of files, maps included.
+    /// Reads of files.
     pub reads: u64,
-    /// Bytes that they gave, or that were mapped.
+    /// Bytes that they gave.
     pub bytes: u64,
+    /// Maps of files, which read nothing by themselves.
+    pub maps: u64,
 }
 
 #[derive(Debug, Default)]
@@ -26,13 +28,7 @@ struct Counters {
     lists: AtomicU64,
     reads: AtomicU64,
     bytes: AtomicU64,
-}
-
-impl Counters {
-    fn read(&self, bytes: u64) {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
+    maps: AtomicU64,
 }
 
 /// Directories of the file system, each call counted.
@@ -48,6 +44,7 @@ impl CountedMedia {
             lists: of(&self.0.lists),
             reads: of(&self.0.reads),
             bytes: of(&self.0.bytes),
+            maps: of(&self.0.maps),
         }
     }
 }
@@ -136,7 +133,9 @@ impl MediumFile for CountedFile {
 
     fn read_at(&self, offset: u64, length: usize) -> Result<Bytes> {
         let bytes = self.file.read_at(offset, length)?;
-        self.counters.read(bytes.len() as u64);
+        let read = bytes.len() as u64;
+        self.counters.reads.fetch_add(1, Ordering::Relaxed);
+        self.counters.bytes.fetch_add(read, Ordering::Relaxed);
         Ok(bytes)
     }
 
@@ -161,7 +160,7 @@ impl MediumFile for CountedFile {
     }
 
     fn map(&self, length: u64) -> Option<Result<Bytes>> {
-        self.counters.read(length);
+        self.counters.maps.fetch_add(1, Ordering::Relaxed);
         self.file.map(length)
     }
 }

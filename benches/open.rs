@@ -31,8 +31,8 @@ fn main() -> Outcome<()> {
         [1 << 30, 10 << 30]
     };
     println!(
-        "{:<34} {:>9} {:>10} {:>10} {:>10} {:>7} {:>10}",
-        "stack", "bytes", "median us", "worst us", "reading us", "reads", "bytes read"
+        "{:<34} {:>7} {:>9} {:>9} {:>9} {:>10} {:>6} {:>10} {:>5}",
+        "stack", "MiB", "best us", "median", "worst", "reading", "reads", "bytes read", "maps"
     );
     for size in sizes {
         for (name, layers) in stacks(quick) {
@@ -185,12 +185,14 @@ fn row(name: &str, size: u64, times: &[Duration], reading: &[Duration], counts: 
         time.map_or("-".to_owned(), |time| time.to_string())
     };
     println!(
-        "{name:<34} {:>8}M {:>10} {:>10} {:>10} {:>7} {:>10}",
+        "{name:<34} {:>7} {:>9} {:>9} {:>9} {:>10} {:>6} {:>10} {:>5}",
         size >> 20,
+        at(times, 0),
         at(times, times.len() / 2),
         at(times, times.len().saturating_sub(1)),
         at(reading, reading.len() / 2),
         counts.reads,
-        counts.bytes
+        counts.bytes,
+        counts.maps
     );
 }

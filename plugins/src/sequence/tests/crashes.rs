@@ -46,6 +46,7 @@ struct Crashing {
     faults: Option<DiskPlan>,
     faulty: bool,
     volumes: Vec<(&'static str, u64)>,
+    opened: Option<u64>,
     store: Option<Arc<dyn Store>>,
     seen: Seen,
 }
@@ -65,15 +66,17 @@ impl Crashing {
             faults: (setting.class != Class::Crash).then_some(plan),
             faulty: false,
             volumes,
+            opened: None,
             store: None,
             seen: Seen::default(),
         }
     }
 
-    fn limit_room(&self, limited: bool) {
+    /// Gives each device its own room, or so much more than is taken.
+    fn give_room(&self, more: Option<u64>) {
         for (name, room) in &self.volumes {
             let used = self.on.disk.used_within(name);
-            let room = if limited { *room } else { used + (600 << 10) };
+            let room = more.map_or(*room, |more| used + more);
             self.on.disk.set_volume(name, Some(room));
         }
     }
@@ -96,13 +99,19 @@ impl Crashing {
 impl Fixture for Crashing {
     fn open(&mut self, env: &Env) -> Result<Arc<dyn Store>> {
         self.look();
+        let now = env.clock.monotonic_ns();
+        if self.opened == Some(now) {
+            // Nothing happened since: the copy found no room, and somebody makes some.
+            self.give_room(Some(4 << 20));
+        }
+        self.opened = Some(now);
         let store = self.on.open_as(env, false)?;
         self.store = Some(store.clone());
         Ok(store)
     }
 
     fn arm(&mut self, rng: &mut Rng) {
-        self.limit_room(true);
+        self.give_room(None);
         match &self.faults {
             Some(faults) if rng.chance(1, 2) => {
                 self.on.disk.set_plan(faults.clone());
@@ -121,7 +130,7 @@ impl Fixture for Crashing {
         self.look();
         // A segment whose end is not known durable is copied before anything is written, so a device
         // that is full to the last byte needs a hand.
-        self.limit_room(false);
+        self.give_room(Some(256 << 10));
         // A sync that fails takes along what only the page cache held, also for a kill.
         let faulty = std::mem::take(&mut self.faulty);
         if rng.chance(1, 2) {
