@@ -111,6 +111,13 @@ pub(super) fn recover(
     let Some(k) = known_durable(medium, identity, &mut torn, &mut found)? else {
         // No segment yet, or only torn beginnings of the first one.
         look_on(medium, identity, &torn, Position::START, &mut found)?;
+        // What lies below the first segment of a part lies in another one: the marks of a batch whose
+        // header page was lost speak of that, and of nothing that could be missing here.
+        let first = torn.iter().map(|segment| segment.base).min();
+        let elsewhere = matches!(extent, Extent::Part { .. });
+        if elsewhere && first.is_some_and(|first| found.durable <= first) {
+            found.durable = Position::START;
+        }
         judge(&mut found);
         return Ok(found);
     };

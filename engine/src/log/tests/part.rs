@@ -240,3 +240,23 @@ fn closing_never_writes_the_block_again_that_holds_an_acknowledged_commit() {
         }
     }
 }
+
+#[test]
+fn a_first_segment_that_lost_its_header_says_nothing_of_the_part_before() {
+    let disk = calm();
+    let mut bones = adopted(open_on(&disk, PART).unwrap(), 1, BEFORE);
+    let (batch, _) = bones.batch(b"first", false);
+    bones.log.store(epoch(1), batch).wait().unwrap();
+    drop(bones);
+    // The page with the header did not survive the power cut, the one behind it did. Its frame names
+    // what the part before had made durable.
+    let medium = disk.medium();
+    let names = medium.list().unwrap();
+    let name = names.iter().find(|name| name.starts_with("seg-")).unwrap();
+    let file = medium.open(name, true).unwrap();
+    file.write_at(0, &[&[0; 4096]]).unwrap();
+    let log = open_on(&disk, PART).unwrap();
+    assert!(log.damage().is_none(), "{:?}", log.damage());
+    let mut bones = adopted(log, 2, BEFORE);
+    bones.commit(b"again");
+}
