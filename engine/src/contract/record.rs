@@ -203,24 +203,23 @@ fn check_in_place(oid: Oid, out: &mut [u8], before: usize) -> u32 {
 }
 
 fn check_of(oid: Oid, unpadded: &[u8]) -> u32 {
-    let mut whole = [0; 256];
-    let rest = &unpadded[RECORD_HEADER..];
-    if let Some(whole) = whole.get_mut(..20 + rest.len()) {
-        // One pass over a small record takes half as long as two.
-        whole[..8].copy_from_slice(&oid.raw().to_le_bytes());
-        whole[8..20].copy_from_slice(&unpadded[..12]);
-        whole[20..].copy_from_slice(rest);
-        return crc32fast::hash(whole);
-    }
     let mut head = [0; 20];
     head[..8].copy_from_slice(&oid.raw().to_le_bytes());
     head[8..].copy_from_slice(&unpadded[..12]);
     if planted!(CheckWithoutHeader) {
         head.fill(0);
     }
+    let rest = &unpadded[RECORD_HEADER..];
+    let mut whole = [0; 256];
+    if let Some(whole) = whole.get_mut(..20 + rest.len()) {
+        // One pass over a small record takes half as long as two.
+        whole[..20].copy_from_slice(&head);
+        whole[20..].copy_from_slice(rest);
+        return crc32fast::hash(whole);
+    }
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&head);
-    hasher.update(&unpadded[RECORD_HEADER..]);
+    hasher.update(rest);
     hasher.finalize()
 }
 
