@@ -229,16 +229,17 @@ fn a_newest_segment_that_is_gone_or_cut_is_damage_and_no_older_state() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test of damaged files")]
-fn roots_says_that_history_ends_and_makes_no_changes_up() {
+fn roots_tells_all_that_is_left_then_what_is_missing_and_makes_no_changes_up() {
     let desk = filled();
     let whole = desk.run("roots s.toml --json").json();
     fs::remove_file(&segments(&desk)[0]).unwrap();
-    let mut rest = desk.run("roots s.toml --json").json();
+    let words = "segments are missing";
+    let mut rest = desk.fails("roots s.toml --json", 1, &[words]).json();
     let oldest = rest.pop().unwrap();
     assert!(oldest["changed"].is_null(), "{oldest}");
     assert!(!rest.is_empty() && rest.len() + 1 < whole.len());
     assert_eq!(rest[..], whole[..rest.len()]);
-    let told = desk.ok("roots s.toml");
+    let told = desk.fails("roots s.toml", 1, &[words]).text();
     assert!(
         told.ends_with("(what came before is not here any more)\n"),
         "{told}"

@@ -57,11 +57,16 @@ impl Run for Roots {
         let engine = &opened.engine;
         let mut directory = Directory::default();
         let mut history = engine.history();
-        let mut next = history.next().transpose()?;
+        let mut next = history.next();
         for _ in 0..self.limit {
-            let Some((oid, marker)) = next else { break };
-            next = history.next().transpose()?;
-            let before = next.as_ref().map(|(_, marker)| marker);
+            let Some(found) = next else { break };
+            let (oid, marker) = found?;
+            // What came before only says what changed: this commit is told without it, too.
+            next = history.next();
+            let before = match &next {
+                Some(Ok((_, marker))) => Some(marker),
+                _ => None,
+            };
             let facts = Facts {
                 sequence: marker.sequence,
                 time: time(marker.time),
