@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use desk::Desk;
 
 const BATCH: u64 = 100;
-const COMMITS: u64 = 800;
+const COMMITS: u64 = 2500;
 
 #[test]
 fn readers_see_commits_as_they_are_proven_and_hinder_nobody() {

@@ -168,8 +168,9 @@ mod tests {
 
     #[test]
     fn what_forgot_that_it_was_checked_is_checked_at_each_use() {
-        let (oid, mut bytes) = mapped(Position(0), 7);
-        let at = offset_in(Position(0), Position(0)) as usize;
+        let base = Position(512);
+        let (oid, mut bytes) = mapped(base, 7);
+        let at = offset_in(base, base) as usize;
         bytes[at + 100] ^= 1;
         let mut map = Map::new(bytes.into());
         assert!(map.record(oid, at).is_err());
