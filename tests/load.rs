@@ -2,7 +2,7 @@
 
 mod desk;
 
-use desk::Desk;
+use desk::{Desk, SOLO};
 
 const PEOPLE: &str = "id,name\n2,Grace\n1,Ada\n3,\"Hopper, \"\"Amazing\"\"\"\n1,Ada L.\n";
 
@@ -276,4 +276,35 @@ fn a_header_of_very_many_columns_is_read_at_once() {
     desk.file("wide.csv", format!("{names}\n{names}\n"));
     desk.ok("load s.toml wide.csv --tree t --key c7");
     assert_eq!(desk.ok("count s.toml --tree t"), "1\n");
+}
+
+#[test]
+fn a_log_of_more_segments_than_a_shell_allows_open_files_is_written_and_read() {
+    let desk = Desk::new();
+    desk.file("s.toml", format!("{SOLO}segment = \"64 KiB\"\n"));
+    let rows: String = (0..6000)
+        .map(|n| format!("{n:05},{}\n", "v".repeat(1000)))
+        .collect();
+    desk.file("rows.csv", rows);
+    for (line, words) in [
+        (
+            "load s.toml rows.csv --tree t --key 0 --no-header --batch 50",
+            "6000 entries",
+        ),
+        ("verify s.toml", "all is well"),
+    ] {
+        let limited = format!(
+            "ulimit -Sn 40; exec {} {line}",
+            env!("CARGO_BIN_EXE_travertine")
+        );
+        let out = std::process::Command::new("sh")
+            .args(["-c", &limited])
+            .current_dir(desk.path())
+            .env_remove("TRAVERTINE_SET")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(out.status.success() && told.contains(words), "{out:?}");
+    }
+    assert!(desk.bytes_of("data").len() > 60);
 }
