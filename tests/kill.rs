@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of a load, again and again in one directory.
+//! `kill -9` in the middle of a load, again and again in one directory, and then in another.
 //!
 //! After each kill the stack is opened anew, every row that was acknowledged must be there as it was
 //! in the file, and `verify` must find nothing; then the load goes on. `TRAVERTINE_KILLS` says how
@@ -17,6 +17,8 @@ use desk::Desk;
 
 /// Rows of one commit.
 const BATCH: u64 = 200;
+/// Kills in one directory: each check reads all that lies there.
+const KILLS: u64 = 20;
 /// Commits for each kill, about half of which it lets happen.
 const COMMITS: u64 = 12;
 
@@ -122,6 +124,16 @@ fn nothing_acknowledged_is_lost_however_often_a_load_is_killed() {
     let seed = number("TRAVERTINE_SEED").unwrap_or_else(|| RandomState::new().hash_one(kills));
     println!("{kills} kills; TRAVERTINE_SEED={seed}");
     let mut dice = Dice(seed);
+    let mut left = kills;
+    while left > 0 {
+        let some = left.min(KILLS);
+        kill_so_often(some, seed, &mut dice);
+        left -= some;
+    }
+}
+
+/// Kills a load so often in one directory, which is then loaded to its end.
+fn kill_so_often(kills: u64, seed: u64, dice: &mut Dice) {
     let desk = Desk::new();
     desk.file(
         "s.toml",
@@ -141,12 +153,12 @@ fn nothing_acknowledged_is_lost_however_often_a_load_is_killed() {
             _ => 1 + dice.below(COMMITS - 1),
         };
         while_opening += u64::from(acks == 0);
-        acknowledged = load_and_kill(&desk, &mut dice, acks)
+        acknowledged = load_and_kill(&desk, dice, acks)
             .unwrap_or(0)
             .max(acknowledged);
         if dice.below(3) == 0 {
             recovered_twice += 1;
-            let again = load_and_kill(&desk, &mut dice, 0).unwrap_or(0);
+            let again = load_and_kill(&desk, dice, 0).unwrap_or(0);
             acknowledged = acknowledged.max(again);
         }
         let rows = check(&desk, acknowledged, &place);
