@@ -17,23 +17,26 @@ const NAME: &str = "travertine-power-cut";
 const NOT_CONNECTED: i32 = 107;
 const FUSERMOUNT: &str = "fusermount3";
 
-/// Whether file systems can be mounted here.
+/// Whether the kernel lets this process mount file systems of its own.
+pub(crate) fn kernel_can_mount() -> bool {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).open("/dev/fuse").is_ok()
+}
+
+/// Whether there is the tool that mounts them.
 pub(crate) fn can_mount() -> bool {
-    let device = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/fuse");
     let helper = Command::new(FUSERMOUNT)
         .arg("-V")
         .stdout(Stdio::null())
         .status();
-    device.is_ok() && helper.is_ok()
+    helper.is_ok()
 }
 
-/// A directory for whatever does not matter once a test has ended: in memory, if there is such.
+/// A directory for whatever does not matter once a test has ended: in memory, if there is enough.
 pub(crate) fn scratch() -> TempDir {
     let memory = Path::new("/dev/shm");
-    match memory.is_dir() {
+    let free = rustix::fs::statvfs(memory).map_or(0, |found| found.f_bavail * found.f_frsize);
+    match free > 2 << 30 {
         true => tempfile::tempdir_in(memory),
         false => tempfile::tempdir(),
     }
