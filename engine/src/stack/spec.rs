@@ -355,6 +355,12 @@ impl Reader {
                 "use" => {
                     says_use = true;
                     layer.uses = self.text(&entry.value, "use", "\"file\"");
+                    if entry.value.as_text() == Some("") {
+                        let error =
+                            SpecError::new("`use` names no kind", entry.value.span, "empty");
+                        self.errors
+                            .push(error.help("`travertine plugins` lists the kinds"));
+                    }
                 }
                 "name" => {
                     let name = self.text(&entry.value, "name", "\"front\"");
@@ -367,6 +373,7 @@ impl Reader {
         }
         layer.options = Table::of(options);
         if !says_use {
+            layer.uses.span = span;
             let near = table
                 .iter()
                 .find(|entry| did_you_mean(&entry.key.value, ["use"]).is_some());

@@ -107,6 +107,12 @@ impl<'a> Builder<'a> {
 
     fn known(&mut self, layer: &Layer) -> Option<Known> {
         if layer.uses.value.is_empty() {
+            // One that was read has a place, and was told there.
+            if layer.uses.span == Span::default() {
+                let message = "a layer does not say what it uses";
+                let error = SpecError::new(message, layer.uses.span, "no kind");
+                self.errors.push(error);
+            }
             return None;
         }
         let plugin = match self.registry.find(&layer.uses) {

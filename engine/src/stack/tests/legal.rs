@@ -90,6 +90,10 @@ fn the_tree_has_its_rules() {
     for (spec, wrong) in [
         (Spec::default(), "this stack has no layers"),
         (
+            Spec::linear([Layer::new("")]),
+            "a layer does not say what it uses",
+        ),
+        (
             Spec::linear([Layer::new("pass")]),
             "there is nothing below `pass`, and it keeps no bytes itself",
         ),
