@@ -229,6 +229,31 @@ fn a_newest_segment_that_is_gone_or_cut_is_damage_and_no_older_state() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test of damaged files")]
+fn a_writer_file_that_is_gone_is_damage_and_hides_no_other() {
+    let desk = filled();
+    let writer = desk.path().join("data/writer");
+    let last = segments(&desk).pop().unwrap();
+    let (kept, sound) = (fs::read(&writer).unwrap(), fs::read(&last).unwrap());
+    for newest_too in [false, true] {
+        fs::remove_file(&writer).unwrap();
+        if newest_too {
+            fs::remove_file(&last).unwrap();
+        }
+        for line in [
+            "verify s.toml",
+            "count s.toml --tree rows",
+            "put s.toml --tree rows k v",
+        ] {
+            desk.fails(line, 1, &["the file `writer`"]);
+        }
+        fs::write(&writer, &kept).unwrap();
+        fs::write(&last, &sound).unwrap();
+        desk.ok("verify s.toml");
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test of damaged files")]
 fn roots_tells_all_that_is_left_then_what_is_missing_and_makes_no_changes_up() {
     let desk = filled();
     let whole = desk.run("roots s.toml --json").json();

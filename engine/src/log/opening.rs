@@ -165,13 +165,24 @@ impl Shared {
     }
 }
 
-/// What the newest writer left; `None`: nobody ever wrote.
+/// What the newest writer left; `None`: nobody has written here yet.
 fn read_writer(medium: &dyn Medium) -> Result<Option<Writer>> {
-    match read_small(medium, WRITER) {
-        Ok(bytes) => Writer::decode(&bytes).map(Some),
-        Err(_) if !medium.list()?.iter().any(|name| name == WRITER) => Ok(None),
-        Err(error) => Err(error),
+    let error = match read_small(medium, WRITER) {
+        Ok(bytes) => return Writer::decode(&bytes).map(Some),
+        Err(error) => error,
+    };
+    let names = medium.list()?;
+    if names.iter().any(|name| name == WRITER) {
+        return Err(error);
     }
+    // It is durable before the first segment is made. Without it, what is missing at the end of the
+    // log would pass for bytes that were never there.
+    if names.iter().any(|name| segment_base(name).is_some()) {
+        return Err(Error::corrupt(format!(
+            "segments are here, and the file `{WRITER}` that says who wrote them is gone; restore it"
+        )));
+    }
+    Ok(None)
 }
 
 /// A reader may look while the writer writes: a durable mark ahead of the chain is damage only if
