@@ -146,7 +146,23 @@ fn hostile_batches_are_errors() {
 
 #[test]
 fn hostile_directories_open_to_an_error_or_to_the_same_thing_twice() {
-    each_seed(|rng| hostile::segment_recover(&noise(rng, 9_000)));
+    let seeds = hostile::seeds();
+    let of_segments = |(target, _, _): &&(&str, _, _)| *target == "segment_recover";
+    let whole = seeds
+        .iter()
+        .filter(of_segments)
+        .map(|seed| &seed.2)
+        .max_by_key(|seed| seed.len());
+    let whole = whole.cloned().unwrap_or_default();
+    each_seed(|rng| {
+        hostile::segment_recover(&noise(rng, 9_000));
+        let mut bytes = whole.clone();
+        for _ in 0..rng.below_usize(4) {
+            let at = rng.below_usize(bytes.len());
+            bytes[at] ^= 1 << rng.below_usize(8);
+        }
+        hostile::segment_recover(&bytes);
+    });
 }
 
 #[test]
