@@ -7,9 +7,9 @@
 //!                enter in the catalogue       once its markers are proven: footer, close
 //! ```
 //!
-//! Nothing here syncs on the way of a store, unless there is no room and no next part yet: then it is
-//! made at once. A part may always grow past its length, so a next part that is late, or cannot be
-//! made, costs nothing but that.
+//! Nothing here syncs on the way of a store, unless there is no next part yet and no room, or the part
+//! has twice its length: then the next is made at once. A part may always grow past its length, so one
+//! that is late, or cannot be made, costs nothing but that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -186,6 +186,15 @@ impl Shared {
         let long = self.limit.is_some_and(|limit| state.filled() >= limit);
         let old = self.age.is_some_and(|age| self.is_older(state, age));
         (long || old) && state.next().is_some() && state.unsealed() < UNSEALED_MAX
+    }
+
+    /// Whether the next part is so late that the one that is written to has twice its length.
+    pub(super) fn is_overdue(&self, state: &State) -> bool {
+        let double = |limit: u64| state.filled() / 2 >= limit;
+        self.limit.is_some_and(double)
+            && state.next().is_none()
+            && state.end.position >= state.retry_at
+            && state.unsealed() < UNSEALED_MAX
     }
 
     /// Goes on in the next part for this batch, if it has room for all that was promised.

@@ -90,6 +90,10 @@ impl Shared {
     }
 
     fn roll_if_due(self: &Arc<Self>, batch: &Batch) {
+        let overdue = self.is_overdue(&self.lock());
+        if overdue {
+            self.make_next();
+        }
         let due = self.is_due(&self.lock());
         if due {
             self.switch_for(batch.header());
