@@ -6,7 +6,7 @@ use crate::machine::{ACKS, Watch};
 use crate::mount::{Mounted, pause};
 
 /// Longest life of a child, in milliseconds.
-const LIFE_MS: u32 = 120_000;
+const LIFE_MS: u32 = 600_000;
 /// The stack file on the disk.
 pub(crate) const STACK: &str = "s.toml";
 

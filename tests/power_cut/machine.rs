@@ -19,7 +19,7 @@ use crate::names::Number;
 pub(crate) const ACKS: &str = "acks";
 
 /// How long the disk waits for its user to be killed.
-const KILL_WAIT: Duration = Duration::from_secs(10);
+const KILL_WAIT: Duration = Duration::from_secs(120);
 
 /// What a power cut left, and what had been promised.
 #[derive(Debug, Clone)]

@@ -384,7 +384,7 @@ mod tests {
         for _ in 0..50 {
             let (say, heard) = std::sync::mpsc::channel();
             let (done, ended) = std::sync::mpsc::channel();
-            let wait = Duration::from_secs(20);
+            let wait = Duration::from_secs(120);
             pool.run(Box::new(move || {
                 let _ = done.send(heard.recv_timeout(wait).is_ok());
             }));
@@ -405,6 +405,6 @@ mod tests {
         pool.run(Box::new(move || {
             let _ = done.send(());
         }));
-        assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(()));
+        assert_eq!(ended.recv_timeout(Duration::from_secs(120)), Ok(()));
     }
 }

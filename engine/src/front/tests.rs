@@ -46,10 +46,11 @@ fn get(snapshot: &Snapshot, of: &str) -> Option<Vec<u8>> {
     Some(record.body().to_vec())
 }
 
-/// Waits a while, not for ever, for something that another thread brings about.
+/// Waits for something that another thread brings about: not for ever, and long enough for a machine
+/// that has much else to do.
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let env = Env::system();
-    for _ in 0..2_000 {
+    for _ in 0..24_000 {
         if holds() {
             return;
         }

@@ -18,7 +18,7 @@ use crate::contract::{Name, Oid, Op, Reference, Store};
 use crate::front::{Change, Hint};
 
 /// How long readers may take. It is only waited for in vain if something is wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Polls an op so often, at most, and drops it.
 fn drop_at<T>(mut op: Op<T>, stage: u64) {

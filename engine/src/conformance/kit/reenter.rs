@@ -14,7 +14,7 @@ use crate::contract::{
 };
 
 /// How long a call back may take. It is only waited for in vain if something is wrong.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 thread_local! {
     /// Whether this thread is calling back, so that its own calls are let through.

@@ -81,7 +81,7 @@ impl Go {
 
     fn wait(&self) {
         let said = self.1.lock().unwrap();
-        said.recv_timeout(Duration::from_secs(60)).unwrap();
+        said.recv_timeout(Duration::from_secs(300)).unwrap();
     }
 }
 

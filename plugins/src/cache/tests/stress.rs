@@ -51,7 +51,8 @@ fn readers_never_see_what_was_void_when_they_asked_nor_miss_what_was_not() {
     let read = |seed: u64| {
         let mut rng = Rng::new(seed);
         let (mut found, mut void) = (0_u64, 0_u64);
-        while !done.load(Ordering::Acquire) || found + void < 1_000 {
+        // However late it gets to run, there is enough of both to be read in the end.
+        while !done.load(Ordering::Acquire) || found + void < 1_000 || found.min(void) <= 100 {
             let picked = {
                 let known = known.read().unwrap();
                 let newest = known.len().saturating_sub(40);
@@ -125,7 +126,7 @@ fn readers_never_see_what_was_void_when_they_asked_nor_miss_what_was_not() {
         done.store(true, Ordering::Release);
         for reader in readers {
             let (found, void) = reader.join().unwrap();
-            assert!(found > 100 && void > 100, "{found} found, {void} void");
+            println!("{found} found, {void} void");
         }
     });
     let [hits, misses, joined, _] = seen(&*store);
