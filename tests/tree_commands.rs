@@ -154,7 +154,8 @@ fn a_second_writer_is_refused_with_the_holder_named_and_changes_nothing() {
     // More acknowledgements than a pipe holds: as long as nobody reads them, the load does not end.
     let rows: String = (0..40_000).map(|n| format!("{n},{n}\n")).collect();
     desk.file("rows.csv", rows);
-    let mut load = desk.command("load s.toml rows.csv --tree b --key 0 --no-header --batch 4 --ack");
+    let mut load =
+        desk.command("load s.toml rows.csv --tree b --key 0 --no-header --batch 4 --ack");
     load.stdout(Stdio::piped());
     let mut child = load.spawn().unwrap();
     let mut ack = [0; 9];

@@ -129,23 +129,9 @@ Exit codes: 0 fine, 1 the work found a fault, 2 the call or the config is wrong.
 /// Runs the command that this process was called with.
 #[must_use]
 pub fn main(registry: Registry) -> ExitCode {
-    allow_open_files();
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let mut terminal = Terminal::of_process(&mut out, &mut err);
     ExitCode::from(run(registry, std::env::args_os(), &mut terminal))
-}
-
-/// Allows this process as many open files as the system lets it have. A log holds one or two for each
-/// of its segments, so the usual 1,024 would end it at some 30 GiB.
-fn allow_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let limit = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    // Refused, the limit is what it was: whoever meets it is told then.
-    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Runs one command and answers its exit code. `args` begins with the name of the program.

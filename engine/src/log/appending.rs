@@ -10,6 +10,9 @@ use crate::contract::batch::running_of;
 use crate::contract::limits::BATCH_MAX;
 use crate::contract::{Batch, Commit, End, Epoch, Error, ErrorKind, Level, Position, Result, Tail};
 
+/// Files that are not durable yet, at most: whoever appends more syncs them first.
+const DIRTY_MAX: usize = 8;
+
 impl Shared {
     pub(super) fn append(&self, sender: Epoch, batch: &Batch) -> Result<Tail> {
         let mut writing = self.writing();
@@ -27,10 +30,12 @@ impl Shared {
             writing = self.writing();
             self.note_synced(&mut writing)?;
         }
+        // More than the drivers got to: each is an open file.
+        let behind = writing.dirty.len() > DIRTY_MAX;
         let low = writing.ceiling().bytes_since(writing.end.position);
-        if low < self.options.window / 2 && !batch.header().clean {
+        if behind || low < self.options.window / 2 && !batch.header().clean {
             drop(writing);
-            // Positions are running out: make the ceiling that was just written durable. This syncs
+            // Or positions are running out: make the ceiling that was just written durable. This syncs
             // once in half a window; it moves no durable mark, because the next batch may share a
             // block with this one.
             self.sync(sender, None)?;
@@ -69,7 +74,7 @@ impl Shared {
             return Ok(());
         }
         writing.check_follows(&header, self.unit())?;
-        let appended = writing.append(&*self.medium, &self.identity, &self.options, batch);
+        let appended = writing.append(&self.files, &self.options, batch);
         // A segment that was begun is there, also if its first batch found no room.
         if let Some(segment) = writing.begun.take() {
             tracing::debug!(base = segment.base.0, "log rolled to a new segment");
@@ -135,7 +140,7 @@ impl Shared {
             ))
         };
         let (segment, _) = self.locate(header.base)?.ok_or_else(other)?;
-        let frame = recovery::frame_at(&*self.medium, &self.identity, &segment, header.base)?;
+        let frame = recovery::frame_at(&self.identity, &segment, header.base)?;
         let running = running_of(header.before_running, batch.bytes());
         let same = frame.is_some_and(|frame| {
             frame.running == running && u64::from(frame.length) == header.length()

@@ -43,7 +43,7 @@ use behind::Behind;
 pub use format::{FORMAT, Frame, Identity, SEGMENT_HEADER, SegmentHeader, Writer};
 use mapped::Maps;
 pub use options::{Grow, LogOptions, ReadBy};
-use segment::Segment;
+use segment::{Files, Segment};
 use writer::Writing;
 
 const IDENTITY: &str = "identity";
@@ -61,6 +61,7 @@ struct Shared {
     env: Env,
     options: LogOptions,
     identity: Identity,
+    files: Arc<Files>,
     /// Kind that the status names: the plug-in's.
     kind: &'static str,
     writing: Mutex<Writing>,
@@ -123,11 +124,8 @@ impl Log {
         segments
             .iter()
             .map(|segment| {
-                let header = *segment.header(&*shared.medium, shared.writes(), &shared.identity)?;
-                Ok((
-                    header,
-                    segment.file(&*shared.medium, shared.writes())?.len()?,
-                ))
+                let header = *segment.header()?;
+                Ok((header, segment.file()?.len()?))
             })
             .collect()
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::format::{Identity, Writer, segment_base};
 use super::mapped::Maps;
 use super::options::LogOptions;
+use super::segment::Files;
 use super::writer::Writing;
 use super::{IDENTITY, LOCK, Log, Shared, WRITER, recovery};
 use crate::contract::{Env, Error, Extent, Result};
@@ -103,7 +104,12 @@ impl Log {
                 Writer::default()
             }
         };
-        let found = recover_settled(&*medium, &identity, &writer, &options)?;
+        let files = Arc::new(Files {
+            medium: medium.clone(),
+            identity,
+            handles: options.handles.clone(),
+        });
+        let found = recover_settled(&files, &writer, &options)?;
         let mut writing = Writing::new(found.end, found.durable, found.ceiling, writer.epoch);
         writing.newest = found.newest;
         let segments = found.segments.clone();
@@ -116,6 +122,7 @@ impl Log {
             env: env.clone(),
             options,
             identity,
+            files,
             kind,
             writing: Mutex::new(writing),
             behind: Arc::default(),
@@ -147,10 +154,12 @@ impl Shared {
         let names = medium.list()?;
         let bases = names.iter().filter_map(|name| segment_base(name));
         let same = bases.eq(found.segments.iter().map(|segment| segment.base));
-        if same && found.damage.is_none() {
-            recovery::go_on(medium, &self.identity, &writer, &mut found)?;
-        } else {
-            found = recover_settled(medium, &self.identity, &writer, &self.options)?;
+        // Where it cannot go on, the writer may have put another segment in the place of the last.
+        let gone_on = same
+            && found.damage.is_none()
+            && recovery::go_on(&self.identity, &writer, &mut found).is_ok();
+        if !gone_on {
+            found = recover_settled(&self.files, &writer, &self.options)?;
             let mut segments = self
                 .segments
                 .write()
@@ -188,17 +197,16 @@ fn read_writer(medium: &dyn Medium) -> Result<Option<Writer>> {
 /// A reader may look while the writer writes: a durable mark ahead of the chain is damage only if
 /// the chain does not catch up.
 pub(super) fn recover_settled(
-    medium: &dyn Medium,
-    identity: &Identity,
+    files: &Arc<Files>,
     writer: &Writer,
     options: &LogOptions,
 ) -> Result<recovery::Found> {
-    let mut found = recovery::recover(medium, identity, writer, &options.extent)?;
+    let mut found = recovery::recover(files, writer, &options.extent)?;
     for _ in 0..8 {
         if !options.read_only || found.damage.is_none() {
             break;
         }
-        let again = recovery::recover(medium, identity, writer, &options.extent)?;
+        let again = recovery::recover(files, writer, &options.extent)?;
         let stuck = again.end == found.end;
         found = again;
         if stuck {

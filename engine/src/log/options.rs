@@ -1,7 +1,10 @@
 //! What a log can be told.
 
+use std::sync::Arc;
+
 use crate::contract::limits::BATCH_MAX;
 use crate::contract::{Error, Extent, Result};
+use crate::medium::Handles;
 
 /// How a log makes room ahead of the bytes it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +55,9 @@ pub struct LogOptions {
     pub store: Option<[u8; 16]>,
     /// Which part of the stream lies here.
     pub extent: Extent,
+    /// How many files of segments stay open to be read: a bound that several logs may share. What is
+    /// not durable yet stays open besides, eight files of it at most.
+    pub handles: Arc<Handles>,
 }
 
 impl Default for LogOptions {
@@ -66,6 +72,7 @@ impl Default for LogOptions {
             fingerprint: String::new(),
             store: None,
             extent: Extent::Whole,
+            handles: Arc::default(),
         }
     }
 }

@@ -31,7 +31,7 @@ impl Shared {
         let tail = Position(self.tail.load(Ordering::Acquire));
         let end = match next {
             Some(next) => {
-                let header = next.header(&*self.medium, self.writes(), &self.identity)?;
+                let header = next.header()?;
                 // A later segment may have outlived the tail of this one, until a cut takes it away.
                 header.before.position.min(tail)
             }
@@ -65,8 +65,7 @@ impl Shared {
         };
         if self.options.read == ReadBy::Map {
             let proven = Position(self.durable.load(Ordering::Acquire));
-            let file = segment.file(&*self.medium, self.writes())?;
-            if let Some(record) = segment.read_mapped(&self.maps, &**file, oid, end.min(proven))? {
+            if let Some(record) = segment.read_mapped(&self.maps, oid, end.min(proven))? {
                 return Ok(Begun::Answered(Some(record)));
             }
         }
@@ -79,8 +78,8 @@ impl Shared {
         oid: Oid,
         end: Position,
     ) -> Op<Option<Record>> {
-        let file = match segment.file(&*self.medium, self.writes()) {
-            Ok(file) => file.clone(),
+        let file = match segment.file() {
+            Ok(file) => file,
             Err(error) => return Op::err(error),
         };
         let this = self.clone();
@@ -129,7 +128,7 @@ impl Shared {
         let Some(first) = first.filter(|first| position < first.base) else {
             return Ok(());
         };
-        let header = first.header(&*self.medium, self.writes(), &self.identity)?;
+        let header = first.header()?;
         let begins = header.before.position;
         if position >= begins {
             return Ok(());
@@ -148,8 +147,8 @@ impl Shared {
         let Some((segment, _)) = self.locate(oid.position())? else {
             return Ok(false);
         };
-        let mut window = Window::new(segment.file(&*self.medium, self.writes())?.clone());
-        let header = segment.header(&*self.medium, self.writes(), &self.identity)?;
+        let mut window = Window::new(segment.file()?);
+        let header = segment.header()?;
         let mut before = header.before;
         while let Some(found) = walk::next(&mut window, &segment, &self.identity, before)? {
             let header = found.batch.header();
@@ -179,9 +178,9 @@ impl Shared {
             let Some((segment, end)) = self.segment_at_or_after(from)? else {
                 return Ok(out);
             };
-            let file = segment.file(&*self.medium, self.writes())?.clone();
+            let file = segment.file()?;
             let mut window = Window::new(file);
-            let header = *segment.header(&*self.medium, self.writes(), &self.identity)?;
+            let header = *segment.header()?;
             let mut before = header.before;
             // A scan that goes on begins at a batch; any other walks there from the segment's start.
             if let Some(found) = walk::at(&mut window, &segment, &self.identity, from)? {

@@ -17,15 +17,14 @@
 
 use std::sync::Arc;
 
-use super::format::{Frame, Identity, SegmentHeader, Writer, segment_base};
-use super::segment::Segment;
+use super::format::{Frame, Identity, SegmentHeader, Writer};
+use super::segment::{Files, Segment};
 use super::walk::{self, Window};
 use crate::contract::batch::BATCH_HEADER;
 use crate::contract::{
     BatchHeader, ChainLink, End, Epoch, Error, ErrorKind, Extent, Level, Oid, Op, Position, Proven,
     Result, RootMarker,
 };
-use crate::medium::Medium;
 
 /// Most links of the chain that a report carries. Older ones lie below many newer commits.
 const LINKS_MAX: usize = 1024;
@@ -60,19 +59,9 @@ const START: End = End {
 };
 
 /// Reads the log on `medium`.
-pub(super) fn recover(
-    medium: &dyn Medium,
-    identity: &Identity,
-    writer: &Writer,
-    extent: &Extent,
-) -> Result<Found> {
-    let mut segments: Vec<_> = medium
-        .list()?
-        .iter()
-        .filter_map(|name| segment_base(name))
-        .map(|base| Arc::new(Segment::named(base)))
-        .collect();
-    segments.sort_by_key(|segment| segment.base);
+pub(super) fn recover(files: &Arc<Files>, writer: &Writer, extent: &Extent) -> Result<Found> {
+    let (medium, identity) = (&*files.medium, &files.identity);
+    let mut segments = files.segments()?;
     let mut found = Found {
         segments: Vec::new(),
         end: START,
@@ -89,17 +78,17 @@ pub(super) fn recover(
     };
     if let Extent::Sealed { start, end } = *extent {
         segments.retain(|segment| segment.base < end.position);
-        check_run(medium, identity, &segments, start, end)?;
+        check_run(&segments, start, end)?;
         found.segments = segments;
         found.end = end;
         found.durable = end.position;
         found.ceiling = end.position;
         return Ok(found);
     }
-    let mut torn = drop_headless(medium, identity, &mut segments)?;
-    drop_void(medium, identity, &mut segments)?;
+    let mut torn = drop_headless(&mut segments)?;
+    drop_void(&mut segments)?;
     found.segments = segments;
-    if torn.is_empty() && clean_close(medium, identity, writer, &mut found)? {
+    if torn.is_empty() && clean_close(identity, writer, &mut found)? {
         return Ok(found);
     }
     if medium.level() >= Level::Disk {
@@ -108,9 +97,9 @@ pub(super) fn recover(
     }
     // Nobody ever wrote, so nobody was ever handed a position.
     found.clean = writer.epoch.number == 0 && found.segments.is_empty() && torn.is_empty();
-    let Some(k) = known_durable(medium, identity, &mut torn, &mut found)? else {
+    let Some(k) = known_durable(&mut torn, &mut found)? else {
         // No segment yet, or only torn beginnings of the first one.
-        look_on(medium, identity, &torn, Position::START, &mut found)?;
+        look_on(identity, &torn, Position::START, &mut found)?;
         // What lies below the first segment of a part lies in another one: the marks of a batch whose
         // header page was lost speak of that, and of nothing that could be missing here.
         let first = torn.iter().map(|segment| segment.base).min();
@@ -121,12 +110,12 @@ pub(super) fn recover(
         judge(&mut found);
         return Ok(found);
     };
-    begin_with_marker(medium, identity, k, &mut found)?;
-    read_forward(medium, identity, writer, k, &mut found)?;
+    begin_with_marker(identity, k, &mut found)?;
+    read_forward(identity, writer, k, &mut found)?;
     let p = found.end.position;
     let read = found.segments[k..].to_vec();
-    look_on(medium, identity, &read, p, &mut found)?;
-    look_on(medium, identity, &torn, p, &mut found)?;
+    look_on(identity, &read, p, &mut found)?;
+    look_on(identity, &torn, p, &mut found)?;
     judge(&mut found);
     Ok(found)
 }
@@ -134,13 +123,7 @@ pub(super) fn recover(
 /// Checks that what lies here is the run of positions that was asked for, so that nothing is called
 /// absent that lies elsewhere. A first header that cannot be read proves neither: every record
 /// still tells its own position.
-fn check_run(
-    medium: &dyn Medium,
-    identity: &Identity,
-    segments: &[Arc<Segment>],
-    start: End,
-    end: End,
-) -> Result<()> {
+fn check_run(segments: &[Arc<Segment>], start: End, end: End) -> Result<()> {
     if start.position == end.position {
         return Ok(());
     }
@@ -151,7 +134,7 @@ fn check_run(
             start.position, end.position
         )));
     };
-    match first.header(medium, false, identity) {
+    match first.header() {
         Ok(header) if header.before == start => Ok(()),
         Ok(header) => Err(Error::corrupt(format!(
             "what lies here follows on {}, and {}..{} ended in this place: is it the directory of \
@@ -165,14 +148,10 @@ fn check_run(
 
 /// Takes segments without a readable header off the end: their creation may have been torn. What
 /// they hold is still looked through for durable marks.
-fn drop_headless(
-    medium: &dyn Medium,
-    identity: &Identity,
-    segments: &mut Vec<Arc<Segment>>,
-) -> Result<Vec<Arc<Segment>>> {
+fn drop_headless(segments: &mut Vec<Arc<Segment>>) -> Result<Vec<Arc<Segment>>> {
     let mut torn = Vec::new();
     while let Some(last) = segments.last() {
-        match last.header(medium, false, identity) {
+        match last.header() {
             Ok(_) => break,
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 torn.extend(segments.pop());
@@ -184,15 +163,11 @@ fn drop_headless(
 }
 
 /// Takes out segments that lie wholly above a cut which a later segment states.
-fn drop_void(
-    medium: &dyn Medium,
-    identity: &Identity,
-    segments: &mut Vec<Arc<Segment>>,
-) -> Result<()> {
+fn drop_void(segments: &mut Vec<Arc<Segment>>) -> Result<()> {
     let Some(last) = segments.last().cloned() else {
         return Ok(());
     };
-    let before = last.header(medium, false, identity)?.before.position;
+    let before = last.header()?.before.position;
     segments.retain(|segment| segment.base < before || segment.base >= last.base);
     Ok(())
 }
@@ -206,16 +181,11 @@ fn closed_at(header: &BatchHeader, writer: &Writer) -> bool {
 }
 
 /// The fast way: the newest file ends in a clean close.
-fn clean_close(
-    medium: &dyn Medium,
-    identity: &Identity,
-    writer: &Writer,
-    found: &mut Found,
-) -> Result<bool> {
+fn clean_close(identity: &Identity, writer: &Writer, found: &mut Found) -> Result<bool> {
     let Some(last) = found.segments.last().cloned() else {
         return Ok(false);
     };
-    let file = last.file(medium, false)?.clone();
+    let file = last.file()?;
     let length = file.len()?;
     if !length.is_multiple_of(8) {
         return Ok(false);
@@ -251,17 +221,12 @@ fn clean_close(
 /// A segment without a readable header on the way there was lost in the making: nothing in it was
 /// synced, so what follows it cannot be reached and counts as torn with it. Should that be wrong, the
 /// durable marks in it tell.
-fn known_durable(
-    medium: &dyn Medium,
-    identity: &Identity,
-    torn: &mut Vec<Arc<Segment>>,
-    found: &mut Found,
-) -> Result<Option<usize>> {
+fn known_durable(torn: &mut Vec<Arc<Segment>>, found: &mut Found) -> Result<Option<usize>> {
     let Some(mut k) = found.segments.len().checked_sub(1) else {
         return Ok(None);
     };
     loop {
-        match found.segments[k].header(medium, false, identity) {
+        match found.segments[k].header() {
             Ok(header) => {
                 found.durable = found.durable.max(header.durable);
                 found.ceiling = found.ceiling.max(header.ceiling);
@@ -284,13 +249,8 @@ fn known_durable(
 
 /// The newest marker below the segment that reading starts with is the oldest candidate: the
 /// commit after which nothing was committed yet, and no batch has named as proven.
-fn begin_with_marker(
-    medium: &dyn Medium,
-    identity: &Identity,
-    k: usize,
-    found: &mut Found,
-) -> Result<()> {
-    let header = *found.segments[k].header(medium, false, identity)?;
+fn begin_with_marker(identity: &Identity, k: usize, found: &mut Found) -> Result<()> {
+    let header = *found.segments[k].header()?;
     // Markers of a stack with several streams lie in another one, mostly.
     let Some(oid) = header.newest.filter(|oid| oid.stream() == identity.stream) else {
         return Ok(());
@@ -299,8 +259,8 @@ fn begin_with_marker(
     let Some(segment) = after.checked_sub(1).map(|index| &found.segments[index]) else {
         return Ok(());
     };
-    let end = found.segments[after].header(medium, false, identity)?;
-    let file = segment.file(medium, false)?.clone();
+    let end = found.segments[after].header()?;
+    let file = segment.file()?;
     let marker = segment
         .read_copied(oid, end.before.position, move |offset, length| {
             Op::ready(file.read_at(offset, length))
@@ -322,26 +282,20 @@ fn begin_with_marker(
     Ok(())
 }
 
-fn read_forward(
-    medium: &dyn Medium,
-    identity: &Identity,
-    writer: &Writer,
-    k: usize,
-    found: &mut Found,
-) -> Result<()> {
-    let mut end = found.segments[k].header(medium, false, identity)?.before;
+fn read_forward(identity: &Identity, writer: &Writer, k: usize, found: &mut Found) -> Result<()> {
+    let mut end = found.segments[k].header()?.before;
     for index in k..found.segments.len() {
         let segment = found.segments[index].clone();
-        let SegmentHeader { before, .. } = *segment.header(medium, false, identity)?;
+        let SegmentHeader { before, .. } = *segment.header()?;
         // The next segment states where this one ends; a cut may lie before its last batch.
         let limit = match found.segments.get(index + 1) {
-            Some(next) => next.header(medium, false, identity)?.before.position,
+            Some(next) => next.header()?.before.position,
             None => Position::LIMIT,
         };
         if before != end {
             break;
         }
-        end = read_segment(medium, identity, writer, &segment, (end, limit), found)?;
+        end = read_segment(identity, writer, &segment, (end, limit), found)?;
     }
     found.end = end;
     Ok(())
@@ -349,14 +303,13 @@ fn read_forward(
 
 /// Reads the batches of one segment from one end on, up to a limit; returns where they end.
 fn read_segment(
-    medium: &dyn Medium,
     identity: &Identity,
     writer: &Writer,
     segment: &Arc<Segment>,
     (mut end, limit): (End, Position),
     found: &mut Found,
 ) -> Result<End> {
-    let mut window = Window::new(segment.file(medium, false)?.clone());
+    let mut window = Window::new(segment.file()?);
     while end.position < limit {
         let next = walk::next(&mut window, segment, identity, end)?;
         let Some(next) = next.filter(|next| !is_void(next, writer)) else {
@@ -373,15 +326,10 @@ fn read_segment(
 }
 
 /// Goes on where an earlier look ended, in the newest segment of then.
-pub(super) fn go_on(
-    medium: &dyn Medium,
-    identity: &Identity,
-    writer: &Writer,
-    found: &mut Found,
-) -> Result<()> {
+pub(super) fn go_on(identity: &Identity, writer: &Writer, found: &mut Found) -> Result<()> {
     if let Some(last) = found.segments.last().cloned() {
         let from = (found.end, Position::LIMIT);
-        found.end = read_segment(medium, identity, writer, &last, from, found)?;
+        found.end = read_segment(identity, writer, &last, from, found)?;
         judge(found);
     }
     Ok(())
@@ -426,18 +374,17 @@ fn note(next: &walk::Found, end: End, writer: &Writer, found: &mut Found) {
 
 /// Looks through what lies after the valid chain for frames that vouch for durable bytes.
 fn look_on(
-    medium: &dyn Medium,
     identity: &Identity,
     segments: &[Arc<Segment>],
     p: Position,
     found: &mut Found,
 ) -> Result<()> {
     for segment in segments {
-        if let Ok(header) = segment.header(medium, false, identity) {
+        if let Ok(header) = segment.header() {
             found.durable = found.durable.max(header.durable);
             found.ceiling = found.ceiling.max(header.ceiling);
         }
-        let mut window = Window::new(segment.file(medium, false)?.clone());
+        let mut window = Window::new(segment.file()?);
         let from = p.max(segment.base);
         if let Some((durable, ceiling)) = walk::durable_marks(&mut window, segment, identity, from)?
         {
@@ -472,13 +419,12 @@ fn judge(found: &mut Found) {
 
 /// The frame in front of a batch that was stored before, for comparing it with one sent again.
 pub(super) fn frame_at(
-    medium: &dyn Medium,
     identity: &Identity,
     segment: &Segment,
     base: Position,
 ) -> Result<Option<Frame>> {
     let bytes = segment
-        .file(medium, false)?
+        .file()?
         .read_at(segment.offset(base), BATCH_HEADER)?;
     Ok(Frame::decode(&bytes, identity, base))
 }

@@ -4,74 +4,113 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::format::{Identity, SEGMENT_HEADER, SegmentHeader, segment_name};
+use super::format::{Identity, SEGMENT_HEADER, SegmentHeader, segment_base, segment_name};
 use super::mapped::{Map, Maps};
 use crate::contract::record::{RECORD_HEADER, stated_len};
-use crate::contract::{Error, Oid, Op, Position, Record, Result};
-use crate::medium::{Medium, MediumFile};
+use crate::contract::{Error, ErrorKind, Oid, Op, Position, Record, Result};
+use crate::medium::{Handles, Medium, MediumFile, Slot};
 
 /// Bytes read at once where the length of a record is not known yet: a node and a little more.
 const GUESS: usize = 4096 + 256;
 /// The map of the open segment is made anew when it has doubled, or grown by this many bytes.
 const MAP_STEP: u64 = 4 << 20;
 
-/// A segment. Its file is opened at the first use, so that opening a log of many segments costs the
-/// same as opening one.
+/// Where the segments of a log lie, and how many of their files may be open.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) medium: Arc<dyn Medium>,
+    pub(super) identity: Identity,
+    pub(super) handles: Arc<Handles>,
+}
+
+impl Files {
+    /// All that there are, by where they begin.
+    pub(super) fn segments(self: &Arc<Self>) -> Result<Vec<Arc<Segment>>> {
+        let names = self.medium.list()?;
+        let mut bases: Vec<_> = names.iter().filter_map(|name| segment_base(name)).collect();
+        bases.sort_unstable();
+        let segments = bases.into_iter().map(|base| Segment::new(self, base));
+        Ok(segments.map(Arc::new).collect())
+    }
+}
+
+/// A segment. Its file is opened when it is read and closed when others are read more, so that a log
+/// of many segments costs no more than one of a few.
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) base: Position,
-    /// A handle for reading; recovery looks before it is known whether anything will be written.
-    file: OnceLock<Arc<dyn MediumFile>>,
-    writable: OnceLock<Arc<dyn MediumFile>>,
+    files: Arc<Files>,
+    /// A handle for reading; what is written goes through handles of the writer's own.
+    slot: Arc<Slot>,
     header: OnceLock<SegmentHeader>,
 }
 
 impl Segment {
-    pub(super) fn named(base: Position) -> Self {
+    fn new(files: &Arc<Files>, base: Position) -> Self {
         Self {
             base,
-            file: OnceLock::new(),
-            writable: OnceLock::new(),
+            files: files.clone(),
+            slot: Arc::default(),
             header: OnceLock::new(),
         }
     }
 
-    pub(super) fn begun(header: SegmentHeader, file: Arc<dyn MediumFile>) -> Self {
-        Self {
-            base: header.base,
-            file: OnceLock::from(file.clone()),
-            writable: OnceLock::from(file),
+    /// One that was just made, in this file.
+    pub(super) fn begun(
+        files: &Arc<Files>,
+        header: SegmentHeader,
+        file: Arc<dyn MediumFile>,
+    ) -> Self {
+        let segment = Self {
             header: OnceLock::from(header),
-        }
+            ..Self::new(files, header.base)
+        };
+        files.handles.keep(&segment.slot, file);
+        segment
     }
 
-    pub(super) fn file(&self, medium: &dyn Medium, write: bool) -> Result<&Arc<dyn MediumFile>> {
-        let place = if write { &self.writable } else { &self.file };
-        if let Some(file) = place.get() {
+    /// The file, to be read.
+    ///
+    /// Errors: `Unavailable`, if it is not there any more, or is another one than before: whoever
+    /// writes here took it away.
+    pub(super) fn file(&self) -> Result<Arc<dyn MediumFile>> {
+        if let Some(file) = self.slot.get() {
             return Ok(file);
         }
-        let file = medium.open(&segment_name(self.base), write)?;
-        Ok(place.get_or_init(|| file))
+        let name = segment_name(self.base);
+        let medium = &*self.files.medium;
+        let file = match medium.open(&name, false) {
+            Err(error) if error.kind() == ErrorKind::Invalid && !medium.list()?.contains(&name) => {
+                return Err(Error::unavailable(format!("{name} is not there any more")));
+            }
+            opened => opened?,
+        };
+        if let Some(known) = self.header.get()
+            && self.header_in(&*file)? != *known
+        {
+            return Err(Error::unavailable(format!(
+                "another {name} lies in the place of the one that was read before"
+            )));
+        }
+        Ok(self.files.handles.keep(&self.slot, file))
     }
 
-    /// The file, opened anew to be written: what recovery opened it for was reading.
-    pub(super) fn file_to_write(&self, medium: &dyn Medium) -> Result<Arc<dyn MediumFile>> {
-        medium.open(&segment_name(self.base), true)
+    /// The file, opened anew to be written.
+    pub(super) fn file_to_write(&self) -> Result<Arc<dyn MediumFile>> {
+        self.files.medium.open(&segment_name(self.base), true)
     }
 
-    pub(super) fn header(
-        &self,
-        medium: &dyn Medium,
-        write: bool,
-        identity: &Identity,
-    ) -> Result<&SegmentHeader> {
+    pub(super) fn header(&self) -> Result<&SegmentHeader> {
         if let Some(header) = self.header.get() {
             return Ok(header);
         }
-        let bytes = self
-            .file(medium, write)?
-            .read_at(0, SEGMENT_HEADER as usize)?;
-        let header = SegmentHeader::decode(&bytes, identity)
+        let header = self.header_in(&*self.file()?)?;
+        Ok(self.header.get_or_init(|| header))
+    }
+
+    fn header_in(&self, file: &dyn MediumFile) -> Result<SegmentHeader> {
+        let bytes = file.read_at(0, SEGMENT_HEADER as usize)?;
+        let header = SegmentHeader::decode(&bytes, &self.files.identity)
             .map_err(|error| error.at(segment_name(self.base)))?;
         if header.base != self.base {
             return Err(Error::corrupt(format!(
@@ -80,7 +119,7 @@ impl Segment {
             ))
             .at(segment_name(self.base)));
         }
-        Ok(self.header.get_or_init(|| header))
+        Ok(header)
     }
 
     /// Where in the file `position` lies.
@@ -92,7 +131,6 @@ impl Segment {
     pub(super) fn read_mapped(
         &self,
         maps: &Maps,
-        file: &dyn MediumFile,
         oid: Oid,
         proven: Position,
     ) -> Result<Option<Record>> {
@@ -106,6 +144,7 @@ impl Segment {
         if at >= length || length < have + MAP_STEP.min(have.max(1)) {
             return Ok(None);
         }
+        let file = self.file()?;
         // A file that lost its end is told by the copying read; mapped past its end it would kill.
         if file.len()? < length {
             return Ok(None);

@@ -7,8 +7,8 @@
 //!
 //! Invariant: a ceiling never goes down, whatever a cut removes: the writer file keeps it.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use super::format::{SEGMENT_HEADER, Writer, segment_base, segment_name};
 use super::opening::recover_settled;
@@ -42,7 +42,7 @@ impl Shared {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
-            let again = recover_settled(&*self.medium, &self.identity, &writer, &self.options)?;
+            let again = recover_settled(&self.files, &writer, &self.options)?;
             *self.found.lock().unwrap_or_else(PoisonError::into_inner) = again;
         }
         let found = self
@@ -205,7 +205,7 @@ impl Shared {
             && !anew
             && let Some(last) = self.segments().last().cloned()
         {
-            let file = last.file_to_write(&*self.medium)?;
+            let file = last.file_to_write()?;
             writing.resume(last, file)?;
         }
         if part {
@@ -269,7 +269,7 @@ impl Shared {
             let next = match found.segments.get(index + 1) {
                 // It ends below the next one: nothing there needs to be looked at.
                 Some(next) if next.base <= found.durable => continue,
-                Some(next) => next.header(medium, true, &self.identity)?.before.position,
+                Some(next) => next.header()?.before.position,
                 None => Position::LIMIT,
             };
             let end = cut.position.min(next);
@@ -288,12 +288,7 @@ impl Shared {
             }
         }
         medium.sync_dir()?;
-        let segments: Vec<_> = medium
-            .list()?
-            .iter()
-            .filter_map(|name| segment_base(name))
-            .map(|base| Arc::new(Segment::named(base)))
-            .collect();
+        let segments = self.files.segments()?;
         *self
             .segments
             .write()
@@ -323,9 +318,9 @@ impl Shared {
     ) -> Result<u64> {
         let medium = &*self.medium;
         if planted!(TailOnlySynced) {
-            return segment.file_to_write(medium)?.sync().map(|()| 0);
+            return segment.file_to_write()?.sync().map(|()| 0);
         }
-        let file = segment.file(medium, false)?;
+        let file = segment.file()?;
         let (from, to) = (
             segment.offset(durable.max(segment.base)),
             segment.offset(end),
@@ -335,7 +330,7 @@ impl Shared {
             let new = format!("{name}.new");
             medium.remove(&new)?;
             let copied = medium.create(&new).and_then(|copy| {
-                copy_range(&**file, &*copy, 0, to)?;
+                copy_range(&*file, &*copy, 0, to)?;
                 if !planted!(RewriteNotSynced) {
                     copy.sync()?;
                 }
@@ -357,7 +352,7 @@ impl Shared {
         } else {
             from - from % SEGMENT_HEADER
         };
-        let file = segment.file_to_write(medium)?;
+        let file = segment.file_to_write()?;
         copy_range(&*file, &*file, from, to)?;
         file.set_len(to)?;
         if !planted!(RewriteNotSynced) {

@@ -3,6 +3,7 @@
 mod behind;
 mod between;
 mod bounded;
+mod handles;
 mod part;
 
 use super::*;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::behind::Sealed;
-use super::format::{Frame, Identity, SEGMENT_HEADER, SegmentHeader, segment_name};
+use super::format::{Frame, SEGMENT_HEADER, SegmentHeader, segment_name};
 use super::options::{Grow, LogOptions};
-use super::segment::Segment;
+use super::segment::{Files, Segment};
 use crate::contract::batch::FRAME_SLOT;
 use crate::contract::{
     Batch, BatchHeader, End, Epoch, Error, ErrorKind, Oid, Position, Result, Tail,
@@ -220,11 +220,11 @@ impl Writing {
     /// Writes a batch that follows on, in the open segment or in a new one.
     pub(super) fn append(
         &mut self,
-        medium: &dyn Medium,
-        identity: &Identity,
+        files: &Arc<Files>,
         options: &LogOptions,
         batch: &Batch,
     ) -> Result<()> {
+        let (medium, identity) = (&*files.medium, &files.identity);
         let header = batch.header();
         let window = (options.window / 8).max(1);
         let ceiling = self
@@ -235,7 +235,7 @@ impl Writing {
         } else {
             ceiling.min(Position::LIMIT)
         };
-        self.make_room(medium, identity, options, header, ceiling)?;
+        self.make_room(files, options, header, ceiling)?;
         let Some(open) = &mut self.open else {
             return Err(Error::closed("the log has no open segment"));
         };
@@ -288,8 +288,7 @@ impl Writing {
 
     fn make_room(
         &mut self,
-        medium: &dyn Medium,
-        identity: &Identity,
+        files: &Arc<Files>,
         options: &LogOptions,
         header: &BatchHeader,
         ceiling: Position,
@@ -299,6 +298,7 @@ impl Writing {
         {
             return Ok(());
         }
+        let medium = &*files.medium;
         let segment_header = SegmentHeader {
             base: header.base,
             before: self.end,
@@ -313,7 +313,7 @@ impl Writing {
         };
         let name = segment_name(header.base);
         let made = file
-            .write_at(0, &[&segment_header.encode(identity)])
+            .write_at(0, &[&segment_header.encode(&files.identity)])
             .and_then(|()| medium.rename(SPARE, &name));
         if let Err(error) = made {
             self.spare = Some((file, claimed));
@@ -329,7 +329,7 @@ impl Writing {
             });
         }
         self.names += 1;
-        let segment = Arc::new(Segment::begun(segment_header, file.clone()));
+        let segment = Arc::new(Segment::begun(files, segment_header, file.clone()));
         let written = SEGMENT_HEADER;
         self.mark_dirty(&file);
         self.open = Some(OpenSegment {

@@ -7,6 +7,7 @@
 //! known of the unsynced bytes, and the log above never retries.
 
 pub mod file;
+mod handles;
 mod map;
 pub mod memory;
 mod small;
@@ -29,6 +30,8 @@ pub fn no_depth() -> Option<String> {
     return Some("io_uring is a thing of Linux".to_owned());
 }
 
+pub(crate) use handles::Slot;
+pub use handles::{HANDLES, Handles};
 pub use small::{SMALL_MAX, read_small, replace_small};
 
 /// A directory of files, or something that behaves as one.

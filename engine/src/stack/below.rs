@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::contract::{Env, Error, Extent, Result, Store, Stream};
-use crate::medium::Medium;
 use crate::medium::file::FileMedium;
+use crate::medium::{Handles, Medium};
 
 use super::fingerprint::Fingerprint;
 use super::options::OptionType;
@@ -48,6 +48,8 @@ pub struct OpenContext {
     pub fingerprint: Arc<Fingerprint>,
     /// The name that the spec gave the floor, if any.
     pub name: Option<String>,
+    /// How many files stay open to be read in the whole stack.
+    pub handles: Arc<Handles>,
     base: PathBuf,
     top: Arc<Floor>,
     /// For each floor over several above this one, which of them this is.
@@ -67,6 +69,7 @@ impl OpenContext {
             identity: opening.identity,
             fingerprint: Arc::new(Fingerprint::of(top)),
             name: None,
+            handles: Arc::default(),
             base: base.to_owned(),
             top: top.clone(),
             choices: Vec::new(),

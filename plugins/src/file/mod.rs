@@ -33,6 +33,7 @@ impl Plugin for File {
             read_only: context.read_only,
             fingerprint: context.fingerprint.text().to_owned(),
             store: context.identity,
+            handles: context.handles.clone(),
             ..LogOptions::default()
         };
         let log = Log::open("file", medium, &context.env, options)?;

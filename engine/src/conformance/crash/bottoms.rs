@@ -9,6 +9,7 @@ use crate::contract::{
     Record, Result, RootAt, RootMarker, Status, Store, Stream, StreamState, Tail, Vector,
 };
 use crate::log::{Grow, Log, LogOptions};
+use crate::medium::Handles;
 
 /// Logs with small segments, so that a run has several; by some seeds two of them.
 pub(super) struct SmallLogs;
@@ -38,6 +39,8 @@ impl Bottom for SmallLogs {
                 window,
                 grow: [Grow::Adaptive, Grow::Plain][(seed / 18 % 2) as usize],
                 read_only,
+                // So few that files are closed and opened again all the time.
+                handles: Arc::new(Handles::new([1, 3, 256][(seed / 36 % 3) as usize])),
                 ..LogOptions::default()
             };
             Log::open("file", Arc::new(medium), env, options)
