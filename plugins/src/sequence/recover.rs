@@ -34,13 +34,17 @@ pub(super) struct Setup {
     pub(super) stream: Stream,
     pub(super) name: Option<String>,
     pub(super) read_only: bool,
+    /// How long a part gets; `None`: until it is full.
     pub(super) limit: Option<u64>,
+    /// How long a part is written to.
     pub(super) age: Option<Duration>,
-    /// Whether each part is a stack of its own.
+    /// Whether each part is a stack of its own, with room of its own.
     pub(super) listed: bool,
     /// What every part reaches.
     pub(super) level: Level,
+    /// How many parts that have ended stay open.
     pub(super) open_max: usize,
+    /// What no part may do with less of, where the next may be on another device.
     pub(super) unit_min: u64,
     pub(super) parts: Arc<dyn Parts>,
     pub(super) catalogue: Catalogue,
@@ -83,18 +87,8 @@ pub(super) fn open(setup: Setup) -> Result<Arc<Shared>> {
         rolls: 0,
     };
     let shared = Arc::new(Shared {
-        env: setup.env,
-        stream: setup.stream,
-        name: setup.name,
-        read_only: setup.read_only,
-        limit: setup.limit,
-        age: setup.age,
-        listed: setup.listed,
-        open_max: setup.open_max,
         unit: unit.max(setup.unit_min),
-        level: setup.level,
-        parts: setup.parts,
-        catalogue: setup.catalogue,
+        setup,
         table,
         state: Mutex::new(state),
         changed: Condvar::new(),
@@ -227,7 +221,7 @@ impl Shared {
         self: &Arc<Self>,
         epoch: Epoch,
     ) -> Result<travertine_engine::contract::StreamState> {
-        if epoch.number > 0 && self.read_only {
+        if epoch.number > 0 && self.setup.read_only {
             return Err(Error::closed("the sequence is open for reading only"));
         }
         self.rest();
@@ -304,7 +298,7 @@ impl Shared {
         let mut found = Vec::with_capacity(members.len());
         for member in members.iter().rev() {
             let place = |error: Error| error.at(format!("part {} of the sequence", member.number));
-            let state = report_of(&member.store, epoch, self.stream).map_err(place)?;
+            let state = report_of(&member.store, epoch, self.setup.stream).map_err(place)?;
             let begins = if state.end.position == Position::START {
                 None
             } else if member.number == sealed + 1 {
@@ -321,15 +315,15 @@ impl Shared {
         }
         found.reverse();
         let joined = match lost {
-            true => join_around(self.stream, base.as_ref(), &found),
-            false => join(self.stream, base.as_ref(), &found)?,
+            true => join_around(self.setup.stream, base.as_ref(), &found),
+            false => join(self.setup.stream, base.as_ref(), &found)?,
         };
         Ok((found, joined))
     }
 
     /// What the first batch of a part follows on; `end`, if its beginning is all there is of it.
     fn begins(&self, store: &Arc<dyn Store>, end: End) -> Result<End> {
-        let first = store.scan(self.stream, Position::START).wait()?;
+        let first = store.scan(self.setup.stream, Position::START).wait()?;
         Ok(first.batches.first().map_or(end, |first| End {
             position: first.header().before_end,
             running: first.header().before_running,
@@ -349,7 +343,9 @@ impl Shared {
             let (found, joined) = state.report.clone()?;
             (found, joined, state.members.clone(), state.base)
         };
-        let mine = vector.iter().find(|(stream, _)| *stream == self.stream);
+        let mine = vector
+            .iter()
+            .find(|(stream, _)| *stream == self.setup.stream);
         let cut = mine.map_or(joined.state.end, |(_, end)| *end);
         let floor = base.as_ref().map_or(START, |footer| footer.end);
         if cut.position < joined.state.durable {
@@ -398,13 +394,16 @@ impl Shared {
     }
 
     fn adopt_part(&self, member: &Member, epoch: Epoch, cut: End) -> Result<()> {
-        let adopted = member.store.adopt(epoch, vec![(self.stream, cut)]).wait();
+        let adopted = member
+            .store
+            .adopt(epoch, vec![(self.setup.stream, cut)])
+            .wait();
         adopted.map_err(|error| error.at(format!("part {} of the sequence", member.number)))
     }
 
     fn settle_adopted(&self, found: &[Found], joined: &Joined, kept: &[(usize, End)], cut: End) {
         let markers = markers(found, joined);
-        let now = self.env.clock.unix_us();
+        let now = self.setup.env.clock.unix_us();
         let mut state = self.lock();
         let newest_below = |end: Position| {
             let below = markers.iter().filter(|oid| oid.position() < end);

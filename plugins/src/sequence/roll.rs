@@ -33,7 +33,7 @@ impl Shared {
     /// Starts what is due after something changed.
     pub(super) fn tend(self: &Arc<Self>) {
         let mut state = self.lock();
-        if self.read_only || !state.adopted || state.poison.is_some() {
+        if self.setup.read_only || !state.adopted || state.poison.is_some() {
             return;
         }
         let mut due = Vec::new();
@@ -58,8 +58,12 @@ impl Shared {
             return self.due_announcement(state);
         }
         let filled = state.filled();
-        let long = self.limit.is_none_or(|limit| filled >= limit - limit / 4);
+        let long = self
+            .setup
+            .limit
+            .is_none_or(|limit| filled >= limit - limit / 4);
         let old = self
+            .setup
             .age
             .is_some_and(|age| self.is_older(state, age - age / 4));
         if !(long || old) || state.end.position < state.retry_at {
@@ -71,11 +75,12 @@ impl Shared {
     /// The task of making the next part, unless there is one or can be none.
     fn preparation(&self, state: &mut State) -> Option<Task> {
         let number = state.newest_number() + 1;
-        if state.preparing || state.next().is_some() || number > self.parts.most() {
+        if state.preparing || state.next().is_some() || number > self.setup.parts.most() {
             return None;
         }
         state.preparing = true;
         let left = self
+            .setup
             .limit
             .unwrap_or_default()
             .saturating_sub(state.filled());
@@ -90,7 +95,7 @@ impl Shared {
     /// far the stream has come, so that it need not announce and sync that when its turn comes.
     fn due_announcement(&self, state: &mut State) -> Option<Task> {
         let told = state.announced;
-        if self.limit.is_some() || state.end.position.bytes_since(told) < ANNOUNCE_EVERY {
+        if self.setup.limit.is_some() || state.end.position.bytes_since(told) < ANNOUNCE_EVERY {
             return None;
         }
         let at = state.active_index().map_or(0, |index| index + 1);
@@ -105,7 +110,10 @@ impl Shared {
 
     /// Tells a part that holds nothing how far the stream has come.
     pub(super) fn announce(&self, member: Member, end: End, epoch: Epoch) {
-        let told = member.store.adopt(epoch, vec![(self.stream, end)]).wait();
+        let told = member
+            .store
+            .adopt(epoch, vec![(self.setup.stream, end)])
+            .wait();
         let mut state = self.lock();
         state.preparing = false;
         match told {
@@ -122,14 +130,14 @@ impl Shared {
     }
 
     fn is_older(&self, state: &State, age: Duration) -> bool {
-        let now = self.env.clock.unix_us();
+        let now = self.setup.env.clock.unix_us();
         let since = state.active().map_or(now, |active| active.since);
         let age = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
         state.filled() > 0 && now.saturating_sub(since) >= age
     }
 
     fn retry_later(&self, state: &mut State) {
-        let wait = self.limit.unwrap_or(64 << 20) / 64;
+        let wait = self.setup.limit.unwrap_or(64 << 20) / 64;
         state.retry_at = Position(state.end.position.0.saturating_add(wait));
     }
 
@@ -163,7 +171,13 @@ impl Shared {
     }
 
     fn make(&self, number: u32, near: Position, epoch: Epoch) -> Result<Member> {
-        let member = make_part(&*self.parts, &self.catalogue, self.stream, number, near)?;
+        let member = make_part(
+            &*self.setup.parts,
+            &self.setup.catalogue,
+            self.setup.stream,
+            number,
+            near,
+        )?;
         let unit = member.store.status().unit;
         if unit > self.unit {
             return Err(Error::invalid(format!(
@@ -173,25 +187,28 @@ impl Shared {
             )));
         }
         // A part that was made and not entered has been fenced already.
-        let found = report_of(&member.store, Epoch::default(), self.stream)?;
+        let found = report_of(&member.store, Epoch::default(), self.setup.stream)?;
         if found.epoch != epoch {
             member.store.fence(epoch).wait()?;
         }
-        self.catalogue.enter(number)?;
+        self.setup.catalogue.enter(number)?;
         Ok(member)
     }
 
     /// Whether the part that is written to is long or old enough and the next is ready.
     pub(super) fn is_due(&self, state: &State) -> bool {
-        let long = self.limit.is_some_and(|limit| state.filled() >= limit);
-        let old = self.age.is_some_and(|age| self.is_older(state, age));
+        let long = self
+            .setup
+            .limit
+            .is_some_and(|limit| state.filled() >= limit);
+        let old = self.setup.age.is_some_and(|age| self.is_older(state, age));
         (long || old) && state.next().is_some() && state.unsealed() < UNSEALED_MAX
     }
 
     /// Whether the next part is so late that the one that is written to has twice its length.
     pub(super) fn is_overdue(&self, state: &State) -> bool {
         let double = |limit: u64| state.filled() / 2 >= limit;
-        self.limit.is_some_and(double)
+        self.setup.limit.is_some_and(double)
             && state.next().is_none()
             && state.end.position >= state.retry_at
             && state.unsealed() < UNSEALED_MAX
@@ -230,8 +247,8 @@ impl Shared {
             state.switching = true;
             (number, store, state.epoch)
         };
-        let adopted = store.adopt(epoch, vec![(self.stream, end)]).wait();
-        let ceiling = adopted.map(|()| ceiling_of(&store.status(), self.stream));
+        let adopted = store.adopt(epoch, vec![(self.setup.stream, end)]).wait();
+        let ceiling = adopted.map(|()| ceiling_of(&store.status(), self.setup.stream));
         let mut state = self.lock();
         state.switching = false;
         let ceiling = match ceiling {
@@ -244,7 +261,7 @@ impl Shared {
             }
         };
         let marker = state.newest;
-        let now = self.env.clock.unix_us();
+        let now = self.setup.env.clock.unix_us();
         let Some(old) = state.active_mut() else {
             return false;
         };
@@ -355,8 +372,8 @@ impl Shared {
                 };
                 (member, footer)
             };
-            let sealed = self.catalogue.seal(&footer);
-            if sealed.is_ok() && self.parts.persists() {
+            let sealed = self.setup.catalogue.seal(&footer);
+            if sealed.is_ok() && self.setup.parts.persists() {
                 // It gives back what was claimed ahead; reads go on.
                 if let Err(error) = member.store.close().wait() {
                     tracing::warn!(%error, part = member.number, "a sealed part did not close");
@@ -387,8 +404,9 @@ impl Shared {
         };
         part.settle(end);
         // Counts it among the open ones, and may close another; one that cannot come back stays.
-        if self.parts.persists() {
-            self.table.opened(part, member.store.clone(), self.open_max);
+        if self.setup.parts.persists() {
+            self.table
+                .opened(part, member.store.clone(), self.setup.open_max);
         }
     }
 }

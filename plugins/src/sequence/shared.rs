@@ -4,37 +4,20 @@
 //! for a task that nobody has begun carries it out, so waiting never depends on a free driver.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use travertine_engine::contract::{
-    Env, Epoch, Error, Extent, Level, Oid, Op, Position, Record, Result, Status, Store, Stream,
-    StreamState,
+    Epoch, Error, Extent, Oid, Op, Position, Record, Result, Status, Store, Stream, StreamState,
 };
 
-use super::catalogue::Catalogue;
-use super::parts::Parts;
+use super::recover::Setup;
 use super::state::{State, Task};
 use super::table::{Part, Place, Table};
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) env: Env,
-    pub(super) stream: Stream,
-    pub(super) name: Option<String>,
-    pub(super) read_only: bool,
-    /// How long a part gets; `None`: until it is full.
-    pub(super) limit: Option<u64>,
-    /// How long a part is written to.
-    pub(super) age: Option<Duration>,
-    /// Whether each part is a stack of its own, with room of its own.
-    pub(super) listed: bool,
-    /// How many parts that have ended stay open.
-    pub(super) open_max: usize,
+    pub(super) setup: Setup,
     /// After a commit the next batch begins at a multiple of this, in whichever part.
     pub(super) unit: u64,
-    pub(super) level: Level,
-    pub(super) parts: Arc<dyn Parts>,
-    pub(super) catalogue: Catalogue,
     pub(super) table: Table,
     pub(super) state: Mutex<State>,
     pub(super) changed: Condvar,
@@ -64,7 +47,7 @@ impl Shared {
     pub(super) fn past(&self, oid: Oid) -> Result<Option<Record>> {
         let state = self.lock();
         let clean = match &state.report {
-            Ok((_, joined)) => joined.state.clean && !self.read_only,
+            Ok((_, joined)) => joined.state.clean && !self.setup.read_only,
             Err(damage) => return Err(damage.clone()),
         };
         if clean || state.adopted {
@@ -78,7 +61,7 @@ impl Shared {
 
     fn open_ended(&self, part: &Part) -> Result<Arc<dyn Store>> {
         let (number, start) = (part.number, part.start);
-        let extent = match self.catalogue.footer(number, start) {
+        let extent = match self.setup.catalogue.footer(number, start) {
             Ok(footer) => {
                 let _ = part.end.set(footer.end.position);
                 Extent::Sealed {
@@ -95,10 +78,11 @@ impl Shared {
             }
         };
         let opened = self
+            .setup
             .parts
-            .open(number, extent, self.catalogue.store(), true)
+            .open(number, extent, self.setup.catalogue.store(), true)
             .map_err(|error| unknown(number, start, &error))?;
-        self.table.opened(part, opened.clone(), self.open_max);
+        self.table.opened(part, opened.clone(), self.setup.open_max);
         Ok(opened)
     }
 
@@ -108,7 +92,7 @@ impl Shared {
     pub(super) fn delegate(self: &Arc<Self>, task: Task) {
         self.lock().tasks.push_back(task);
         let shared = self.clone();
-        self.env.drivers.run(Box::new(move || {
+        self.setup.env.drivers.run(Box::new(move || {
             shared.work();
         }));
     }
@@ -181,7 +165,7 @@ impl Shared {
             Ok(answer) => Op::ready(hear(self, answer)),
             Err(op) => {
                 let shared = self.clone();
-                self.env.offload(move || hear(&shared, op.wait()))
+                self.setup.env.offload(move || hear(&shared, op.wait()))
             }
         }
     }

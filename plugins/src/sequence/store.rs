@@ -28,14 +28,14 @@ enum Way {
 
 impl Shared {
     fn way(&self, sender: Epoch, batch: &Batch) -> Result<Way> {
-        if self.read_only {
+        if self.setup.read_only {
             return Err(Error::closed("the sequence is open for reading only"));
         }
         let header = batch.header();
-        if header.stream != self.stream {
+        if header.stream != self.setup.stream {
             return Err(Error::invalid(format!(
                 "a batch of stream {} does not belong in {}",
-                header.stream, self.stream
+                header.stream, self.setup.stream
             )));
         }
         let state = self.lock();
@@ -103,11 +103,12 @@ impl Shared {
     /// Notes that a part took a batch, and tells how far the engine may go then.
     fn taken(self: &Arc<Self>, batch: &Batch, tail: Tail, again: bool) -> Tail {
         let mut state = self.lock();
-        state.note(batch, self.env.clock.unix_us());
+        state.note(batch, self.setup.env.clock.unix_us());
         let due = self.is_due(&state);
         // Asked again, it is room that is wanted. Where the next part has room of its own, what may
         // be less than one record needs is left.
-        let short = self.listed && tail.ceiling.bytes_since(tail.end) < RECORD_BODY_MAX as u64;
+        let short =
+            self.setup.listed && tail.ceiling.bytes_since(tail.end) < RECORD_BODY_MAX as u64;
         let scarce = tail.ceiling <= state.handed || short;
         let leave = again && (due || scarce);
         let end = state.end.position;
@@ -144,7 +145,7 @@ impl Shared {
     fn same_again(&self, batch: &Batch) -> Result<()> {
         let header = batch.header();
         let there = match self.reach(header.before_end)? {
-            Some(store) => store.scan(self.stream, header.base).wait()?.batches,
+            Some(store) => store.scan(self.setup.stream, header.base).wait()?.batches,
             None => Vec::new(),
         };
         let same = there
@@ -173,7 +174,7 @@ impl Shared {
     }
 
     fn commit_last(self: &Arc<Self>, commit: Commit, last: Option<Batch>) -> Result<Op<Level>> {
-        if self.read_only {
+        if self.setup.read_only {
             return Err(Error::closed("the sequence is open for reading only"));
         }
         self.lock().admit(commit.sender)?;
@@ -214,7 +215,7 @@ impl Shared {
                 let mut state = self.lock();
                 // How far its writer may go is told by the next store; more than this it is not.
                 state.handed = state.handed.max(batch.header().end);
-                state.note(batch, self.env.clock.unix_us());
+                state.note(batch, self.setup.env.clock.unix_us());
             }
             self.tend();
             return Ok(op);
@@ -222,11 +223,11 @@ impl Shared {
     }
 
     fn read(&self, oid: Oid) -> Op<Option<Record>> {
-        if oid.stream() != self.stream {
+        if oid.stream() != self.setup.stream {
             return Op::err(Error::invalid(format!(
                 "{oid} lies in stream {}, this sequence holds {}",
                 oid.stream(),
-                self.stream
+                self.setup.stream
             )));
         }
         match self.reach(oid.position()) {
@@ -244,7 +245,7 @@ impl Shared {
             {
                 return Err(damage.clone());
             }
-            if self.read_only {
+            if self.setup.read_only {
                 // A commit leaves the writing process only when proven.
                 state.proven.map(|proven| proven.oid)
             } else {
@@ -277,7 +278,7 @@ impl Shared {
         };
         let after = self.table.after(from);
         let shared = self.clone();
-        store.scan(self.stream, from).then(move |mut found| {
+        store.scan(self.setup.stream, from).then(move |mut found| {
             if found.next.is_none()
                 && let Some(after) = after
             {
@@ -298,11 +299,14 @@ impl Shared {
                 .iter()
                 .map(|member| (member.store.clone(), member.ended))
                 .collect();
-            (members, self.catalogue.store())
+            (members, self.setup.catalogue.store())
         };
         let below: Vec<_> = members.iter().map(|(store, _)| store.status()).collect();
         let own = |status: &Status| {
-            let mine = status.streams.iter().find(|of| of.stream == self.stream.0);
+            let mine = status
+                .streams
+                .iter()
+                .find(|of| of.stream == self.setup.stream.0);
             mine.cloned()
         };
         let parts = self.table.all();
@@ -322,7 +326,7 @@ impl Shared {
             .map(|of| of.durable);
         let begins = state.members.front().and_then(|member| member.begins);
         let stream = StreamStatus {
-            stream: self.stream.0,
+            stream: self.setup.stream.0,
             end: state.end.position.0,
             // What a part has not synced yet begins at its beginning.
             durable: durable
@@ -332,7 +336,7 @@ impl Shared {
             bytes: sealed + streams.iter().map(|of| of.bytes).sum::<u64>(),
             segments: streams.iter().map(|of| of.segments).sum(),
         };
-        let refusing = if self.read_only {
+        let refusing = if self.setup.read_only {
             Some("open for reading only".to_owned())
         } else {
             let poison = state.poison.as_ref().map(ToString::to_string);
@@ -343,11 +347,11 @@ impl Shared {
         };
         Status {
             kind: "sequence",
-            name: self.name.clone(),
+            name: self.setup.name.clone(),
             identity: identity.iter().map(|byte| format!("{byte:02x}")).collect(),
-            level: self.level,
-            root_stream: self.stream.0,
-            placement: Placement::One(self.stream.0),
+            level: self.setup.level,
+            root_stream: self.setup.stream.0,
+            placement: Placement::One(self.setup.stream.0),
             unit: self.unit,
             refusing,
             streams: vec![stream],
@@ -380,7 +384,7 @@ impl Shared {
         for store in stores {
             done = done.and(store.close().wait());
         }
-        self.catalogue.release();
+        self.setup.catalogue.release();
         done
     }
 }
@@ -411,7 +415,7 @@ impl Store for Sequence {
     }
 
     fn scan(&self, stream: Stream, from: Position) -> Op<Batches> {
-        if stream != self.0.stream {
+        if stream != self.0.setup.stream {
             return Op::err(Error::invalid(format!("stream {stream} does not lie here")));
         }
         self.0.scan(from)
