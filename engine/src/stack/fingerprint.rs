@@ -114,7 +114,7 @@ fn all(below: &[Arc<Floor>]) -> String {
 }
 
 /// Sizes and times count in their least unit, so that "64 MiB" and "65536 KiB" are one.
-fn canonical(value: &Value) -> String {
+pub(super) fn canonical(value: &Value) -> String {
     let Some(text) = value.as_text() else {
         return value.to_string();
     };

@@ -110,6 +110,18 @@ impl Properties {
         Self(self.0 & other.0)
     }
 
+    /// Those that are not in the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     /// Whether it is one of them.
     #[must_use]
     pub const fn has(self, property: Property) -> bool {

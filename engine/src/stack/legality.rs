@@ -18,7 +18,7 @@ use super::registry::Registry;
 use super::value::Span;
 
 /// What the engine needs from the floor that it stands on.
-const ENGINE_REQUIRES: Properties = Properties::of(&[Property::Fences]);
+pub(super) const ENGINE_REQUIRES: Properties = Properties::of(&[Property::Fences]);
 
 /// What a floor of this kind gives, given what those below give.
 pub(super) fn derive(

@@ -18,10 +18,12 @@
 
 mod again;
 mod below;
+mod change;
 mod fault;
 mod fingerprint;
 mod guarantee;
 mod legality;
+mod matrix;
 mod opened;
 mod options;
 mod plan;
@@ -36,13 +38,15 @@ mod value;
 mod tests;
 
 pub use below::{Below, Media, OpenContext, Probe};
+pub use change::{Change, Verdict};
 pub use fault::{Fault, SpecError};
 pub use fingerprint::Fingerprint;
 pub use guarantee::{Gives, LevelRule, Properties, Property};
+pub use matrix::{Cell, Matrix};
 pub use opened::Stack;
 pub use options::{OptionRow, OptionType, Preset, Setting};
 pub use plan::{Floor, Opening, Plan};
-pub use plugin::{Arity, Declared, FlushRule, Plugin, PluginKind, TreeRule};
+pub use plugin::{Arity, Declared, FlushRule, Growth, Offence, Plugin, PluginKind, TreeRule};
 pub use registry::Registry;
 pub use spec::{DEPTH_MAX, LAYERS_MAX, Layer, Over, Spec, SubStack};
 pub use units::{ByteSize, Time, level_from_text};

@@ -10,14 +10,14 @@ use super::again::Again;
 use super::below::{Below, Media, OpenContext, Probe};
 use super::fault::SpecError;
 use super::fingerprint::Fingerprint;
-use super::guarantee::{Gives, Property};
+use super::guarantee::{Gives, Properties, Property};
 use super::legality::{derive, judge};
 use super::opened::Stack;
 use super::options::{OptionType, Setting};
 use super::plugin::{AnyFloor, Declared, FlushRule, PluginKind};
 use super::registry::Registry;
 use super::spec::{LAYERS_MAX, Spec};
-use super::tree::{Builder, Draft};
+use super::tree::{Builder, Draft, lexical};
 use super::units::level_from_text;
 use super::value::{Data, Span};
 
@@ -98,6 +98,26 @@ impl Floor {
     #[must_use]
     pub fn gives(&self) -> &Gives {
         &self.gives
+    }
+
+    /// The floor, this one or one below, that a property which holds here comes from.
+    #[must_use]
+    pub fn source(&self, property: Property) -> Option<&Self> {
+        if !self.gives.properties.has(property) {
+            return None;
+        }
+        if self.declared.adds.has(property) {
+            return Some(self);
+        }
+        self.below.first()?.source(property)
+    }
+
+    /// What all those below give and this floor does not pass on.
+    #[must_use]
+    pub fn drops(&self) -> Properties {
+        let given = self.below.iter().map(|below| below.gives.properties);
+        let given = given.reduce(Properties::and).unwrap_or(Properties::NONE);
+        given.without(self.gives.properties)
     }
 
     /// What lies below it.
@@ -223,6 +243,47 @@ impl Plan {
         let places = settings.filter(|setting| setting.row.kind == OptionType::Place);
         let texts = places.filter_map(|setting| setting.value.as_ref()?.as_text());
         texts.map(|place| self.base.join(place))
+    }
+
+    /// The bottoms, each with the directory that it owns, if any, and what a log there keeps of the
+    /// stack that wrote it.
+    pub fn bottoms(&self) -> Vec<(&Floor, Option<PathBuf>, Fingerprint)> {
+        let mut found = Vec::new();
+        self.collect_bottoms(&self.top, &mut Vec::new(), &mut found);
+        found
+    }
+
+    fn collect_bottoms<'a>(
+        &'a self,
+        floor: &'a Floor,
+        choices: &mut Vec<usize>,
+        found: &mut Vec<(&'a Floor, Option<PathBuf>, Fingerprint)>,
+    ) {
+        if floor.below.is_empty() {
+            let print = Fingerprint::of_branch(&self.top, choices);
+            found.push((floor, self.place_of(floor), print));
+        }
+        let several = floor.below.len() > 1;
+        for (index, below) in floor.below.iter().enumerate() {
+            choices.extend(several.then_some(index));
+            self.collect_bottoms(below, choices, found);
+            choices.truncate(choices.len() - usize::from(several));
+        }
+    }
+
+    /// The first directory that a floor owns.
+    pub(super) fn place_of(&self, floor: &Floor) -> Option<PathBuf> {
+        let mut places = floor
+            .settings
+            .iter()
+            .filter(|setting| setting.row.kind == OptionType::Place);
+        let place = places.find_map(|setting| setting.value.as_ref()?.as_text())?;
+        Some(self.resolve(place))
+    }
+
+    /// Where a path of a config lies, by its words alone.
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        lexical(&self.base.join(path))
     }
 
     /// What of it the bytes on the media depend on.

@@ -88,6 +88,8 @@ pub struct PluginKind {
     pub rules: &'static [TreeRule],
     /// Whether the bytes on the media depend on its being there: part of the fingerprint.
     pub structural: bool,
+    /// How the list of stacks below it may change between two openings.
+    pub growth: Growth,
     /// Whether it is there for tests only, and refused unless the stack file says so.
     pub test_only: bool,
 }
@@ -106,6 +108,7 @@ impl PluginKind {
             declared: Declared::NOTHING,
             rules: &[],
             structural: false,
+            growth: Growth::Fixed,
             test_only: false,
         }
     }
@@ -201,6 +204,43 @@ pub enum TreeRule {
         /// What to do instead.
         instead: &'static str,
     },
+}
+
+/// What a rule finds wrong between two kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offence {
+    /// Why not, in half a sentence.
+    pub why: &'static str,
+    /// What to do instead.
+    pub instead: &'static str,
+    /// However many floors lie between them; else only right above.
+    pub however_far: bool,
+}
+
+impl TreeRule {
+    /// What this rule of the upper kind has against a floor of kind `below` somewhere under it.
+    #[must_use]
+    pub fn against(&self, below: &str) -> Option<Offence> {
+        let (wanted, why, instead, however_far) = match *self {
+            Self::NotDirectlyOver { kind, why, instead } => (kind, why, instead, false),
+            Self::NotOver { kind, why, instead } => (kind, why, instead, true),
+        };
+        (wanted == below).then_some(Offence {
+            why,
+            instead,
+            however_far,
+        })
+    }
+}
+
+/// How the list of stacks below a floor may change between two openings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Growth {
+    /// Not at all.
+    Fixed,
+    /// One may be added at the end of a list of several.
+    AtEnd,
 }
 
 /// A plug-in without its type, for the registry.

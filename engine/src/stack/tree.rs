@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::fault::{SpecError, did_you_mean, listed};
 use super::options::{OptionType, Setting, settle};
-use super::plugin::{AnyFloor, Arity, Declared, PluginKind, TreeRule};
+use super::plugin::{AnyFloor, Arity, Declared, Offence, PluginKind, TreeRule};
 use super::registry::Registry;
 use super::spec::{DEPTH_MAX, LAYERS_MAX, Layer, Over, Spec, SubStack};
 use super::value::{Data, Span, Spanned, Value};
@@ -382,25 +382,19 @@ impl<'a> Builder<'a> {
     fn rules<'d>(&mut self, draft: &'d Draft, above: &mut Vec<&'d Draft>) {
         if let Some(known) = &draft.known {
             for rule in known.kind.rules {
-                let (kind, why, instead, offender) = match *rule {
-                    TreeRule::NotDirectlyOver { kind, why, instead } => {
-                        let below = draft.below.iter().find(|below| below.uses.value == kind);
-                        (kind, why, instead, below)
-                    }
-                    TreeRule::NotOver { kind, why, instead } => {
-                        let below = draft.below.iter().find_map(|below| below.find(kind));
-                        (kind, why, instead, below)
-                    }
+                let Some((offender, offence)) = draft.offender(rule) else {
+                    continue;
                 };
-                if let Some(offender) = offender {
-                    let message =
-                        format!("`{}` cannot stand over `{kind}`: {why}", draft.uses.value);
-                    self.errors.push(
-                        SpecError::new(message, draft.uses.span, "this floor")
-                            .with(offender.uses.span, "stands over this one")
-                            .help(instead),
-                    );
-                }
+                let (uses, kind) = (&draft.uses, &offender.uses);
+                let message = format!(
+                    "`{}` cannot stand over `{}`: {}",
+                    uses.value, kind.value, offence.why
+                );
+                self.errors.push(
+                    SpecError::new(message, uses.span, "this floor")
+                        .with(kind.span, "stands over this one")
+                        .help(offence.instead),
+                );
             }
             for setting in known.settings.iter().filter(|setting| setting.row.topmost) {
                 let Some(span) = setting.written else {
@@ -467,16 +461,24 @@ impl<'a> Builder<'a> {
 }
 
 impl Draft {
-    fn find(&self, kind: &str) -> Option<&Self> {
-        if self.uses.value == kind {
-            return Some(self);
-        }
-        self.below.iter().find_map(|below| below.find(kind))
+    /// The first floor below, top first, that a rule of this one has something against.
+    fn offender(&self, rule: &TreeRule) -> Option<(&Self, Offence)> {
+        self.below
+            .iter()
+            .find_map(|below| match rule.against(&below.uses.value) {
+                Some(offence) => Some((below, offence)),
+                None => below.offender_below(rule),
+            })
+    }
+
+    fn offender_below(&self, rule: &TreeRule) -> Option<(&Self, Offence)> {
+        let found = self.offender(rule);
+        found.filter(|(_, offence)| offence.however_far)
     }
 }
 
 /// The same path without `.` and `..`, by its words alone: nothing is looked up.
-fn lexical(path: &Path) -> PathBuf {
+pub(super) fn lexical(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for component in path.components() {
         match component {

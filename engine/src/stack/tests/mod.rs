@@ -1,5 +1,6 @@
 //! Stacks made in code, over kinds that exist for these tests only.
 
+mod changes;
 mod kinds;
 mod legal;
 mod opening;
