@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::derivation::Derivation;
 use super::stack_arg::StackArg;
 use super::{Failure, Outcome, Run, Terminal};
 use crate::config::{Origin, StackFile};
@@ -56,6 +57,8 @@ struct FloorFacts<'a> {
     costs: &'a str,
     options: Vec<OptionFacts<'a>>,
     gives: &'a Gives,
+    #[serde(flatten)]
+    derivation: Derivation,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
 }
@@ -114,6 +117,9 @@ impl<'a> Facts<'a> {
             line(format!("  costs   {}", floor.costs));
             let Gives { level, properties } = floor.gives;
             line(format!("  gives   {level}; {properties}"));
+            for (word, properties) in floor.derivation.lines() {
+                line(format!("  {word:<7} {properties}"));
+            }
             for note in floor.notes {
                 line(format!("  note    {note}"));
             }
@@ -154,6 +160,7 @@ impl<'a> FloorFacts<'a> {
                 })
                 .collect(),
             gives: floor.gives(),
+            derivation: Derivation::of(floor),
             notes: floor.notes(),
         }
     }

@@ -6,21 +6,25 @@ use serde_json::{Value, json};
 
 use super::roots::time;
 use super::text::count;
-use super::{Failure, Outcome, Run, StackArg, Terminal};
+use super::{Failure, Outcome, Run, StackArg, Terminal, wrote};
 use crate::contract::marker::decode_directory;
 use crate::contract::{Kind, Oid, Record, Reference, Result, RootMarker, Status};
 use crate::interfaces::btree::{self, Described};
 use crate::interfaces::records::{BTREE_NODE, BTREE_ROOT};
 use crate::stack::Registry;
 
-/// Show the floors and streams of a stack, or one record
+/// Show the floors and streams of a stack, one record, or what lies in a directory
+///
+/// Of a directory instead of a stack file: which stack wrote what lies there, whose it is, whether it
+/// was closed, what is damaged, and what it takes to open it. Nothing is opened or written for that.
 ///
 /// Of a record: its kind, its references, what it says of itself if its kind is known here, and the
 /// first bytes of its body, as text or as hex.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine inspect stack.toml
-  travertine inspect stack.toml oid:v1:b0:o2048 --body 1000")]
+  travertine inspect stack.toml oid:v1:b0:o2048 --body 1000
+  travertine inspect data/orders                           which stack wrote this?")]
 pub(super) struct Inspect {
     #[command(flatten)]
     stack: StackArg,
@@ -75,6 +79,14 @@ impl Run for Inspect {
         registry: &Registry,
         terminal: &mut Terminal<'_>,
     ) -> std::result::Result<Outcome, Failure> {
+        if self.stack.path.is_dir() {
+            if self.oid.is_some() {
+                return Err(Failure::wrong(
+                    "a record is read through a stack: name the stack file",
+                ));
+            }
+            return wrote::tell(&self.stack.path, self.json, registry, terminal);
+        }
         let opened = self.stack.open_to_read(registry, terminal)?;
         let Some(oid) = self.oid else {
             let status = opened.engine.status();

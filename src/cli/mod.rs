@@ -9,11 +9,14 @@
 
 mod bench;
 mod check;
+mod completions;
 mod count;
 mod del;
+mod derivation;
 mod explain;
 mod export;
 mod failure;
+mod found;
 mod get;
 mod import;
 mod init;
@@ -32,6 +35,7 @@ mod terminal;
 mod text;
 mod tree;
 mod verify;
+mod wrote;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -76,6 +80,7 @@ commands! {
     explain::Explain,
     plugins::Plugins,
     schema::Schema,
+    completions::Completions,
     get::Get,
     put::Put,
     del::Del,

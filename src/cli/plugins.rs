@@ -3,21 +3,30 @@
 use clap::Args;
 
 use super::{Failure, Outcome, Run, Terminal};
-use crate::stack::{Arity, LevelRule, OptionRow, OptionType, PluginKind, Preset, Registry};
+use crate::stack::{Arity, LevelRule, Matrix, OptionRow, OptionType, PluginKind, Preset, Registry};
 
 /// List the kinds of floors that this program knows, with their options
 #[derive(Debug, Args)]
-#[command(after_help = "Example: travertine plugins file")]
+#[command(after_help = "Examples:
+  travertine plugins file
+  travertine plugins --table       which kind may lie on which")]
 pub(super) struct Plugins {
     /// Only this kind, with all its options
     kind: Option<String>,
     /// Print one JSON object per kind
     #[arg(long)]
     json: bool,
+    /// Print which kind may lie on which, and why not, as Markdown
+    #[arg(long, conflicts_with_all = ["kind", "json"])]
+    table: bool,
 }
 
 impl Run for Plugins {
     fn run(self, registry: &Registry, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
+        if self.table {
+            terminal.bytes(Matrix::of(registry).to_string().as_bytes())?;
+            return Ok(Outcome::Fine);
+        }
         let wanted = |kind: &&PluginKind| self.kind.as_deref().is_none_or(|name| kind.name == name);
         let kinds: Vec<&PluginKind> = registry.kinds().filter(wanted).collect();
         if kinds.is_empty() {

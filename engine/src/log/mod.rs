@@ -18,6 +18,7 @@ mod history;
 mod mapped;
 mod opening;
 mod options;
+mod peek;
 mod reading;
 mod recovery;
 mod segment;
@@ -43,6 +44,7 @@ use behind::Behind;
 pub use format::{FORMAT, Frame, Identity, SEGMENT_HEADER, SegmentHeader, Writer};
 use mapped::Maps;
 pub use options::{Grow, LogOptions, ReadBy};
+pub use peek::{Peek, PeekSegment};
 use segment::{Files, Segment};
 use writer::Writing;
 

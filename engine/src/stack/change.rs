@@ -16,6 +16,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::fingerprint::canonical;
 use super::guarantee::Property;
@@ -193,16 +194,28 @@ impl Judge<'_> {
                     self.settings(was, rest[at]);
                     rest = &rest[at + 1..];
                 }
-                None => self.safe(format!("{} was taken away", title(was)), NO_TRACE, None),
+                None => self.gone(was),
             }
         }
         self.added(rest);
     }
 
+    fn gone(&mut self, floor: &Floor) {
+        let what = format!("{} was taken away", title(floor));
+        match floor.kind().stays {
+            None => self.safe(what, NO_TRACE, None),
+            Some(why) => self.refuse(what, why.to_owned(), MIGRATE, None),
+        }
+    }
+
     fn added(&mut self, floors: &[&Floor]) {
         for floor in floors {
             let what = format!("{} was added", title(floor));
-            self.safe(what, NO_TRACE, Some(floor.span()));
+            let why = match floor.kind().stays {
+                None => NO_TRACE,
+                Some(_) => "what was stored before is read as it is",
+            };
+            self.safe(what, why, Some(floor.span()));
         }
     }
 
@@ -270,41 +283,81 @@ impl Judge<'_> {
             let why = "over one stack and over several its bytes lie differently".to_owned();
             return self.refuse(what, why, MIGRATE, span);
         }
-        let places = |plan: &Plan, list: &[std::sync::Arc<Floor>]| {
-            let places = |floor: &std::sync::Arc<Floor>| plan.places_of(floor);
-            list.iter().map(places).collect::<Vec<_>>()
+        let before: Vec<_> = was.iter().map(|was| self.old.places_of(was)).collect();
+        let after: Vec<_> = now.iter().map(|now| self.new.places_of(now)).collect();
+        if new.kind().growth == Growth::Anywhere {
+            return self.in_any_order((was, &before), (now, &after), new);
+        }
+        let sorted = |list: &[Vec<PathBuf>]| {
+            let mut list = list.to_vec();
+            list.sort();
+            list
         };
-        let (mut before, mut after) = (places(self.old, was), places(self.new, now));
-        if before.len() == after.len() && before != after {
-            before.sort();
-            after.sort();
-            if before == after {
-                let what = format!("the stacks under {name} stand in another order");
-                let why = "which is which depends on the order".to_owned();
-                return self.refuse(what, why, "list them as they were", span);
-            }
+        if before != after && sorted(&before) == sorted(&after) {
+            let what = format!("the stacks under {name} stand in another order");
+            let why = "which is which depends on the order".to_owned();
+            return self.refuse(what, why, "list them as they were", span);
         }
         for (was, now) in was.iter().zip(now) {
             self.floors(was, now);
         }
         for more in now.iter().skip(was.len()) {
-            let what = format!("{name} has one stack more, {}", title(more));
-            match new.kind().growth {
-                Growth::AtEnd => {
-                    let why = "what is there stays where it is, and what comes may go there";
-                    self.safe(what, why, Some(more.span()));
-                }
-                Growth::Fixed => {
-                    let why = "where the bytes lie depends on how many there are".to_owned();
-                    self.refuse(what, why, MIGRATE, Some(more.span()));
-                }
-            }
+            self.one_more(new, more);
         }
         for less in was.iter().skip(now.len()) {
-            let what = format!("{name} has one stack less: {} is gone", title(less));
-            let why = "bytes of the store lie there".to_owned();
-            self.refuse(what, why, "list it again at its place", span);
+            self.one_less(new, less);
         }
+    }
+
+    /// Lists in which a stack is known by where it lies.
+    fn in_any_order(
+        &mut self,
+        (was, before): (&[Arc<Floor>], &[Vec<PathBuf>]),
+        (now, after): (&[Arc<Floor>], &[Vec<PathBuf>]),
+        new: &Floor,
+    ) {
+        let pairs = before.iter().filter(|place| after.contains(place));
+        let same = pairs.eq(after.iter().filter(|place| before.contains(place)));
+        if !same {
+            let what = format!("the stacks under {} stand in another order", title(new));
+            let why = "each is known by what it holds";
+            self.safe(what, why, Some(new.span()));
+        }
+        for (was, place) in was.iter().zip(before) {
+            match after.iter().position(|other| other == place) {
+                Some(at) => self.floors(was, &now[at]),
+                None => self.one_less(new, was),
+            }
+        }
+        for (now, place) in now.iter().zip(after) {
+            if !before.contains(place) {
+                self.one_more(new, now);
+            }
+        }
+    }
+
+    fn one_more(&mut self, floor: &Floor, more: &Floor) {
+        let what = format!("{} has one stack more, {}", title(floor), title(more));
+        match floor.kind().growth {
+            Growth::AtEnd | Growth::Anywhere => {
+                let why = "what is there stays where it is, and what comes may go there";
+                self.safe(what, why, Some(more.span()));
+            }
+            Growth::Fixed => {
+                let why = "where the bytes lie depends on how many there are".to_owned();
+                self.refuse(what, why, MIGRATE, Some(more.span()));
+            }
+        }
+    }
+
+    fn one_less(&mut self, floor: &Floor, less: &Floor) {
+        let what = format!(
+            "{} has one stack less: {} is gone",
+            title(floor),
+            title(less)
+        );
+        let why = "bytes of the store lie there".to_owned();
+        self.refuse(what, why, "list it again", Some(floor.span()));
     }
 }
 

@@ -120,10 +120,15 @@ fn gives(kind: &PluginKind, below: &[&Gives]) -> Gives {
 
 fn cell(above: &PluginKind, below: &PluginKind, ground: &Gives, kinds: &[PluginKind]) -> Cell {
     let (mut near, mut far) = (Vec::new(), Vec::new());
-    for rule in above.rules {
-        let Some(offence) = rule.against(below.name) else {
-            continue;
-        };
+    let downwards = above
+        .rules
+        .iter()
+        .map(|rule| rule.against_below(below.name));
+    let upwards = below
+        .rules
+        .iter()
+        .map(|rule| rule.against_above(above.name));
+    for offence in downwards.chain(upwards).flatten() {
         let reasons = if offence.however_far {
             &mut far
         } else {
@@ -161,7 +166,10 @@ fn cell(above: &PluginKind, below: &PluginKind, ground: &Gives, kinds: &[PluginK
     match (far.is_empty(), near.is_empty()) {
         (true, true) => Cell::Yes,
         (true, false) => Cell::NotRightAbove(near.join("; ")),
-        (false, _) => Cell::Never(far.join("; ")),
+        (false, _) => {
+            far.extend(near);
+            Cell::Never(far.join("; "))
+        }
     }
 }
 
@@ -243,7 +251,12 @@ fn row(f: &mut fmt::Formatter<'_>, kind: &PluginKind) -> fmt::Result {
         Arity::Bottom => Properties::NONE,
         _ => Properties::ALL.without(declared.adds.or(declared.keeps)),
     };
-    let mut depends = if kind.structural { "yes" } else { "no" }.to_owned();
+    let mut depends = match (kind.structural, kind.stays) {
+        (true, _) => "yes",
+        (false, Some(_)) => "once it was there",
+        (false, None) => "no",
+    }
+    .to_owned();
     if kind.test_only {
         depends.push_str("; for tests only");
     }

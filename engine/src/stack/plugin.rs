@@ -88,6 +88,9 @@ pub struct PluginKind {
     pub rules: &'static [TreeRule],
     /// Whether the bytes on the media depend on its being there: part of the fingerprint.
     pub structural: bool,
+    /// Of a kind that is not structural and yet leaves something behind: why it may be added between
+    /// two openings, but not be taken away.
+    pub stays: Option<&'static str>,
     /// How the list of stacks below it may change between two openings.
     pub growth: Growth,
     /// Whether it is there for tests only, and refused unless the stack file says so.
@@ -108,6 +111,7 @@ impl PluginKind {
             declared: Declared::NOTHING,
             rules: &[],
             structural: false,
+            stays: None,
             growth: Growth::Fixed,
             test_only: false,
         }
@@ -195,6 +199,15 @@ pub enum TreeRule {
         /// What to do instead.
         instead: &'static str,
     },
+    /// Below layers of these kinds and no others, wherever in the tree.
+    OnlyUnder {
+        /// The kinds; none: it is the topmost layer.
+        kinds: &'static [&'static str],
+        /// Why.
+        why: &'static str,
+        /// What to do.
+        instead: &'static str,
+    },
     /// Not above a layer of this kind, however far below.
     NotOver {
         /// The kind.
@@ -218,18 +231,36 @@ pub struct Offence {
 }
 
 impl TreeRule {
-    /// What this rule of the upper kind has against a floor of kind `below` somewhere under it.
+    /// What this rule of a kind has against a floor of kind `below` somewhere under it.
     #[must_use]
-    pub fn against(&self, below: &str) -> Option<Offence> {
+    pub fn against_below(&self, below: &str) -> Option<Offence> {
         let (wanted, why, instead, however_far) = match *self {
             Self::NotDirectlyOver { kind, why, instead } => (kind, why, instead, false),
             Self::NotOver { kind, why, instead } => (kind, why, instead, true),
+            Self::OnlyUnder { .. } => return None,
         };
         (wanted == below).then_some(Offence {
             why,
             instead,
             however_far,
         })
+    }
+
+    /// What this rule of a kind has against a floor of kind `above` somewhere over it.
+    #[must_use]
+    pub fn against_above(&self, above: &str) -> Option<Offence> {
+        match *self {
+            Self::OnlyUnder {
+                kinds,
+                why,
+                instead,
+            } => (!kinds.contains(&above)).then_some(Offence {
+                why,
+                instead,
+                however_far: true,
+            }),
+            Self::NotDirectlyOver { .. } | Self::NotOver { .. } => None,
+        }
     }
 }
 
@@ -241,6 +272,8 @@ pub enum Growth {
     Fixed,
     /// One may be added at the end of a list of several.
     AtEnd,
+    /// One may be added anywhere in a list of several, and the order does not matter.
+    Anywhere,
 }
 
 /// A plug-in without its type, for the registry.

@@ -206,8 +206,26 @@ impl Spec {
         Ok(())
     }
 
+    /// This stack without one of its layers, for each layer that one other follows: the layer, and
+    /// what is left. Whether that is legal is for the plan to say.
+    #[must_use]
+    pub fn thinner(&self) -> Vec<(Layer, Self)> {
+        let mut found = Vec::new();
+        loop {
+            let mut spec = self.clone();
+            let mut skip = found.len();
+            let mut lists: Vec<&mut Vec<Layer>> = vec![&mut spec.layers];
+            lists.extend(spec.stacks.iter_mut().map(|stack| &mut stack.layers));
+            match lists.into_iter().find_map(|list| take_nth(list, &mut skip)) {
+                Some(layer) => found.push((layer, spec)),
+                None => return found,
+            }
+        }
+    }
+
     /// Every layer that is written anywhere, each once.
-    pub(super) fn all_layers(&self) -> impl Iterator<Item = &Layer> {
+    #[must_use]
+    pub fn all_layers(&self) -> impl Iterator<Item = &Layer> {
         let mut queue: Vec<&Layer> = self
             .stacks
             .iter()
@@ -239,6 +257,30 @@ fn first_mut<'a>(
                 && let Some(found) = first_mut(layers, matches)
             {
                 return Some(found);
+            }
+        }
+    }
+    None
+}
+
+/// Takes out the layer that `skip` others come before, of those that one other follows.
+fn take_nth(list: &mut Vec<Layer>, skip: &mut usize) -> Option<Layer> {
+    for index in 0..list.len() {
+        let layer = &mut list[index];
+        if let Some(over) = &mut layer.over {
+            let inline = over.value.iter_mut().filter_map(|over| match over {
+                Over::Inline(layers) => Some(layers),
+                Over::Named(_) => None,
+            });
+            for list in inline {
+                if let Some(taken) = take_nth(list, skip) {
+                    return Some(taken);
+                }
+            }
+        } else if index + 1 < list.len() {
+            match skip.checked_sub(1) {
+                Some(less) => *skip = less,
+                None => return Some(list.remove(index)),
             }
         }
     }

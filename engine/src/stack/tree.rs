@@ -382,18 +382,29 @@ impl<'a> Builder<'a> {
     fn rules<'d>(&mut self, draft: &'d Draft, above: &mut Vec<&'d Draft>) {
         if let Some(known) = &draft.known {
             for rule in known.kind.rules {
-                let Some((offender, offence)) = draft.offender(rule) else {
+                let (uses, message, other, relation, instead);
+                if let Some((below, offence)) = draft.offender(rule) {
+                    (uses, other) = (&draft.uses, &below.uses);
+                    (relation, instead) = ("over", offence.instead);
+                    message = offence.why;
+                } else if let Some((up, offence)) = above.iter().find_map(|up| {
+                    let offence = rule.against_above(&up.uses.value)?;
+                    Some((up, offence))
+                }) {
+                    (uses, other) = (&draft.uses, &up.uses);
+                    (relation, instead) = ("under", offence.instead);
+                    message = offence.why;
+                } else {
                     continue;
-                };
-                let (uses, kind) = (&draft.uses, &offender.uses);
+                }
                 let message = format!(
-                    "`{}` cannot stand over `{}`: {}",
-                    uses.value, kind.value, offence.why
+                    "`{}` cannot stand {relation} `{}`: {message}",
+                    uses.value, other.value
                 );
                 self.errors.push(
                     SpecError::new(message, uses.span, "this floor")
-                        .with(kind.span, "stands over this one")
-                        .help(offence.instead),
+                        .with(other.span, format!("stands {relation} this one"))
+                        .help(instead),
                 );
             }
             for setting in known.settings.iter().filter(|setting| setting.row.topmost) {
@@ -465,7 +476,7 @@ impl Draft {
     fn offender(&self, rule: &TreeRule) -> Option<(&Self, Offence)> {
         self.below
             .iter()
-            .find_map(|below| match rule.against(&below.uses.value) {
+            .find_map(|below| match rule.against_below(&below.uses.value) {
                 Some(offence) => Some((below, offence)),
                 None => below.offender_below(rule),
             })

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 use travertine_engine::stack::{
-    Arity, ByteSize, Declared, OptionRow, OptionType, PluginKind, Properties, Property, Time,
-    TreeRule,
+    Arity, ByteSize, Declared, Growth, OptionRow, OptionType, PluginKind, Properties, Property,
+    Time, TreeRule,
 };
 
 /// The config of a `sequence` layer.
@@ -63,5 +63,6 @@ pub(super) const KIND: PluginKind = PluginKind {
         instead: "take one of them out",
     }],
     structural: true,
+    growth: Growth::AtEnd,
     ..PluginKind::new("sequence", Arity::Many { min: 1, max: 64 })
 };

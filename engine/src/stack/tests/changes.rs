@@ -132,3 +132,23 @@ fn the_table_says_of_every_pair_and_triple_what_building_it_says() {
     assert_eq!(matrix.cell("pass", "roll"), Some(&Cell::Yes));
     assert_eq!(matrix.cell("disk", "pass"), None);
 }
+
+#[test]
+fn a_stack_is_thinner_by_each_layer_that_another_follows() {
+    let spec = Spec::linear([Layer::new("pass"), splitting(&["a", "b"])]);
+    let titles = |spec: &Spec| {
+        let thinner = spec.thinner();
+        let titles = thinner.iter().map(|(layer, left)| {
+            assert_eq!(left.all_layers().count() + 1, spec.all_layers().count());
+            layer.uses.value.clone()
+        });
+        titles.collect::<Vec<_>>()
+    };
+    assert_eq!(titles(&spec), ["pass"]);
+    let spec = Spec::linear([Layer::new("split").over(vec![
+        vec![Layer::new("roll"), bottom("a")],
+        vec![Layer::new("pass"), Layer::new("roll"), bottom("b")],
+    ])]);
+    assert_eq!(titles(&spec), ["roll", "pass", "roll"]);
+    assert_eq!(titles(&Spec::linear([bottom("a")])), [""; 0]);
+}
