@@ -22,6 +22,7 @@ mod import;
 mod init;
 mod inspect;
 mod load;
+mod migrate;
 mod plugins;
 mod progress;
 mod put;
@@ -92,6 +93,7 @@ commands! {
     verify::Verify,
     export::Export,
     import::Import,
+    migrate::Migrate,
     raw::Store,
     raw::Read,
     raw::Commit,

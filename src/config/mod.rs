@@ -30,6 +30,7 @@ pub const FILE_MAX: u64 = 1 << 20;
 /// A legal stack that was read from a file.
 #[derive(Debug, Clone)]
 pub struct StackFile {
+    spec: Spec,
     plan: Plan,
     sources: Vec<Source>,
     path: PathBuf,
@@ -74,7 +75,7 @@ impl StackFile {
     ) -> std::result::Result<Self, Box<Refusal>> {
         let mut sources = vec![source];
         let (root, mut errors) = parse::parse(&sources[0].text);
-        let plan = root.and_then(|root| {
+        let judged = root.and_then(|root| {
             let (mut spec, shape) = Spec::read(&root);
             errors.extend(shape);
             overrides.apply(&mut spec, &mut sources, &mut errors);
@@ -83,15 +84,16 @@ impl StackFile {
                 return None;
             }
             match Plan::new(&spec, registry, base) {
-                Ok(plan) => Some(plan),
+                Ok(plan) => Some((spec, plan)),
                 Err(more) => {
                     errors.extend(more);
                     None
                 }
             }
         });
-        match plan.filter(|_| errors.is_empty()) {
-            Some(plan) => Ok(Self {
+        match judged.filter(|_| errors.is_empty()) {
+            Some((spec, plan)) => Ok(Self {
+                spec,
                 plan,
                 sources,
                 path: path.to_owned(),
@@ -113,6 +115,26 @@ impl StackFile {
             plan: self.plan.clone().at(base),
             ..self.clone()
         }
+    }
+
+    /// The same stack without one of its layers, for each that another follows: what it is called, and
+    /// the stack, or why there is none.
+    #[must_use]
+    pub fn thinner(&self, registry: &Registry) -> Vec<(String, std::result::Result<Self, String>)> {
+        let thinner = self.spec.thinner().into_iter().map(|(layer, spec)| {
+            let title = layer.name.map_or(layer.uses.value, |name| name.value);
+            let plan = Plan::new(&spec, registry, self.plan.base()).map_err(|errors| {
+                let messages = errors.into_iter().map(|error| error.message);
+                messages.collect::<Vec<_>>().join("; ")
+            });
+            let file = plan.map(|plan| Self {
+                spec,
+                plan,
+                ..self.clone()
+            });
+            (title, file)
+        });
+        thinner.collect()
     }
 
     /// The file.

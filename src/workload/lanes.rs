@@ -4,6 +4,7 @@ use std::sync::Barrier;
 
 use super::figures::{Process, Steps, Written};
 use super::random::Rng;
+use super::timeline::Timeline;
 use super::{Bench, Run};
 use crate::contract::{Env, Error, Result};
 
@@ -13,8 +14,10 @@ pub(super) struct Lane<'e> {
     pub(super) number: u64,
     pub(super) rng: Rng,
     env: &'e Env,
+    began_ns: u64,
     last_ns: u64,
     steps: Steps,
+    timeline: Timeline,
 }
 
 /// What one thread did.
@@ -29,7 +32,9 @@ impl Lane<'_> {
     #[inline]
     pub(super) fn step(&mut self) {
         let now = self.env.clock.monotonic_ns();
-        self.steps.record(now - self.last_ns);
+        let took = now - self.last_ns;
+        self.steps.record(took);
+        self.timeline.record(now - self.began_ns, took);
         self.last_ns = now;
     }
 }
@@ -55,18 +60,21 @@ pub(super) fn run_in(
                 number,
                 rng: Rng::new(bench.params.seed, number),
                 env,
+                began_ns: 0,
                 last_ns: 0,
                 steps: Steps::new()?,
+                timeline: Timeline::default(),
             })
         })
         .collect::<Result<Vec<_>>>()?;
     let start = Barrier::new(lanes.len());
     let go = |mut lane: Lane<'_>| {
         start.wait();
-        lane.last_ns = env.clock.monotonic_ns();
-        let began = lane.last_ns;
+        let began = env.clock.monotonic_ns();
+        (lane.began_ns, lane.last_ns) = (began, began);
         let did = work(&mut lane);
-        (began, env.clock.monotonic_ns(), did, lane.steps)
+        let ended = env.clock.monotonic_ns();
+        (began, ended, did, lane.steps, lane.timeline)
     };
     // Where the peak cannot be forgotten, it is that of the whole process.
     let _ = Process::reset_peak();
@@ -90,17 +98,19 @@ pub(super) fn run_in(
         ops: 0,
         ns: 0,
         steps: Steps::new()?,
+        timeline: Timeline::default(),
         given: 0,
         written: Written::of(&bench.engine.status()).since(written),
         cpu_ns: after.cpu_ns.saturating_sub(process.cpu_ns),
         peak: after.peak,
     };
     let (mut first, mut last) = (u64::MAX, 0);
-    for (began, ended, did, steps) in outcomes {
+    for (began, ended, did, steps, timeline) in outcomes {
         let did = did?;
         run.ops += did.ops;
         run.given += did.given;
         run.steps.add(&steps)?;
+        run.timeline.add(&timeline);
         first = first.min(began);
         last = last.max(ended);
     }

@@ -44,6 +44,7 @@ mod records;
 mod rows;
 mod summary;
 mod table;
+mod timeline;
 mod ycsb;
 
 #[cfg(test)]
@@ -58,6 +59,7 @@ pub use self::params::Params;
 pub use self::rows::{KEY, Rows};
 pub use self::summary::{Spread, Summary};
 pub use self::table::{Table, TreeRange, TreeReader, from_key, walk};
+pub use self::timeline::{Moment, Timeline};
 
 /// The figures of one run.
 #[derive(Debug, Clone)]
@@ -68,6 +70,8 @@ pub struct Run {
     pub ns: u64,
     /// Latencies of its steps.
     pub steps: Steps,
+    /// How they went over the time of the run.
+    pub timeline: Timeline,
     /// Bytes of keys and values that were handed in.
     pub given: u64,
     /// What the bottoms wrote meanwhile.

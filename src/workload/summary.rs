@@ -1,7 +1,7 @@
 //! Several rounds of one workload on one stack, as one line of figures.
 
-use super::Run;
 use super::figures::Steps;
+use super::{Run, Timeline};
 use crate::contract::{Error, Result};
 
 /// A figure over rounds: the middle one, and how far the others lie.
@@ -50,6 +50,8 @@ pub struct Summary {
     pub rate: Spread,
     /// Latencies of the steps of all rounds.
     pub steps: Steps,
+    /// How the round in the middle went over its time.
+    pub timeline: Timeline,
     /// Bytes written below for each byte handed in; `None` where nothing was handed in.
     pub amplification: Option<f64>,
     /// Syncs of a round.
@@ -70,6 +72,9 @@ impl Summary {
         for run in &runs[1..] {
             steps.add(&run.steps)?;
         }
+        let mut by_time: Vec<_> = runs.iter().collect();
+        by_time.sort_by_key(|run| run.ns);
+        let middle = by_time[runs.len() / 2];
         let spread = |figure: fn(&Run) -> f64| Spread::of(runs.iter().map(figure));
         let sum = |figure: fn(&Run) -> u64| runs.iter().map(figure).sum::<u64>();
         let (given, written) = (sum(|run| run.given), sum(|run| run.written.bytes));
@@ -78,6 +83,7 @@ impl Summary {
             ops: first.ops,
             rate: spread(|run| run.ops as f64 * 1e9 / run.ns as f64),
             steps,
+            timeline: middle.timeline.clone(),
             amplification: (given > 0).then(|| written as f64 / given as f64),
             syncs: spread(|run| run.written.syncs as f64),
             cpu_us: spread(|run| run.cpu_ns as f64 / 1e3 / run.ops.max(1) as f64),

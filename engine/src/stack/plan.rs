@@ -237,6 +237,12 @@ impl Plan {
         self
     }
 
+    /// The directory that relative paths count from.
+    #[must_use]
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
     /// The directories that its floors own, as paths that do not depend on where they are read.
     pub fn places(&self) -> impl Iterator<Item = PathBuf> {
         let settings = self.top.walk().flat_map(|(_, floor)| floor.settings());

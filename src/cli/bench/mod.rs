@@ -4,7 +4,10 @@
 //! when the run has ended, and paths of a stack file count from there. It refuses what would lead out
 //! of it, and, unless told otherwise, a directory that is memory in truth.
 
+mod ablation;
 mod ground;
+mod plot;
+mod report;
 mod tables;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +35,10 @@ use self::ground::Ground;
 /// an operation for ycsb, of 1000 rows for a scan. `x first` compares with the first stack.
 /// `written` is what the bottoms wrote, zeros ahead included, for each byte of keys and values that
 /// was handed in. `peak` is the memory that was resident, with maps of files.
+///
+/// With --ablate, each stack also runs without each floor that can be taken out of it, in the same
+/// rounds, and a table says what that floor costs or brings. With --report, everything is written
+/// into one HTML file with plots as well, which opens without a network.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES, after_help = "See --help for the workloads and examples.")]
 pub(super) struct Bench {
@@ -57,9 +64,9 @@ pub(super) struct Bench {
     /// Operations of a run, over all threads
     #[arg(long, value_name = "N", default_value = "100000", value_parser = count)]
     ops: u64,
-    /// Threads that share them
-    #[arg(long, value_name = "T", default_value = "1", value_parser = count)]
-    threads: u64,
+    /// Threads that share them; several numbers, with commas between, run one after the other
+    #[arg(long, value_name = "T[,T…]", value_delimiter = ',', default_value = "1", value_parser = count)]
+    threads: Vec<u64>,
     /// Bytes of a value or record, like 150 or 4KiB
     #[arg(long, value_name = "B", default_value = "150", value_parser = bytes)]
     value_size: u64,
@@ -81,6 +88,12 @@ pub(super) struct Bench {
     /// Go on even if that directory is in memory
     #[arg(long)]
     allow_tmpfs: bool,
+    /// Run each stack without each removable floor as well, and say what the floor costs
+    #[arg(long)]
+    ablate: bool,
+    /// Write one HTML file with plots, too
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Print one JSON object per workload and stack
     #[arg(long)]
     json: bool,
@@ -109,6 +122,8 @@ Examples:
   travertine bench a.toml b.toml c.toml --workload commit --ops 3000 --rounds 5
   travertine bench stack.toml --workload ycsb-a,ycsb-f --records 1000000 --ops 50000 --threads 2
   travertine bench stack.toml -w append --value-size 16KiB --ops 20000 --level os
+  travertine bench stack.toml --ablate --workload commit,read-hot
+  travertine bench a.toml b.toml --threads 1,2,4 --report report.html
   travertine bench stack.toml -w read-random --dir /mnt/disk --json | jq .ops_per_second.median
 
 A run that reads a wrong value, or misses one, ends the command with exit code 1.";
@@ -118,24 +133,22 @@ const ROUNDS_MAX: u64 = 10_000;
 
 impl Run for Bench {
     fn run(self, registry: &Registry, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
-        let params = self.params();
-        params.check()?;
+        for threads in &self.threads {
+            self.params(*threads).check()?;
+        }
         if !(1..=ROUNDS_MAX).contains(&self.rounds) {
             let rounds = self.rounds;
             return Err(Failure::wrong(format!(
                 "rounds is {rounds}; it must be 1 to {ROUNDS_MAX}"
             )));
         }
-        let overrides = self.set.overrides();
-        let contestants = self
-            .stacks
-            .iter()
-            .map(|path| Contestant::new(path, &self.stacks, registry, &overrides))
-            .collect::<Result<Vec<_>, Failure>>()?;
+        let contestants = self.contestants(registry, terminal)?;
         let ground = Ground::choose(self.dir.as_deref(), self.allow_tmpfs)?;
-        let results = self.rounds(&contestants, &params, &ground, terminal)?;
+        let report = self.report.as_deref().map(report::create).transpose()?;
+        let results = self.rounds(&contestants, &ground, terminal)?;
         let table = tables::Table {
-            params: &params,
+            params: &self.params(self.threads[0]),
+            threads: &self.threads,
             ground: &ground,
             contestants: &contestants,
             results: &results,
@@ -144,17 +157,22 @@ impl Run for Bench {
             table.json(terminal)?;
         } else {
             table.print(terminal)?;
+            ablation::print(&table, terminal)?;
+        }
+        if let (Some(file), Some(path)) = (report, &self.report) {
+            report::write(file, path, &table)?;
+            terminal.note(format_args!("wrote {}", path.display()))?;
         }
         Ok(Outcome::Fine)
     }
 }
 
 impl Bench {
-    fn params(&self) -> Params {
+    fn params(&self, threads: u64) -> Params {
         Params {
             records: self.records,
             ops: self.ops,
-            threads: self.threads,
+            threads,
             value_size: usize::try_from(self.value_size).unwrap_or(usize::MAX),
             batch: self.batch,
             seed: self.seed,
@@ -162,42 +180,81 @@ impl Bench {
         }
     }
 
+    /// The stacks, each followed by itself without one floor, where that was asked for and is legal.
+    fn contestants(
+        &self,
+        registry: &Registry,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<Vec<Contestant>, Failure> {
+        let overrides = self.set.overrides();
+        let mut contestants = Vec::new();
+        for path in &self.stacks {
+            let whole = Contestant::new(path, &self.stacks, registry, &overrides)?;
+            let thinner = match self.ablate {
+                true => whole.file.thinner(registry),
+                false => Vec::new(),
+            };
+            let (label, of) = (whole.label.clone(), contestants.len());
+            contestants.push(whole);
+            for (floor, file) in thinner {
+                match file {
+                    Ok(file) => contestants.push(Contestant {
+                        label: format!("{label} - {floor}"),
+                        file,
+                        without: Some((of, floor)),
+                    }),
+                    Err(why) => terminal.note(format_args!(
+                        "{label} is not run without {floor}, which would not be legal: {why}"
+                    ))?,
+                }
+            }
+        }
+        Ok(contestants)
+    }
+
     /// Everything, so many times. A workload's results stand in the order of the contestants.
     fn rounds(
         &self,
         contestants: &[Contestant],
-        params: &Params,
         ground: &Ground,
         terminal: &mut Terminal<'_>,
     ) -> Result<Vec<Results>, Failure> {
-        let mut runs = vec![vec![Vec::new(); contestants.len()]; self.workload.len()];
+        let mut results = Vec::new();
+        for workload in &self.workload {
+            for threads in &self.threads {
+                results.push((*workload, *threads, vec![Vec::new(); contestants.len()]));
+            }
+        }
         for round in 1..=self.rounds {
-            for (workload, runs) in self.workload.iter().zip(&mut runs) {
+            for (workload, threads, runs) in &mut results {
+                let params = self.params(*threads);
                 for (contestant, runs) in contestants.iter().zip(runs) {
                     let label = &contestant.label;
                     terminal.progress(format_args!(
                         "round {round} of {}: {workload} on {label}",
                         self.rounds
                     ))?;
-                    runs.push(contestant.run(*workload, params, ground)?);
+                    runs.push(contestant.run(*workload, &params, ground)?);
                 }
             }
         }
         terminal.progress("")?;
-        let summarise = |(workload, runs): (&Workload, Vec<Vec<workload::Run>>)| {
+        let summarise = |(workload, threads, runs): (Workload, u64, Vec<Vec<workload::Run>>)| {
             let stacks = runs.iter().map(|runs| Summary::of(runs));
             Ok(Results {
-                workload: *workload,
+                workload,
+                threads,
                 stacks: stacks.collect::<crate::contract::Result<_>>()?,
             })
         };
-        self.workload.iter().zip(runs).map(summarise).collect()
+        results.into_iter().map(summarise).collect()
     }
 }
 
-/// One workload on all stacks.
+/// One workload on all stacks, in so many threads.
 struct Results {
     workload: Workload,
+    threads: u64,
     stacks: Vec<Summary>,
 }
 
@@ -205,6 +262,8 @@ struct Results {
 struct Contestant {
     label: String,
     file: StackFile,
+    /// The contestant that this one is, less a floor; and the floor.
+    without: Option<(usize, String)>,
 }
 
 impl Contestant {
@@ -225,6 +284,7 @@ impl Contestant {
         Ok(Self {
             label: label.into_owned(),
             file,
+            without: None,
         })
     }
 

@@ -12,6 +12,8 @@ use crate::workload::{Params, Spread, Summary};
 /// Everything that was found.
 pub(super) struct Table<'a> {
     pub(super) params: &'a Params,
+    /// The numbers of threads that were tried.
+    pub(super) threads: &'a [u64],
     pub(super) ground: &'a Ground,
     pub(super) contestants: &'a [Contestant],
     pub(super) results: &'a [Results],
@@ -25,34 +27,14 @@ const HEADER: [&str; 11] = [
 impl Table<'_> {
     /// A table per workload.
     pub(super) fn print(&self, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-        let params = self.params;
-        terminal.say(format_args!(
-            "{} rows, {} ops, {} thread{}, values of {} bytes, transactions of {}, seed {}",
-            params.records,
-            params.ops,
-            params.threads,
-            if params.threads == 1 { "" } else { "s" },
-            params.value_size,
-            params.batch,
-            params.seed,
-        ))?;
-        terminal.say(format_args!(
-            "in fresh directories below {} ({})",
-            self.ground.place(),
-            self.ground.file_system
-        ))?;
-        for contestant in self.contestants {
-            let level = contestant.level(params);
-            terminal.say(format_args!(
-                "{}: commits reach {level}; {}",
-                contestant.label,
-                sync(level)
-            ))?;
+        for line in self.head() {
+            terminal.say(line)?;
         }
         for results in self.results {
             terminal.say(format_args!(
-                "\n{}: {} ({} rounds; latency per {})",
+                "\n{}{}: {} ({} rounds; latency per {})",
                 results.workload,
+                self.in_threads(results),
                 results.workload.does(),
                 results.stacks.first().map_or(0, |summary| summary.rounds),
                 results.workload.step(),
@@ -60,6 +42,47 @@ impl Table<'_> {
             terminal.say(self.grid(results))?;
         }
         Ok(())
+    }
+
+    /// What was run, and where.
+    pub(super) fn head(&self) -> Vec<String> {
+        let params = self.params;
+        let threads: Vec<_> = self.threads.iter().map(u64::to_string).collect();
+        let mut lines = vec![
+            format!(
+                "{} rows, {} ops, {} thread{}, values of {} bytes, transactions of {}, seed {}",
+                params.records,
+                params.ops,
+                threads.join(" and "),
+                if self.threads == [1] { "" } else { "s" },
+                params.value_size,
+                params.batch,
+                params.seed,
+            ),
+            format!(
+                "in fresh directories below {} ({})",
+                self.ground.place(),
+                self.ground.file_system
+            ),
+        ];
+        for contestant in self.contestants {
+            let level = contestant.level(params);
+            lines.push(format!(
+                "{}: commits reach {level}; {}",
+                contestant.label,
+                sync(level)
+            ));
+        }
+        lines
+    }
+
+    /// In how many threads, where several numbers were tried.
+    pub(super) fn in_threads(&self, results: &Results) -> String {
+        match (self.threads, results.threads) {
+            ([_], _) => String::new(),
+            (_, 1) => " in 1 thread".to_owned(),
+            (_, threads) => format!(" in {threads} threads"),
+        }
     }
 
     fn grid(&self, results: &Results) -> Grid {
@@ -113,10 +136,11 @@ impl Table<'_> {
         Facts {
             workload: results.workload.name(),
             stack: contestant.file.path().display().to_string(),
+            without: contestant.without.as_ref().map(|(_, floor)| floor.as_str()),
             fingerprint: contestant.file.plan().fingerprint().text(),
             records: self.params.records,
             ops: summary.ops,
-            threads: self.params.threads,
+            threads: results.threads,
             value_size: self.params.value_size,
             batch: self.params.batch,
             seed: self.params.seed,
@@ -145,6 +169,9 @@ impl Table<'_> {
 struct Facts<'a> {
     workload: &'a str,
     stack: String,
+    /// The floor that was taken out of that stack.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    without: Option<&'a str>,
     fingerprint: &'a str,
     records: u64,
     ops: u64,
@@ -200,7 +227,7 @@ fn sync(level: Level) -> &'static str {
     }
 }
 
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -212,7 +239,7 @@ fn number(value: f64) -> String {
     text
 }
 
-fn time(ns: u64) -> String {
+pub(super) fn time(ns: u64) -> String {
     match ns {
         0..10_000 => format!("{ns} ns"),
         10_000..1_000_000 => format!("{:.1} us", ns as f64 / 1e3),
@@ -221,7 +248,7 @@ fn time(ns: u64) -> String {
     }
 }
 
-fn size(bytes: f64) -> String {
+pub(super) fn size(bytes: f64) -> String {
     format!("{:.0} MiB", bytes / f64::from(1 << 20))
 }
 
