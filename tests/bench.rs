@@ -99,6 +99,74 @@ fn tables_name_the_stacks_and_the_sync() {
 }
 
 #[test]
+fn each_removable_floor_is_taken_out_and_a_page_tells_of_it() {
+    let (ground, _, directory) = ground();
+    let stack = ground.path().join("tall.toml");
+    let text = "[[layer]]\nuse = \"monitor\"\n[[layer]]\nuse = \"cache\"\nname = \"front\"\n\
+                [[layer]]\nuse = \"sequence\"\n[[layer]]\nuse = \"file\"\npath = \"data\"\n";
+    std::fs::write(&stack, text).unwrap();
+    let page = ground.path().join("page.html");
+    let call = |more: &[&str]| {
+        let call = [
+            "bench",
+            stack.to_str().unwrap(),
+            "--ablate",
+            "--workload=commit,read-hot",
+            "--threads=1,2",
+            "--records=100",
+            "--ops=60",
+            "--rounds=2",
+            "--allow-tmpfs",
+            "--report",
+            page.to_str().unwrap(),
+            "--dir",
+            &directory,
+        ];
+        travertine(&[&call[..], more].concat())
+    };
+    let (code, out, err) = call(&[]);
+    assert_eq!(code, 0, "{err}");
+    for words in [
+        "tall - monitor",
+        "tall - front",
+        "tall - sequence",
+        "commit in 2 threads: what each floor costs",
+        "read-hot in 1 thread: ",
+    ] {
+        assert!(out.contains(words), "{words} in {out}");
+    }
+    let html = std::fs::read_to_string(&page).unwrap();
+    for words in [
+        "<!doctype html>",
+        "Operations a second by threads",
+        "over time",
+        "What each floor costs",
+        "tall - front",
+        "prefers-color-scheme",
+    ] {
+        assert!(html.contains(words), "{words}");
+    }
+    for loaded in [
+        "http:", "https:", "<script", "<link", "<img", "url(", "NaN", "inf ",
+    ] {
+        assert!(!html.contains(loaded), "{loaded}");
+    }
+    let opened = html.matches("<svg").count();
+    assert!(
+        opened >= 12 && opened == html.matches("</svg>").count(),
+        "{opened}"
+    );
+    let (code, out, _) = call(&["--json"]);
+    assert_eq!((code, out.lines().count()), (0, 2 * 2 * 4));
+    let fact: serde_json::Value = serde_json::from_str(out.lines().nth(2).unwrap()).unwrap();
+    assert_eq!(
+        (&fact["without"], &fact["threads"]),
+        (&"front".into(), &1.into())
+    );
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+}
+
+#[test]
 fn a_path_that_leads_to_existing_data_is_refused() {
     let (ground, stack, directory) = ground();
     for path in ["/elsewhere", "../elsewhere", "a/../../b"] {
@@ -121,6 +189,8 @@ fn wrong_calls_are_exit_code_two() {
         &["--records", "many"],
         &["--value-size", "1GiB"],
         &["--level", "tape"],
+        &["--threads", "1,"],
+        &["--report", "/nowhere/at/all.html"],
         &["--dir", "/nowhere/at/all"],
     ] {
         let call = [&["bench", stack.as_str()][..], wrong].concat();

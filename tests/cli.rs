@@ -97,7 +97,7 @@ fn explain_tells_who_set_what_and_flags_win_over_the_environment() {
 fn init_writes_a_legal_stack_once() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();
-    for template in ["solo", "memory", "monitored"] {
+    for template in ["solo", "embedded", "memory", "monitored"] {
         let name = format!("{template}.toml");
         fine(place, &["init", "--template", template, &name]);
         fine(place, &["check", &name]);
@@ -197,4 +197,37 @@ fn a_closed_pipe_ends_a_command_quietly() {
         let code = child.wait().unwrap().code();
         assert_eq!((code, words.as_str()), (Some(0), ""), "{arguments:?}");
     }
+}
+
+#[test]
+fn every_shell_gets_completions_that_know_every_command() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let text = fine(root(), &["completions", shell]);
+        for word in ["migrate", "completions", "--ablate", "--from"] {
+            let word = if shell == "fish" {
+                word.trim_start_matches('-')
+            } else {
+                word
+            };
+            assert!(text.contains(word), "{shell} lacks {word}");
+        }
+    }
+}
+
+#[test]
+fn check_and_explain_tell_how_guarantees_come_about() {
+    let sequence = "examples/stacks/sequence.toml";
+    for command in ["check", "explain"] {
+        let told = fine(root(), &[command, sequence]);
+        for words in [
+            "requires fences, one stream, parts of file",
+            "drops   parts of file",
+        ] {
+            let plain = told.replace("  ", " ").replace("  ", " ");
+            let words = words.replace("   ", " ");
+            assert!(plain.contains(&words), "{command}: {words}\n{told}");
+        }
+    }
+    let table = fine(root(), &["plugins", "--table"]);
+    assert!(table.contains("| `cache` | yes |"), "{table}");
 }

@@ -10,16 +10,17 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use travertine::standard;
 use travertine_engine::conformance::kit::law::{self, Tally};
-use travertine_engine::conformance::kit::{Fixture, Jittered, StackFixture};
+use travertine_engine::conformance::kit::{Between, Fixture, Jittered, Nothing, StackFixture};
 use travertine_engine::conformance::rng::Rng;
 use travertine_engine::conformance::sim::{Class, Plan as DiskPlan};
 use travertine_engine::conformance_suite;
 use travertine_engine::contract::{Env, Kind, NewRecord};
 use travertine_engine::front::Hint;
-use travertine_engine::stack::{Layer, Plan, Spec};
+use travertine_engine::stack::{Layer, Plan, Property, Spec};
 
 /// The stack of these layers, by kind, on a simulated machine.
 fn simulated(seed: u64, layers: &[&str]) -> StackFixture {
@@ -131,6 +132,10 @@ conformance_suite!(
     example(include_str!("../examples/stacks/solo.toml"))
 );
 conformance_suite!(
+    example_embedded,
+    example(include_str!("../examples/stacks/embedded.toml"))
+);
+conformance_suite!(
     example_memory,
     example(include_str!("../examples/stacks/memory.toml"))
 );
@@ -223,11 +228,44 @@ conformance_suite!(sequence_over_memory_and_file, {
     StackFixture::real(plan, guard)
 });
 
+/// Every example on a simulated machine that crashes, against the model.
+#[test]
+fn every_example_stack_behaves_as_the_one_file_stack_through_crashes() {
+    const SEEDS: u64 = 6;
+    const STEPS: usize = 120;
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/stacks");
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test looks at the repository"
+    )]
+    let files = std::fs::read_dir(directory).unwrap();
+    let files = files.map(|entry| entry.unwrap().path());
+    for path in files.filter(|path| path.extension().is_some_and(|end| end == "toml")) {
+        let none = travertine::config::Overrides::none();
+        let file = travertine::config::StackFile::load(&path, &standard(), &none).unwrap();
+        let mut tally = Tally::default();
+        for seed in 0..SEEDS {
+            let disk = DiskPlan::draw(seed, Class::Crash);
+            let fixture = StackFixture::simulated(file.spec(), &standard(), seed, disk).unwrap();
+            let between: Arc<dyn Between> = Arc::new(Nothing);
+            match law::run_on(seed, &fixture, &between, STEPS) {
+                Ok(one) => tally += one,
+                Err(wrong) => panic!("{}: {wrong}", path.display()),
+            }
+        }
+        // What keeps nothing is never opened again.
+        let lasts = file.plan().top().gives().properties.has(Property::Persists);
+        let happened = tally.commits > 0 && (!lasts || tally.reopened > 0 && tally.crashes > 0);
+        assert!(happened, "{}: {tally:?}", path.display());
+    }
+}
+
 #[test]
 fn every_example_stack_is_in_the_matrix() {
     let listed = [
         "cached.toml",
         "disks.toml",
+        "embedded.toml",
         "memory.toml",
         "monitored.toml",
         "sequence.toml",

@@ -32,6 +32,8 @@ enum Template {
     Memory,
     /// One log in one directory, watched
     Monitored,
+    /// A small store inside another program
+    Embedded,
     /// One stream over many directories
     Sequence,
     /// One stream over several disks
@@ -44,6 +46,7 @@ impl Template {
     fn text(self) -> &'static str {
         match self {
             Self::Solo => include_str!("../../examples/stacks/solo.toml"),
+            Self::Embedded => include_str!("../../examples/stacks/embedded.toml"),
             Self::Monitored => include_str!("../../examples/stacks/monitored.toml"),
             Self::Sequence => include_str!("../../examples/stacks/sequence.toml"),
             Self::Disks => include_str!("../../examples/stacks/disks.toml"),

@@ -66,9 +66,16 @@ fn schema(registry: &Registry) -> Value {
 
 fn layer(kind: &PluginKind) -> Value {
     let mut schema = table(kind.options);
+    // Several are listed, one is the next layer; only where there is always one may that be a list.
+    let (least, most) = match kind.arity {
+        Arity::Many { min, max } => (min.max(2), max),
+        Arity::Bottom | Arity::One => (1, 1),
+    };
     let over = json!({
         "description": "the stacks below",
         "type": "array",
+        "minItems": least,
+        "maxItems": most,
         "items": { "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/layers" }] },
     });
     let fixed = [
@@ -86,6 +93,9 @@ fn layer(kind: &PluginKind) -> Value {
     }
     if let Some(required) = schema["required"].as_array_mut() {
         required.insert(0, "use".into());
+        if matches!(kind.arity, Arity::Many { min, .. } if min > 1) {
+            required.push("over".into());
+        }
     }
     schema["description"] = kind.summary.into();
     schema

@@ -108,6 +108,12 @@ impl StackFile {
         &self.plan
     }
 
+    /// The stack as data, with what was set from outside.
+    #[must_use]
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
     /// The same stack in another place: relative paths count from `base`.
     #[must_use]
     pub fn at(&self, base: &Path) -> Self {

@@ -102,10 +102,17 @@ pub(super) fn bars(title: &str, bars: &[Bar]) -> String {
 /// Lines, each with its name in the legend that the page puts beside it.
 pub(super) fn lines(title: &str, axes: &Axes<'_>, series: &[Series]) -> String {
     let points = || series.iter().flat_map(|series| &series.points);
-    let (mut x_low, mut x_high) = ends(points().map(|point| point.0));
-    if x_low == x_high {
-        (x_low, x_high) = (x_low - 0.5, x_high + 0.5);
-    }
+    let (x_low, x_high) = ends(points().map(|point| point.0));
+    let numbers: Vec<(f64, String)> = match axes.places {
+        [] => steps(x_high).into_iter().map(plain).collect(),
+        _ => Vec::new(),
+    };
+    // Numbers begin at zero and end at a round one; places are where they are.
+    let (x_low, x_high) = match numbers.last() {
+        Some((last, _)) => (0.0, *last),
+        None if x_low == x_high => (x_low - 0.5, x_high + 0.5),
+        None => (x_low, x_high),
+    };
     let ticks = if axes.log {
         decades(points().map(|point| point.1))
     } else {
@@ -136,10 +143,6 @@ pub(super) fn lines(title: &str, axes: &Axes<'_>, series: &[Series]) -> String {
             escape(&(axes.shown)(*tick)),
         );
     }
-    let numbers: Vec<(f64, String)> = (0..=4)
-        .map(|index| x_low + (x_high - x_low) * f64::from(index) / 4.0)
-        .map(|value| (value, format!("{value:.3}")))
-        .collect();
     let places = if axes.places.is_empty() {
         &numbers
     } else {
@@ -212,6 +215,13 @@ fn shortened(name: &str) -> String {
     format!("…{end}")
 }
 
+/// A number with as many digits as it needs.
+fn plain(value: f64) -> (f64, String) {
+    let text = format!("{value:.4}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    (value, text.to_owned())
+}
+
 fn ends(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let ends = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
         (low.min(value), high.max(value))
@@ -236,6 +246,8 @@ fn steps(most: f64) -> Vec<f64> {
 /// Powers of ten round all values, two at least.
 fn decades(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let (low, high) = ends(values.filter(|value| *value > 0.0));
+    // Without any value, there is an axis all the same.
+    let (low, high) = if low > 0.0 { (low, high) } else { (1.0, 1.0) };
     let (from, to) = (low.log10().floor() as i32, high.log10().ceil() as i32);
     let to = to.max(from + 1);
     (from..=to).map(|power| 10_f64.powi(power)).collect()
@@ -259,6 +271,12 @@ mod tests {
         );
         assert_eq!(decades([10.0].into_iter()).len(), 2);
         assert_eq!(decades([].into_iter()).len(), 2);
+    }
+
+    #[test]
+    fn numbers_have_the_digits_they_need() {
+        let told = [0.0, 0.25, 2.0, 150.0].map(|value| plain(value).1);
+        assert_eq!(told, ["0", "0.25", "2", "150"]);
     }
 
     #[test]

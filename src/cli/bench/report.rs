@@ -43,7 +43,7 @@ color:var(--fg);font:15px/1.5 system-ui,sans-serif}h1{font-size:26px;margin:0 0 
 h2{font-size:20px;margin:36px 0 4px;border-top:1px solid var(--line);padding-top:20px}\
 h3{font-size:15px;margin:0 0 8px}p{margin:4px 0;color:var(--dim)}\
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,560px),1fr));gap:16px;margin:16px 0}\
-figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:14px;overflow-x:auto}\
+figure{margin:0;align-self:start;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:14px;overflow-x:auto}\
 svg{width:100%;height:auto;display:block}text{fill:var(--fg);font:12px system-ui,sans-serif}\
 .t{fill:var(--dim)}.l{fill:var(--dim)}.g{stroke:var(--line);fill:none}.w{stroke:var(--fg);fill:none;opacity:.6}\
 .legend{display:flex;flex-wrap:wrap;gap:4px 16px;margin-top:8px;font-size:13px}\
