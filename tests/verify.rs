@@ -176,6 +176,10 @@ fn roots_tell_what_each_commit_changed() {
 fn inspect_shows_streams_and_any_record() {
     let desk = filled();
     let told = desk.ok("inspect s.toml");
+    assert!(told.contains("\n  seg-000000000000  "), "{told}");
+    let parts = &desk.run("inspect s.toml --json").json()[0]["below"][0]["parts"];
+    let newest = parts.as_array().unwrap().last().unwrap();
+    assert_eq!(newest["state"], "active", "{parts}");
     assert!(told.contains("newest commit 11, 4 names"), "{told}");
     assert!(told.contains("stream b0:"), "{told}");
     let commit = &desk.run("roots s.toml --limit 1 --json").json()[0];

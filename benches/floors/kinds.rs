@@ -110,6 +110,7 @@ impl Store for HitStore {
             unit: 8,
             refusing: Some("it only reads".to_owned()),
             streams: Vec::new(),
+            parts: Vec::new(),
             figures: Vec::new(),
             below: Vec::new(),
         }

@@ -8,12 +8,12 @@ use super::roots::time;
 use super::text::count;
 use super::{Failure, Outcome, Run, StackArg, Terminal, wrote};
 use crate::contract::marker::decode_directory;
-use crate::contract::{Kind, Oid, Record, Reference, Result, RootMarker, Status};
+use crate::contract::{Kind, Oid, PartStatus, Record, Reference, Result, RootMarker, Status};
 use crate::interfaces::btree::{self, Described};
 use crate::interfaces::records::{BTREE_NODE, BTREE_ROOT};
-use crate::stack::Registry;
+use crate::stack::{ByteSize, Registry};
 
-/// Show the floors and streams of a stack, one record, or what lies in a directory
+/// Show the floors, streams and parts of a stack, one record, or what lies in a directory
 ///
 /// Of a directory instead of a stack file: which stack wrote what lies there, whose it is, whether it
 /// was closed, what is damaged, and what it takes to open it. Nothing is opened or written for that.
@@ -38,6 +38,9 @@ pub(super) struct Inspect {
     #[arg(long)]
     json: bool,
 }
+
+/// Lines for the parts of one floor.
+const PARTS_MAX: usize = 200;
 
 #[derive(Serialize)]
 struct RecordFacts {
@@ -133,6 +136,7 @@ fn tell_floor(
     for (figure, value) in &status.figures {
         terminal.say(format_args!("{indent}  {figure} {value}"))?;
     }
+    tell_parts(&status.parts, &indent, terminal)?;
     if status.below.is_empty() {
         for stream in &status.streams {
             terminal.say(format_args!(
@@ -147,6 +151,40 @@ fn tell_floor(
     }
     for below in &status.below {
         tell_floor(below, depth + 1, terminal)?;
+    }
+    Ok(())
+}
+
+/// A line for each part. Of very many the newest.
+fn tell_parts(
+    parts: &[PartStatus],
+    indent: &str,
+    terminal: &mut Terminal<'_>,
+) -> std::result::Result<(), Failure> {
+    let older = parts.len().saturating_sub(PARTS_MAX);
+    if older > 0 {
+        let older = count(older as u64, "older part");
+        terminal.say(format_args!("{indent}  {older}, which --json shows"))?;
+    }
+    let parts = &parts[older..];
+    let width = parts.iter().map(|part| part.name.len()).max().unwrap_or(0);
+    for part in parts {
+        let mut line = format!("{indent}  {:width$}  {:<6}", part.name, part.state);
+        match (part.begins, part.ends) {
+            (Some(begins), Some(ends)) => line += &format!("  o{begins}..o{ends}"),
+            (Some(begins), None) => line += &format!("  o{begins}.."),
+            _ => {}
+        }
+        if let Some(bytes) = part.bytes {
+            line += &format!("  {}", ByteSize(bytes));
+        }
+        if let Some(epoch) = part.epoch {
+            line += &format!("  epoch {epoch}");
+        }
+        if let Some(marker) = part.marker.and_then(Oid::from_raw) {
+            line += &format!("  newest root {marker}");
+        }
+        terminal.say(line)?;
     }
     Ok(())
 }

@@ -558,6 +558,7 @@ impl Store for ModelStore {
             unit: disk.options.unit,
             refusing: None,
             streams: vec![stream],
+            parts: Vec::new(),
             figures: vec![("syncs", disk.syncs)],
             below: Vec::new(),
         }

@@ -25,6 +25,6 @@ pub use oid::{Oid, Position, Stream};
 pub use op::{Op, Pending, Promise};
 pub use record::{Kind, NewRecord, Record, Reference};
 pub use store::{
-    Batches, ChainLink, Commit, Freed, Placement, Reclaim, RootAt, Status, Store, StreamState,
-    StreamStatus, Tail,
+    Batches, ChainLink, Commit, Freed, PartState, PartStatus, Placement, Reclaim, RootAt, Status,
+    Store, StreamState, StreamStatus, Tail,
 };

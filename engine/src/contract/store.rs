@@ -191,6 +191,9 @@ pub struct Status {
     pub refusing: Option<String>,
     /// Its streams.
     pub streams: Vec<StreamStatus>,
+    /// The parts that it keeps a stream in, oldest first: segments of a log, parts of a sequence. Of
+    /// very many the newest only.
+    pub parts: Vec<PartStatus>,
     /// Figures of its own, by name.
     pub figures: Vec<(&'static str, u64)>,
     /// What lies below.
@@ -205,10 +208,80 @@ impl Status {
         Self {
             kind,
             name,
+            parts: Vec::new(),
             figures: Vec::new(),
             below: vec![below.clone()],
             ..below
         }
+    }
+}
+
+/// A run of positions that lies by itself. What is not known without touching a device is not told.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PartStatus {
+    /// What it is called where it lies.
+    pub name: String,
+    /// How far its life has come.
+    pub state: PartState,
+    /// Where it begins, in steps of eight bytes; `None`: nothing lies in it yet.
+    pub begins: Option<u64>,
+    /// Where it ends so far, in steps of eight bytes.
+    pub ends: Option<u64>,
+    /// The bytes that it was given, or that are claimed for it.
+    pub bytes: Option<u64>,
+    /// Number of the epoch that wrote it: the first of a segment, the last of a part.
+    pub epoch: Option<u32>,
+    /// Address of the newest root marker at or before its end.
+    pub marker: Option<u64>,
+}
+
+impl PartStatus {
+    /// One of which nothing else is known.
+    #[must_use]
+    pub fn new(name: impl Into<String>, state: PartState) -> Self {
+        Self {
+            name: name.into(),
+            state,
+            begins: None,
+            ends: None,
+            bytes: None,
+            epoch: None,
+            marker: None,
+        }
+    }
+}
+
+/// How far the life of a part has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartState {
+    /// It is being made ready.
+    Making,
+    /// Ready to be the next that is written to.
+    Next,
+    /// Written to.
+    Active,
+    /// Written to no more; not all of it is known to be durable.
+    Ended,
+    /// All of it is durable.
+    Synced,
+    /// Written down as ended: no opening looks into it again.
+    Sealed,
+    /// It is not there: what lies in it is unknown.
+    Lost,
+}
+
+impl std::fmt::Display for PartState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Making => "making",
+            Self::Next => "next",
+            Self::Active => "active",
+            Self::Ended => "ended",
+            Self::Synced => "synced",
+            Self::Sealed => "sealed",
+            Self::Lost => "lost",
+        })
     }
 }
 

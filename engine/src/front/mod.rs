@@ -162,6 +162,7 @@ impl Engine {
         Status {
             kind: "engine",
             name: None,
+            parts: Vec::new(),
             refusing: refusing.or_else(|| below.refusing.clone()),
             figures: vec![
                 ("commits", count(&figures.commits)),

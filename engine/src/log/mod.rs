@@ -19,6 +19,7 @@ mod mapped;
 mod opening;
 mod options;
 mod peek;
+mod parts;
 mod reading;
 mod recovery;
 mod segment;
@@ -182,12 +183,9 @@ impl Shared {
     }
 
     fn status(&self) -> Status {
+        let segments = self.segments();
         let writing = self.writing();
-        let segments = self
-            .segments
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len() as u64;
+        let parts = self.parts(&segments, &writing);
         let tail = writing.look();
         let stream = StreamStatus {
             stream: self.identity.stream.0,
@@ -195,7 +193,7 @@ impl Shared {
             durable: writing.durable.0,
             ceiling: tail.ceiling.0,
             bytes: writing.bytes,
-            segments,
+            segments: segments.len() as u64,
         };
         Status {
             kind: self.kind,
@@ -216,6 +214,7 @@ impl Shared {
                 writing.poison.as_ref().map(ToString::to_string)
             },
             streams: vec![stream],
+            parts,
             figures: vec![
                 ("batches", writing.batches),
                 ("bytes", writing.bytes),

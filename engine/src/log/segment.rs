@@ -100,6 +100,11 @@ impl Segment {
         self.files.medium.open(&segment_name(self.base), true)
     }
 
+    /// The header, if it was read.
+    pub(super) fn known_header(&self) -> Option<&SegmentHeader> {
+        self.header.get()
+    }
+
     pub(super) fn header(&self) -> Result<&SegmentHeader> {
         if let Some(header) = self.header.get() {
             return Ok(header);

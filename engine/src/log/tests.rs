@@ -163,6 +163,40 @@ fn what_was_committed_reads_back_after_reopening() {
 }
 
 #[test]
+fn segments_tell_how_far_their_lives_have_come() {
+    use crate::contract::PartState::{Active, Ended, Next, Synced};
+    let disk = crate::conformance::sim::SimDisk::new(1, crate::conformance::sim::Plan::calm());
+    let sim = crate::conformance::env::SimEnv::new(1);
+    let open = || Log::open("file", Arc::new(disk.medium()), sim.env(), options()).unwrap();
+    let mut bones = Bones::begin(open());
+    for n in 0..40 {
+        bones.commit(&vec![n; 5_000]);
+    }
+    let stream = |log: &Log| log.status().streams.remove(0);
+    let mut parts = bones.log.status().parts;
+    assert_eq!(
+        parts.pop().unwrap().state,
+        Next,
+        "room for one is claimed ahead"
+    );
+    assert_eq!(parts.len() as u64, stream(&bones.log).segments);
+    let (last, older) = parts.split_last().unwrap();
+    assert!(older.len() > 2 && older.iter().all(|part| part.state == Synced));
+    assert_eq!(
+        (last.state, last.ends),
+        (Active, Some(stream(&bones.log).end))
+    );
+    for pair in parts.windows(2) {
+        assert!(pair[0].ends <= pair[1].begins && pair[0].epoch == Some(1));
+        assert!(pair[0].marker < pair[1].marker && pair[0].marker < pair[0].ends);
+    }
+    // What a crash left is not known to be durable to its end.
+    drop(bones);
+    let parts = open().status().parts;
+    assert_eq!(parts.last().unwrap().state, Ended);
+}
+
+#[test]
 fn a_log_in_a_directory_is_written_on_after_a_clean_end_and_after_an_unclean_one() {
     // A real directory tells a handle for reading from one for writing.
     for unit in [8, 4096] {

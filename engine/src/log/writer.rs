@@ -164,6 +164,11 @@ impl Writing {
         self.announced_durable
     }
 
+    /// Bytes that are claimed for the next segment, if there is a file for it.
+    pub(super) fn spare_claimed(&self) -> Option<u64> {
+        self.spare.as_ref().map(|(_, claimed)| *claimed)
+    }
+
     /// Bytes of batches that the spare has room for.
     fn spare_room(&self) -> u64 {
         let claimed = self.spare.as_ref().map_or(0, |(_, claimed)| *claimed);

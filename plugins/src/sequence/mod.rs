@@ -36,6 +36,7 @@ mod recover;
 mod roll;
 mod shared;
 mod state;
+mod status;
 mod store;
 mod table;
 

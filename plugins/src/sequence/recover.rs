@@ -59,7 +59,11 @@ pub(super) fn open(setup: Setup) -> Result<Arc<Shared>> {
     let unit = units.max().unwrap_or(8);
     let table = Table::default();
     for (number, start) in &listing.sealed {
-        table.push(Part::sealed(*number, *start));
+        let part = Part::sealed(*number, *start);
+        if let Some(footer) = base.as_ref().filter(|base| base.part == *number) {
+            part.know(footer);
+        }
+        table.push(part);
     }
     let state = State {
         members,

@@ -385,7 +385,7 @@ impl Shared {
                     state.base = Some(footer);
                     state.members.retain(|other| other.number != member.number);
                     drop(state);
-                    self.settle(&member, footer.end.position);
+                    self.settle(&member, &footer);
                 }
                 Err(error) => {
                     tracing::warn!(%error, part = member.number, "no footer could be written");
@@ -397,12 +397,12 @@ impl Shared {
         }
     }
 
-    fn settle(&self, member: &Member, end: Position) {
+    fn settle(&self, member: &Member, footer: &Footer) {
         let parts = self.table.all();
         let Some(part) = parts.iter().find(|part| part.number == member.number) else {
             return;
         };
-        part.settle(end);
+        part.settle(footer);
         // Counts it among the open ones, and may close another; one that cannot come back stays.
         if self.setup.parts.persists() {
             self.table

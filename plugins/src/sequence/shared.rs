@@ -3,6 +3,7 @@
 //! The lock of the state is taken to look and to note, never while a part is called. Whoever must wait
 //! for a task that nobody has begun carries it out, so waiting never depends on a free driver.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use travertine_engine::contract::{
@@ -63,7 +64,7 @@ impl Shared {
         let (number, start) = (part.number, part.start);
         let extent = match self.setup.catalogue.footer(number, start) {
             Ok(footer) => {
-                let _ = part.end.set(footer.end.position);
+                part.know(&footer);
                 Extent::Sealed {
                     start: footer.start,
                     end: footer.end,
@@ -81,7 +82,9 @@ impl Shared {
             .setup
             .parts
             .open(number, extent, self.setup.catalogue.store(), true)
-            .map_err(|error| unknown(number, start, &error))?;
+            .map_err(|error| unknown(number, start, &error));
+        part.lost.store(opened.is_err(), Ordering::Relaxed);
+        let opened = opened?;
         self.table.opened(part, opened.clone(), self.setup.open_max);
         Ok(opened)
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use travertine_engine::contract::batch::FRAME_SLOT;
 use travertine_engine::contract::limits::RECORD_BODY_MAX;
 use travertine_engine::contract::{
-    Batch, Batches, Commit, Epoch, Error, ErrorKind, Freed, Level, Oid, Op, Placement, Position,
-    Reclaim, Record, Result, RootAt, RootMarker, Status, Store, Stream, StreamState, StreamStatus,
-    Tail, Vector, find_root,
+    Batch, Batches, Commit, Epoch, Error, ErrorKind, Freed, Level, Oid, Op, Position, Reclaim,
+    Record, Result, RootAt, RootMarker, Status, Store, Stream, StreamState, Tail, Vector,
+    find_root,
 };
 
 use super::shared::Shared;
@@ -289,80 +289,6 @@ impl Shared {
             }
             Op::ok(found)
         })
-    }
-
-    fn status(&self) -> Status {
-        let (members, identity) = {
-            let state = self.lock();
-            let members: Vec<_> = state
-                .members
-                .iter()
-                .map(|member| (member.store.clone(), member.ended))
-                .collect();
-            (members, self.setup.catalogue.store())
-        };
-        let below: Vec<_> = members.iter().map(|(store, _)| store.status()).collect();
-        let own = |status: &Status| {
-            let mine = status
-                .streams
-                .iter()
-                .find(|of| of.stream == self.setup.stream.0);
-            mine.cloned()
-        };
-        let parts = self.table.all();
-        let spans = parts.windows(2).filter(|pair| !pair[0].is_live());
-        let sealed: u64 = spans
-            .map(|pair| pair[1].start.bytes_since(pair[0].start))
-            .sum();
-        let streams: Vec<_> = below.iter().filter_map(own).collect();
-        let (count, open) = self.table.count();
-        let state = self.lock();
-        let dirty = members.iter().position(|(_, ended)| {
-            let unsynced = |ended: &super::state::Ended| !ended.synced;
-            ended.as_ref().is_none_or(unsynced)
-        });
-        let durable = dirty
-            .and_then(|index| streams.get(index))
-            .map(|of| of.durable);
-        let begins = state.members.front().and_then(|member| member.begins);
-        let stream = StreamStatus {
-            stream: self.setup.stream.0,
-            end: state.end.position.0,
-            // What a part has not synced yet begins at its beginning.
-            durable: durable
-                .unwrap_or(state.end.position.0)
-                .max(begins.map_or(0, |begins| begins.position.0)),
-            ceiling: state.handed.0,
-            bytes: sealed + streams.iter().map(|of| of.bytes).sum::<u64>(),
-            segments: streams.iter().map(|of| of.segments).sum(),
-        };
-        let refusing = if self.setup.read_only {
-            Some("open for reading only".to_owned())
-        } else {
-            let poison = state.poison.as_ref().map(ToString::to_string);
-            poison.or_else(|| {
-                let mut refusals = below.iter().rev().filter_map(|of| of.refusing.clone());
-                refusals.next()
-            })
-        };
-        Status {
-            kind: "sequence",
-            name: self.setup.name.clone(),
-            identity: identity.iter().map(|byte| format!("{byte:02x}")).collect(),
-            level: self.setup.level,
-            root_stream: self.setup.stream.0,
-            placement: Placement::One(self.setup.stream.0),
-            unit: self.unit,
-            refusing,
-            streams: vec![stream],
-            figures: vec![
-                ("parts", count),
-                ("parts_open", open),
-                ("parts_unsealed", state.unsealed() as u64),
-                ("rolls", state.rolls),
-            ],
-            below,
-        }
     }
 
     fn close(self: &Arc<Self>) -> Result<()> {

@@ -8,6 +8,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use travertine_engine::contract::{Error, Position, Result, Store};
 
+use super::footer::Footer;
+
 /// A part that holds something.
 #[derive(Debug)]
 pub(super) struct Part {
@@ -15,6 +17,10 @@ pub(super) struct Part {
     pub(super) start: Position,
     /// Where it ends, once that is known for good.
     pub(super) end: OnceLock<Position>,
+    /// What was written down of it, once that was read.
+    pub(super) footer: OnceLock<Footer>,
+    /// It could not be opened when somebody wanted to read it.
+    pub(super) lost: AtomicBool,
     /// It has not been sealed, so it stays open.
     live: AtomicBool,
     store: RwLock<Option<Arc<dyn Store>>>,
@@ -37,6 +43,8 @@ impl Part {
             number,
             start,
             end: OnceLock::new(),
+            footer: OnceLock::new(),
+            lost: AtomicBool::new(false),
             live: AtomicBool::new(store.is_some()),
             store: RwLock::new(store),
             used: AtomicU64::new(0),
@@ -48,9 +56,14 @@ impl Part {
     }
 
     /// It was sealed: from now on it may be closed when others are read more.
-    pub(super) fn settle(&self, end: Position) {
-        let _ = self.end.set(end);
+    pub(super) fn settle(&self, footer: &Footer) {
+        self.know(footer);
         self.live.store(false, Ordering::Release);
+    }
+
+    pub(super) fn know(&self, footer: &Footer) {
+        let _ = self.end.set(footer.end.position);
+        let _ = self.footer.set(*footer);
     }
 
     pub(super) fn store(&self) -> Option<Arc<dyn Store>> {

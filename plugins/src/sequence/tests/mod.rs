@@ -4,6 +4,7 @@ mod bounded;
 mod crashes;
 mod list;
 mod missing;
+mod status;
 mod threads;
 mod wrong;
 
