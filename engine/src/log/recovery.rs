@@ -350,8 +350,13 @@ fn note(next: &walk::Found, end: End, writer: &Writer, found: &mut Found) {
     found.clean = closed_at(header, writer);
     if found.proven.map(|proven| proven.sequence) < header.proven.map(|proven| proven.sequence) {
         found.proven = header.proven;
-        let proven = header.proven.map(|proven| proven.oid.position());
-        found.chain.retain(|link| Some(link.end.position) > proven);
+        let settled = match header.proven {
+            Some(proven) if proven.oid.stream() == header.stream => proven.oid.position(),
+            // Where the marker lies in another stream, its position says nothing of this one. What is
+            // known durable here needs no link; its end, at which a cut may fall, keeps one.
+            _ => Position(found.durable.0.saturating_sub(1)),
+        };
+        found.chain.retain(|link| link.end.position > settled);
     }
     let marker = header.marker.and_then(|oid| {
         let record = next.batch.read(oid).ok().flatten()?;

@@ -123,6 +123,58 @@ impl Bones {
 }
 
 #[test]
+fn where_a_marker_lies_in_another_stream_tells_nothing_of_this_one() {
+    let medium = MemoryMedium::new();
+    let other = LogOptions {
+        stream: Stream(1),
+        ..options()
+    };
+    let open = || {
+        Log::open(
+            "memory",
+            Arc::new(medium.clone()),
+            &Env::system(),
+            other.clone(),
+        )
+    };
+    let log = open().unwrap();
+    let epoch = Epoch { number: 1, tag: 7 };
+    log.fence(epoch).wait().unwrap();
+    log.adopt(epoch, Vector::new()).wait().unwrap();
+    let mut before = End {
+        position: Position::START,
+        running: 0,
+    };
+    let mut ends = Vec::new();
+    for sequence in 1..=5 {
+        // The root stream is far ahead of this one.
+        let marker = Oid::new(Stream(0), Position(1_000_000 + sequence)).unwrap();
+        let proven = Proven {
+            sequence,
+            epoch: 1,
+            oid: marker,
+        };
+        let builder = BatchBuilder::new(Stream(1), before.position, before, epoch, 0);
+        let batch = builder.finish(Some(proven), false);
+        log.store(epoch, batch.clone()).wait().unwrap();
+        before = End {
+            position: batch.header().end,
+            running: batch.running(),
+        };
+        ends.push(before);
+    }
+    drop(log);
+    let state = open()
+        .unwrap()
+        .fence(Epoch::default())
+        .wait()
+        .unwrap()
+        .remove(0);
+    let links: Vec<_> = state.chain.iter().map(|link| link.end).collect();
+    assert_eq!(links, ends, "any of them may be what a vector names");
+}
+
+#[test]
 fn what_was_committed_reads_back_after_reopening() {
     let medium = MemoryMedium::new();
     let mut oids = Vec::new();

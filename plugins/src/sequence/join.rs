@@ -101,8 +101,12 @@ pub(super) fn join(stream: Stream, sealed: Option<&Footer>, parts: &[Found]) -> 
         .max(joined.newest)
         .max(whole.proven.map(|proven| proven.oid));
     if let Some(proven) = whole.proven {
-        let above = |link: &ChainLink| link.end.position > proven.oid.position();
-        whole.chain.retain(above);
+        let settled = match proven.oid.stream() == stream {
+            true => proven.oid.position(),
+            // The position of a marker in another stream says nothing of this one.
+            false => Position(whole.durable.0.saturating_sub(1)),
+        };
+        whole.chain.retain(|link| link.end.position > settled);
     }
     Ok(joined)
 }
@@ -221,6 +225,22 @@ mod tests {
         assert_eq!(joined.state.durable, Position(50));
         assert_eq!(joined.state.ceiling, Position(9_000));
         assert_eq!(joined.state.chain.len(), 4);
+    }
+
+    #[test]
+    fn where_a_marker_lies_in_another_stream_tells_nothing_of_this_one() {
+        let mut far = part(1, 0, 200, 100);
+        let ends = [50, 100, 150, 200].map(at);
+        far.state.chain = ends.map(|end| ChainLink { end, marker: None }).to_vec();
+        let oid = Oid::new(Stream(0), Position(1_000));
+        far.state.proven = oid.map(|oid| Proven {
+            sequence: 4,
+            epoch: 1,
+            oid,
+        });
+        let joined = join(Stream(3), None, &[far]).unwrap();
+        let links: Vec<_> = joined.state.chain.iter().map(|link| link.end).collect();
+        assert_eq!(links, [at(100), at(150), at(200)]);
     }
 
     #[test]
