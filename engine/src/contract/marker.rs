@@ -69,7 +69,7 @@ impl std::fmt::Display for Name {
     }
 }
 
-/// Where streams ended: for each stream that changed, its end and running checksum.
+/// Where streams ended: for each stream its end and running checksum.
 pub type Vector = Vec<(Stream, End)>;
 
 /// Names that changed, and what they point to now; `None` for a dropped name.

@@ -469,7 +469,7 @@ fn seal_others(writer: &mut Writer, root: Stream, next: Next, last: &mut Vec<Bat
             }
         }
     }
-    writer.vector(root)
+    writer.vector()
 }
 
 /// What is left of `time` since a moment.

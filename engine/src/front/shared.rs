@@ -180,16 +180,12 @@ impl Writer {
         self.tail(root).ok_or_else(lost)
     }
 
-    /// Where streams end that changed since the last marker said so, for the markers made now.
-    pub(super) fn vector(&mut self, root: Stream) -> Vector {
-        let mut vector = Vector::with_capacity(1);
-        for tail in &mut self.tails {
-            if tail.stream() == root || tail.end() != tail.stated {
-                tail.stated = tail.end();
-                vector.push((tail.stream(), tail.end()));
-            }
-        }
-        vector
+    /// Where every stream ends, for the markers made now. Those that did not change are named too: one
+    /// that is found shorter than the newest proven commit says is an old copy, however long ago it
+    /// changed last.
+    pub(super) fn vector(&self) -> Vector {
+        let tails = self.tails.iter();
+        tails.map(|tail| (tail.stream(), tail.end())).collect()
     }
 
     /// Encodes the marker of a commit, the newest so far, into the root stream's tail.

@@ -35,8 +35,6 @@ pub(super) struct StreamTail {
     pub(super) since_ns: Option<u64>,
     /// End of the last sealed batch.
     end: End,
-    /// The end that the newest marker's vector stated.
-    pub(super) stated: End,
     pub(super) ceiling: Position,
     /// Sent first, then sealed.
     batches: VecDeque<Batch>,
@@ -76,7 +74,6 @@ impl StreamTail {
             builder: BatchBuilder::new(stream, base, end, epoch, 0),
             since_ns: None,
             end,
-            stated: end,
             ceiling: base,
             batches: VecDeque::new(),
             sent: 0,

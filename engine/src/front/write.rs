@@ -242,20 +242,13 @@ impl Shared {
     }
 
     /// Whether a commit that shall survive nothing can be answered at once: its place in the order is
-    /// free, and no other stream holds what a batch of it would have to follow.
+    /// free.
     fn stays_here(&self, state: &State) -> bool {
-        let alone = |writer: &Writer| {
-            let mut others = writer.tails.iter();
-            others.all(|tail| tail.stream() == self.root_stream || tail.is_empty())
-        };
-        self.level_max > Level::Memory
-            && state.queue.is_empty()
-            && !state.flying
-            && state.writer.as_ref().is_some_and(alone)
+        self.level_max > Level::Memory && state.queue.is_empty() && !state.flying
     }
 
     /// Commits in the memory of this process: the marker joins the tail, and goes below with what
-    /// comes after it.
+    /// comes after it. What other streams hold is sealed, so that the marker can name it.
     fn commit_here(&self, state: &mut State, view: Arc<View>, marker_len: usize) -> Result<Submit> {
         let root = self.root_stream;
         let Some(writer) = state.writing()? else {
@@ -268,7 +261,13 @@ impl Shared {
             tail.seal(proven, false, Next::Follows);
             sealed = true;
         }
-        let vector = writer.vector(root);
+        for other in &mut writer.tails {
+            if other.stream() != root && !other.is_empty() {
+                other.seal(proven, false, Next::Follows);
+                sealed = true;
+            }
+        }
+        let vector = writer.vector();
         let marker = writer.push_marker(root, &view, &vector)?;
         let tail = writer.root(root)?;
         if tail.building() >= self.options.flush_bytes {
