@@ -39,6 +39,10 @@ pub trait Drivers: Send + Sync + Debug {
     fn thread(&self, name: &str, body: Job) -> Result<()>;
 }
 
+/// Most drivers of the real world: so many devices flush side by side. They are started as they are
+/// needed.
+const DRIVERS: usize = 16;
+
 /// Everything a stack may not take from the outside by itself. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Env {
@@ -57,7 +61,7 @@ impl Env {
         Self {
             clock: Arc::new(system::SystemClock::new()),
             random: Arc::new(system::SystemRandom),
-            drivers: Arc::new(Pool::new(4)),
+            drivers: Arc::new(Pool::new(DRIVERS)),
         }
     }
 

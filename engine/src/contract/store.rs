@@ -162,10 +162,12 @@ pub struct Freed {
 pub enum Placement {
     /// There is one stream.
     One(u16),
-    /// By a hash of the hint's tag over these streams.
+    /// By the hint's tag: of these streams the one whose number, hashed with the tag, gives the most.
+    /// One stream more takes its share of the tags from all, and no tag moves between the others.
     Tag(Vec<u16>),
-    /// Small records to the first stream, and so on by size class: (largest bytes, stream).
-    Size(Vec<(u32, u16)>),
+    /// By size class, the smallest first: the most bytes that a record of it takes, and the streams
+    /// that share it in turn. What is larger than every class belongs to the last.
+    Size(Vec<(u32, Vec<u16>)>),
     /// In turn.
     RoundRobin(Vec<u16>),
 }

@@ -181,7 +181,10 @@ pub(super) fn status_agrees_with_what_happened(fixture: &dyn Fixture) -> Verdict
     let placed = match &status.placement {
         Placement::One(stream) => vec![*stream],
         Placement::Tag(streams) | Placement::RoundRobin(streams) => streams.clone(),
-        Placement::Size(classes) => classes.iter().map(|(_, stream)| *stream).collect(),
+        Placement::Size(classes) => {
+            let streams = classes.iter().flat_map(|(_, streams)| streams);
+            streams.copied().collect()
+        }
     };
     ensure!(
         has(status.root_stream) && placed.iter().all(|&stream| has(stream)),
