@@ -260,6 +260,71 @@ fn every_example_stack_behaves_as_the_one_file_stack_through_crashes() {
     }
 }
 
+/// Several stacks under one `partition`.
+fn partition(place: &str, stacks: Vec<Vec<Layer>>) -> Layer {
+    Layer::new("partition").with("place", place).over(stacks)
+}
+
+fn simulated_spec(seed: u64, spec: &Spec) -> StackFixture {
+    let disk = DiskPlan::draw(seed, Class::Crash);
+    StackFixture::simulated(spec, &standard(), seed, disk).unwrap()
+}
+
+conformance_suite!(
+    example_scale_up,
+    example(include_str!("../examples/stacks/scale-up.toml"))
+);
+conformance_suite!(
+    partition_over_memories,
+    memory_of(Spec::linear([partition(
+        "round-robin",
+        vec![vec![Layer::new("memory")], vec![Layer::new("memory")]],
+    )]))
+);
+conformance_suite!(
+    partition_over_files,
+    simulated_spec(
+        21,
+        &Spec::linear([partition(
+            "tag",
+            vec![
+                vec![directory("a")],
+                vec![directory("b").with("overwrite", "safe")],
+                vec![Layer::new("monitor"), directory("c")],
+                vec![Layer::new("cache"), directory("d").with("read", "pread")],
+            ],
+        )]),
+    )
+);
+conformance_suite!(
+    partition_of_sequences_with_jitter,
+    Jittered::new(
+        simulated_spec(
+            22,
+            &Spec::linear([
+                Layer::new("monitor"),
+                Layer::new("cache").with("memory", "64 KiB"),
+                partition(
+                    "size",
+                    vec![
+                        vec![directory("a")],
+                        vec![
+                            Layer::new("sequence").with("segment", "64 KiB"),
+                            directory("b"),
+                        ],
+                        vec![Layer::new("sequence").with("segment", "64 KiB").over(vec![
+                            vec![directory("c")],
+                            vec![directory("d")],
+                            vec![directory("e")],
+                        ])],
+                    ],
+                ),
+            ]),
+        ),
+        23
+    )
+);
+
 #[test]
 fn every_example_stack_is_in_the_matrix() {
     let listed = [
@@ -268,6 +333,7 @@ fn every_example_stack_is_in_the_matrix() {
         "embedded.toml",
         "memory.toml",
         "monitored.toml",
+        "scale-up.toml",
         "sequence.toml",
         "solo.toml",
     ];
@@ -387,13 +453,19 @@ fn random_stacks_put_every_floor_over_every_other_that_may_lie_below_it() {
             }
         }
     }
-    let floors = ["cache", "monitor", "sequence"];
+    let floors = ["cache", "monitor", "partition", "sequence"];
     let all = floors.iter().flat_map(|floor| {
         let below = floors.iter().chain(&["file", "memory"]);
         below.map(move |below| format!("{floor} {below}"))
     });
     let missing: Vec<_> = all.filter(|pair| !pairs.contains(pair)).collect();
-    assert_eq!(missing, ["sequence cache", "sequence sequence"]);
+    let illegal = [
+        "partition partition",
+        "sequence cache",
+        "sequence partition",
+        "sequence sequence",
+    ];
+    assert_eq!(missing, illegal);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //!   monitor     counts and times every call below      │ over one: any number, in any order
 //!   cache       keeps records that were read           │ that `travertine check` finds legal
 //!   sequence    goes on in the next part               │
+//!   partition   spreads over several stacks            │ over many
 //!   ───────────────────────────────────────────────────┘
 //!   file        a log in a directory                     bottoms: one at the end of each branch
 //!   memory      a log in memory
@@ -16,6 +17,7 @@ pub mod cache;
 pub mod file;
 pub mod memory;
 pub mod monitor;
+pub mod partition;
 pub mod sequence;
 mod shards;
 
@@ -29,6 +31,7 @@ pub fn standard() -> Registry {
         .with::<file::File>()
         .with::<memory::Memory>()
         .with::<monitor::Monitor>()
+        .with::<partition::Partition>()
         .with::<sequence::Sequence>()
 }
 
