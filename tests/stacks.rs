@@ -13,14 +13,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use travertine::standard;
+use travertine_engine::conformance::env::SimEnv;
 use travertine_engine::conformance::kit::law::{self, Tally};
 use travertine_engine::conformance::kit::{Between, Fixture, Jittered, Nothing, StackFixture};
 use travertine_engine::conformance::rng::Rng;
 use travertine_engine::conformance::sim::{Class, Plan as DiskPlan};
 use travertine_engine::conformance_suite;
-use travertine_engine::contract::{Env, Kind, NewRecord};
-use travertine_engine::front::Hint;
-use travertine_engine::stack::{Layer, Plan, Property, Spec};
+use travertine_engine::contract::{Env, ErrorKind, Kind, Name, NewRecord};
+use travertine_engine::front::{Change, Hint};
+use travertine_engine::stack::{Layer, Over, Plan, Property, Spec, Table};
 
 /// The stack of these layers, by kind, on a simulated machine.
 fn simulated(seed: u64, layers: &[&str]) -> StackFixture {
@@ -33,10 +34,12 @@ fn simulated(seed: u64, layers: &[&str]) -> StackFixture {
             // As small as may be, so that what is kept is let go again.
             "cache" => Layer::new("cache").with("memory", "64 KiB"),
             "sequence" => Layer::new("sequence").with("segment", "256 KiB"),
+            "jitter" => Layer::new("jitter").with("seed", 7),
+            "jitter, slow" => Layer::new("jitter").with("delay", "50 us"),
             kind => Layer::new(kind),
         }
     });
-    let spec = Spec::linear(layers);
+    let spec = Spec::linear(layers).for_tests();
     let disk = DiskPlan::draw(seed, Class::Crash);
     StackFixture::simulated(&spec, &standard(), seed, disk).unwrap()
 }
@@ -45,9 +48,10 @@ fn simulated(seed: u64, layers: &[&str]) -> StackFixture {
 fn memory(layers: &[&str]) -> StackFixture {
     let layers = layers.iter().map(|kind| match *kind {
         "sequence, short" => Layer::new("sequence").with("segment", "64 KiB"),
+        "jitter, slow" => Layer::new("jitter").with("delay", "50 us"),
         kind => Layer::new(kind),
     });
-    memory_of(Spec::linear(layers))
+    memory_of(Spec::linear(layers).for_tests())
 }
 
 fn memory_of(spec: Spec) -> StackFixture {
@@ -123,6 +127,27 @@ conformance_suite!(
     cache_over_sequence_with_jitter,
     Jittered::new(simulated(16, &["monitor", "cache", "sequence", "file"]), 17)
 );
+conformance_suite!(jitter_over_file, simulated(18, &["jitter", "file"]));
+conformance_suite!(
+    jitter_that_takes_time_over_file,
+    simulated(19, &["jitter, slow", "file"])
+);
+conformance_suite!(
+    jitter_over_memory_with_drivers,
+    memory(&["jitter, slow", "memory"])
+);
+conformance_suite!(
+    jitter_at_every_depth,
+    simulated(
+        20,
+        &["jitter", "cache", "jitter", "sequence", "jitter", "file"]
+    )
+);
+conformance_suite!(
+    cache_over_jitter_with_drivers,
+    memory(&["cache", "jitter, slow", "memory"])
+);
+conformance_suite!(fault_that_fails_nothing, simulated(21, &["fault", "file"]));
 conformance_suite!(
     example_cached,
     example(include_str!("../examples/stacks/cached.toml"))
@@ -358,10 +383,10 @@ fn every_ordered_pair_of_floors_is_legal_or_refused_for_a_reason() {
     let registry = standard();
     let refused = |layers: [&str; 2]| {
         let file = Layer::new("file").with("path", "place");
-        let spec = Spec::linear(layers.map(Layer::new).into_iter().chain([file]));
+        let spec = Spec::linear(layers.map(Layer::new).into_iter().chain([file])).for_tests();
         Plan::new(&spec, &registry, Path::new("/nowhere")).is_err()
     };
-    let floors = ["cache", "monitor", "sequence"];
+    let floors = ["cache", "fault", "jitter", "monitor", "sequence"];
     let pairs = floors
         .into_iter()
         .flat_map(|top| floors.map(|below| [top, below]));
@@ -393,6 +418,82 @@ fn every_random_legal_stack_behaves_as_the_one_file_stack() {
     println!("{tally:?}");
     // What never happened was not tested.
     let happened = [tally.commits, tally.refused, tally.reopened, tally.crashes];
+    assert!(
+        single || happened.iter().all(|count| *count > 0),
+        "{tally:?}"
+    );
+}
+
+/// A random legal stack with floors that fail calls, at least one.
+fn faulty_stack(rng: &mut Rng) -> Spec {
+    let registry = standard();
+    loop {
+        let mut spec = law::random_stack(rng, &registry).unwrap();
+        let faults = faulty(rng, &mut spec.layers);
+        if faults > 0 && Plan::new(&spec, &registry, Path::new("/nowhere")).is_ok() {
+            return spec;
+        }
+    }
+}
+
+/// Gives some calls of some verbs of each `fault` a share that fails. Tells how many there are.
+fn faulty(rng: &mut Rng, layers: &mut [Layer]) -> usize {
+    const WAYS: [(&str, &str); 9] = [
+        ("read", "unavailable"),
+        ("read", "corrupt"),
+        ("scan", "unavailable"),
+        ("root", "unavailable"),
+        ("store", "failed"),
+        ("store", "full"),
+        ("commit", "failed"),
+        ("fence", "failed"),
+        ("adopt", "failed"),
+    ];
+    let mut faults = 0;
+    for layer in layers {
+        for stack in layer.over.iter_mut().flat_map(|over| &mut over.value) {
+            if let Over::Inline(layers) = stack {
+                faults += faulty(rng, layers);
+            }
+        }
+        if layer.uses.value != "fault" {
+            continue;
+        }
+        faults += 1;
+        *layer = Layer::new("fault").with("after", rng.below(40) as i64);
+        for (verb, way) in WAYS {
+            if rng.chance(1, 3) {
+                let share = 0.01 * (1 + rng.below(8)) as f64;
+                *layer = layer.clone().with(verb, Table::default().with(way, share));
+            }
+        }
+    }
+    faults
+}
+
+/// Faults may make an answer unknown. They never make it another one.
+#[test]
+fn a_stack_with_faults_answers_as_the_one_file_stack_or_not_at_all() {
+    const STEPS: usize = 150;
+    let seeds = match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("TRAVERTINE_SEEDS").unwrap_or(60),
+    };
+    let single = seeds.end - seeds.start == 1;
+    let mut tally = Tally::default();
+    for seed in seeds {
+        let mut rng = Rng::new(seed);
+        let spec = faulty_stack(&mut rng);
+        let disk = DiskPlan::draw(rng.next_u64(), Class::Crash);
+        let fixture = StackFixture::simulated(&spec, &standard(), rng.next_u64(), disk).unwrap();
+        let nothing: Arc<dyn Between> = Arc::new(Nothing);
+        match law::run_with_faults_on(seed, &fixture, &nothing, STEPS) {
+            Ok(one) => tally += one,
+            Err(wrong) => panic!("{wrong}\nagain: SEED={seed} cargo test --test stacks faults"),
+        }
+    }
+    println!("{tally:?}");
+    let happened = [tally.commits, tally.unknown, tally.reopened, tally.crashes];
     assert!(
         single || happened.iter().all(|count| *count > 0),
         "{tally:?}"
@@ -439,12 +540,99 @@ fn the_tail_buffer_is_sent_when_the_stack_says_so() {
     }
 }
 
+/// An engine on a stack of tests in memory, where nothing happens by itself.
+fn quiet(layers: &str) -> travertine_engine::front::Engine {
+    let text = format!("level = \"memory\"\ntest = true\n{layers}\n[[layer]]\nuse = \"memory\"\n");
+    let file = travertine::config::StackFile::parse(
+        "quiet.toml",
+        &text,
+        Path::new("/nowhere"),
+        &standard(),
+        &travertine::config::Overrides::default(),
+    )
+    .unwrap();
+    file.engine(SimEnv::new(1).env(), false).unwrap().1
+}
+
+/// A flush that fails by itself, long before anybody commits.
+#[test]
+fn a_failed_flush_fails_the_commit_after_it_and_ends_the_writing() {
+    for seed in 0..8 {
+        let engine = quiet(&format!(
+            "[[layer]]\nuse = \"cache\"\nflush = {{ bytes = \"4 KiB\" }}\n\
+             [[layer]]\nuse = \"fault\"\nseed = {seed}\nafter = 12\nstore = {{ failed = 1.0 }}"
+        ));
+        let session = engine.session().unwrap();
+        let put = |body: &[u8]| {
+            let record = NewRecord {
+                kind: Kind::BLOB,
+                references: &[],
+                body: &[body],
+            };
+            session.store(&record, Hint::default())
+        };
+        let name = Name::new("name").unwrap();
+        let safe = put(b"safe").unwrap();
+        let change = [Change::set(name.clone(), safe)];
+        session.commit(&change, None).wait().unwrap();
+        let mut stored = safe;
+        let error = loop {
+            match put(&[7; 3_000]) {
+                Ok(reference) => stored = reference,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+        let late = session.commit(&[Change::set(name.clone(), stored)], None);
+        assert_eq!(late.wait().unwrap_err().kind(), ErrorKind::Closed);
+        assert_eq!(engine.snapshot().root(&name), Some(safe));
+        assert_eq!(
+            engine.read(safe.oid).wait().unwrap().unwrap().body(),
+            b"safe"
+        );
+        assert!(engine.close().is_err());
+    }
+}
+
+#[test]
+fn a_flush_that_finds_no_room_goes_on_when_there_is_some() {
+    let engine = quiet(
+        "[[layer]]\nuse = \"cache\"\nflush = { bytes = \"4 KiB\" }\n\
+         [[layer]]\nuse = \"fault\"\nafter = 6\nmost = 3\nstore = { full = 1.0 }",
+    );
+    let session = engine.session().unwrap();
+    let mut stored = Vec::new();
+    let mut full = 0;
+    while stored.len() < 40 {
+        let body = [stored.len() as u8; 3_000];
+        let record = NewRecord {
+            kind: Kind::BLOB,
+            references: &[],
+            body: &[&body],
+        };
+        match session.store(&record, Hint::default()) {
+            Ok(reference) => stored.push(reference),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Full);
+                full += 1;
+                assert!(full < 10);
+            }
+        }
+    }
+    session.commit(&[], None).wait().unwrap();
+    for (number, reference) in stored.iter().enumerate() {
+        let found = engine.read(reference.oid).wait().unwrap().unwrap();
+        assert_eq!(found.body(), [number as u8; 3_000]);
+    }
+    engine.close().unwrap();
+}
+
 /// What the law is tried on: over enough seeds, every floor at every legal place.
 #[test]
 fn random_stacks_put_every_floor_over_every_other_that_may_lie_below_it() {
     let registry = standard();
     let mut pairs = BTreeSet::new();
-    for seed in 0..400 {
+    for seed in 0..2_000 {
         let spec = law::random_stack(&mut Rng::new(seed), &registry).unwrap();
         let plan = Plan::new(&spec, &registry, Path::new("/nowhere")).unwrap();
         for (_, floor) in plan.top().walk() {
@@ -453,7 +641,7 @@ fn random_stacks_put_every_floor_over_every_other_that_may_lie_below_it() {
             }
         }
     }
-    let floors = ["cache", "monitor", "partition", "sequence"];
+    let floors = ["cache", "fault", "jitter", "monitor", "partition", "sequence"];
     let all = floors.iter().flat_map(|floor| {
         let below = floors.iter().chain(&["file", "memory"]);
         below.map(move |below| format!("{floor} {below}"))

@@ -5,6 +5,8 @@
 //!   cache       keeps records that were read           │ that `travertine check` finds legal
 //!   sequence    goes on in the next part               │
 //!   partition   spreads over several stacks            │ over many
+//!   fault       fails calls, for tests                 │
+//!   jitter      lets answers come late, for tests      │
 //!   ───────────────────────────────────────────────────┘
 //!   file        a log in a directory                     bottoms: one at the end of each branch
 //!   memory      a log in memory
@@ -14,7 +16,10 @@
 //! them; a program that wants fewer, or more, makes its own registry.
 
 pub mod cache;
+mod chance;
+pub mod fault;
 pub mod file;
+pub mod jitter;
 pub mod memory;
 pub mod monitor;
 pub mod partition;
@@ -28,7 +33,9 @@ use travertine_engine::stack::Registry;
 pub fn standard() -> Registry {
     Registry::new()
         .with::<cache::Cache>()
+        .with::<fault::Fault>()
         .with::<file::File>()
+        .with::<jitter::Jitter>()
         .with::<memory::Memory>()
         .with::<monitor::Monitor>()
         .with::<partition::Partition>()

@@ -1,8 +1,11 @@
 //! How a floor opens what lies below it.
 
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::contract::{Env, Error, Extent, Result, Store, Stream};
 use crate::medium::file::FileMedium;
@@ -57,6 +60,17 @@ pub struct OpenContext {
     parts: Vec<u32>,
     probes: Vec<Arc<dyn Probe>>,
     media: Option<Arc<dyn Media>>,
+    commons: Commons,
+}
+
+/// One value of each type.
+#[derive(Clone, Default)]
+struct Commons(Arc<Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>);
+
+impl Debug for Commons {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Commons")
+    }
 }
 
 impl OpenContext {
@@ -76,7 +90,25 @@ impl OpenContext {
             parts: Vec::new(),
             probes: opening.probes.clone(),
             media: opening.media.clone(),
+            commons: Commons::default(),
         }
+    }
+
+    /// The one value of its type that all floors of this opening share: `make` makes it, given the
+    /// topmost floor, for whoever asks first. It opens nothing.
+    pub fn common<T: Any + Send + Sync>(&self, make: impl FnOnce(&Floor) -> T) -> Arc<T> {
+        let mut commons = self
+            .commons
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let there = commons.get(&TypeId::of::<T>()).cloned();
+        if let Some(Ok(there)) = there.map(Arc::downcast) {
+            return there;
+        }
+        let made = Arc::new(make(&self.top));
+        commons.insert(TypeId::of::<T>(), made.clone());
+        made
     }
 
     /// Where a path of the config really lies: relative paths count from the stack file, and each

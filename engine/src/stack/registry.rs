@@ -52,7 +52,13 @@ impl Registry {
         let names = || self.kinds.keys().copied();
         let help = match did_you_mean(name, names()) {
             Some(word) => format!("did you mean `{word}`?"),
-            None => format!("the kinds are {}", listed(names(), "and")),
+            None => {
+                let kinds = self.kinds().filter(|kind| !kind.test_only);
+                format!(
+                    "the kinds are {}",
+                    listed(kinds.map(|kind| kind.name), "and")
+                )
+            }
         };
         SpecError::new(
             format!("there is no plug-in called `{name}`"),

@@ -10,8 +10,10 @@
 //! be able to end in the state that the stack was found in: the trace looks for the number of unsynced
 //! batches that, had they survived, leave the same newest commit.
 //!
-//! An error on one side only is a failure, unless the machine was down: only the run's own faults
-//! explain an unknown. One seed is one run.
+//! An error on one side only is a failure, unless the machine was down or a floor failed a call on
+//! purpose (it says so by a figure called `faults`): only the run's own faults explain an unknown. Where
+//! such an error leaves open what became of a change, the process is ended and the stack opened again,
+//! as after a crash. One seed is one run.
 
 mod generate;
 mod run;
@@ -19,4 +21,4 @@ mod side;
 mod step;
 
 pub use generate::random_stack;
-pub use run::{Tally, Wrong, run, run_on};
+pub use run::{Tally, Wrong, run, run_on, run_with_faults_on};

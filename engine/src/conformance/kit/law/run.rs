@@ -14,11 +14,13 @@ use crate::conformance::kit::{
 use crate::conformance::model::{ModelOptions, ModelStore};
 use crate::conformance::rng::Rng;
 use crate::conformance::sim::{Class, Plan as DiskPlan};
-use crate::contract::{Level, Store};
+use crate::contract::{ErrorKind, Level, Store};
 use crate::stack::{Property, Registry};
 
 /// How often opening may be cut off by another crash.
 const CRASHES_IN_A_ROW: usize = 3;
+/// How often opening, or reading one record, may fail where floors fail calls on purpose.
+const FAULTS_IN_A_ROW: usize = 60;
 
 /// What runs did: a set in which something never happened has not tested it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +41,8 @@ pub struct Tally {
     pub in_recovery: u64,
     /// Commits that a crash took, rightly.
     pub lost: u64,
+    /// Steps that failed on one side, where a floor had failed a call on purpose.
+    pub unknown: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -51,6 +55,7 @@ impl std::ops::AddAssign for Tally {
         self.crashes += other.crashes;
         self.in_recovery += other.in_recovery;
         self.lost += other.lost;
+        self.unknown += other.unknown;
     }
 }
 
@@ -109,9 +114,29 @@ pub fn run_on(
     between: &Arc<dyn Between>,
     steps: usize,
 ) -> Result<Tally, Wrong> {
+    trace(seed, fixture, between, steps, false)
+}
+
+/// As [`run_on`], on a stack with floors that fail calls on purpose.
+pub fn run_with_faults_on(
+    seed: u64,
+    fixture: &dyn Fixture,
+    between: &Arc<dyn Between>,
+    steps: usize,
+) -> Result<Tally, Wrong> {
+    trace(seed, fixture, between, steps, true)
+}
+
+fn trace(
+    seed: u64,
+    fixture: &dyn Fixture,
+    between: &Arc<dyn Between>,
+    steps: usize,
+    faulty: bool,
+) -> Result<Tally, Wrong> {
     let mut step = 0;
-    let answer = Trace::begin(seed, fixture, between).and_then(|mut trace| {
-        while step < steps {
+    let answer = Trace::begin(seed, fixture, between, faulty).and_then(|mut trace| {
+        while step < steps && !trace.over {
             trace.step()?;
             step += 1;
         }
@@ -136,6 +161,12 @@ struct Trace<'a> {
     model: Side,
     /// For each record the number of the first commit that came after it, once there is one.
     covered: Vec<Option<u64>>,
+    /// Whether floors of the stack fail calls on purpose.
+    faulty: bool,
+    /// How many they had failed when all was well last.
+    faults: u64,
+    /// Writing has ended, and there is no way to go on from there.
+    over: bool,
     tally: Tally,
 }
 
@@ -144,6 +175,7 @@ impl<'a> Trace<'a> {
         seed: u64,
         fixture: &'a dyn Fixture,
         between: &'a Arc<dyn Between>,
+        faulty: bool,
     ) -> Result<Self, String> {
         let promises = fixture.promises();
         let store = ModelStore::new(ModelOptions {
@@ -153,9 +185,20 @@ impl<'a> Trace<'a> {
         let sim = SimEnv::new(seed);
         let told = |error: crate::contract::Error| format!("opening a new stack: {error}");
         let model = Side::open(Arc::new(store.clone()), sim.env(), promises.level, None);
-        let subject = fixture
-            .open(between)
-            .and_then(|store| Side::open(store, fixture.env(), promises.level, None));
+        let open = || {
+            let store = fixture.open(between)?;
+            Side::open(store, fixture.env(), promises.level, None)
+        };
+        let mut subject = open();
+        for _ in 0..FAULTS_IN_A_ROW {
+            if subject.is_ok() || !faulty {
+                break;
+            }
+            if let Some(machine) = fixture.machine() {
+                machine.crash(Crash::Kill);
+            }
+            subject = open();
+        }
         Ok(Self {
             rng: Rng::new(seed ^ 0x004C_4157),
             fixture,
@@ -166,6 +209,9 @@ impl<'a> Trace<'a> {
             store,
             model: model.map_err(told)?,
             covered: Vec::new(),
+            faulty,
+            faults: 0,
+            over: false,
             tally: Tally {
                 traces: 1,
                 ..Tally::default()
@@ -188,26 +234,44 @@ impl<'a> Trace<'a> {
         if crash && let Some(machine) = self.machine() {
             machine.disk().crash_in(1 + self.rng.below(20));
         }
-        let before = crash.then(|| self.store.image());
+        let before = (crash || self.faulty).then(|| self.store.image());
         let told = self.subject.apply(&step);
-        if crash {
-            // Whether or not the countdown ran out in this step: then it is a crash after it.
-            let down = self
+        // Whether or not the countdown ran out in this step: then it is a crash after it.
+        let down = crash
+            && self
                 .machine()
                 .is_some_and(|machine| machine.disk().is_down());
-            if !down {
-                self.compare(&step, &told)?;
-            } else {
-                let _ = self.model.apply(&step);
+        let unknown = !down && told.is_err() && self.has_failed();
+        if unknown {
+            self.tally.unknown += 1;
+            if told == Err(ErrorKind::Full) && step.needs_room() && !crash {
+                return Ok(());
             }
-            let candidates = [Some(self.store.image()), before.filter(|_| down)];
+        }
+        if down || unknown {
+            let _ = self.model.apply(&step);
+        } else {
+            self.compare(&step, &told)?;
+        }
+        if crash || unknown && step.changes() {
+            let before = before.filter(|_| down || unknown);
+            let candidates = [Some(self.store.image()), before];
             return self.crash(candidates.into_iter().flatten().collect());
         }
-        self.compare(&step, &told)?;
         if matches!(step, Step::Reopen) && told.is_ok() {
             self.reopen()?;
         }
+        if !self.subject.refuses() {
+            self.faults = self.subject.faults().unwrap_or(0);
+        }
         Ok(())
+    }
+
+    /// Whether a floor failed a call on purpose since all was well. A floor that others keep open
+    /// only while they need it may not be there to say so.
+    fn has_failed(&self) -> bool {
+        let failed = self.subject.faults();
+        self.faulty && failed.is_none_or(|failed| failed > self.faults)
     }
 
     fn machine(&self) -> Option<&'a Machine> {
@@ -221,10 +285,11 @@ impl<'a> Trace<'a> {
         let expected = self.model.apply(step);
         if *told != expected {
             return Err(format!(
-                "{}: the stack answers {}, the one-file stack {}",
+                "{}: the stack answers {}, the one-file stack {}; the last error said: {}",
                 short(step),
                 short(told),
-                short(&expected)
+                short(&expected),
+                self.subject.said
             ));
         }
         self.tally.steps += 1;
@@ -243,7 +308,12 @@ impl<'a> Trace<'a> {
         let told = |error| format!("opening after a clean close: {error}");
         self.store = self.store.reopen();
         self.model = self.open_model(&self.store, &self.model).map_err(told)?;
-        self.subject = self.open_subject().map_err(told)?;
+        match self.open_subject() {
+            Ok(subject) => self.subject = subject,
+            Err(_) if self.faulty => return self.crash(vec![self.store.image()]),
+            Err(error) => return Err(told(error)),
+        }
+        self.faults = 0;
         let (found, expected) = (self.subject.newest(), self.model.newest());
         if found != expected {
             return Err(format!("commit {expected} was the last, {found} is found"));
@@ -266,11 +336,13 @@ impl<'a> Trace<'a> {
     /// Ends the process, perhaps in the midst of recovery as well, and finds the model's way there.
     fn crash(&mut self, candidates: Vec<ModelStore>) -> Result<(), String> {
         let Some(machine) = self.machine() else {
+            self.over = true;
             return Ok(());
         };
         let mut worst = Level::Os;
         let mut opened = None;
-        for again in 0..=CRASHES_IN_A_ROW {
+        let faults = if self.faulty { FAULTS_IN_A_ROW } else { 0 };
+        for again in 0..=CRASHES_IN_A_ROW + faults {
             let crash = match self.rng.chance(1, 2) {
                 true => Crash::Kill,
                 false => Crash::PowerCut,
@@ -289,6 +361,7 @@ impl<'a> Trace<'a> {
                     opened = Some(side);
                     break;
                 }
+                Err(_) if !down && self.faulty => self.tally.unknown += 1,
                 Err(error) if !down => {
                     return Err(format!("after a crash the stack does not open: {error}"));
                 }
@@ -296,6 +369,7 @@ impl<'a> Trace<'a> {
             }
         }
         self.subject = opened.ok_or("after a crash the stack was never opened")?;
+        self.faults = 0;
         self.follow(&candidates, worst)
     }
 
@@ -336,7 +410,7 @@ impl<'a> Trace<'a> {
         let mut kept = Vec::new();
         for at in 0..self.covered.len() {
             let covered = self.covered[at].is_some_and(|by| by <= newest);
-            let found = self.subject.read(at).map_err(|error| error.kind());
+            let found = self.read_again(at);
             if covered {
                 let expected = self.model.read(at).map_err(|error| error.kind());
                 if found != expected {
@@ -354,11 +428,26 @@ impl<'a> Trace<'a> {
                 ));
             }
         }
+        self.faults = self.subject.faults().unwrap_or(0);
         let pick = |all: &[crate::contract::Reference]| kept.iter().map(|at| all[*at]).collect();
         self.subject.records = pick(&self.subject.records);
         self.model.records = pick(&self.model.records);
         self.covered = kept.iter().map(|at| self.covered[*at]).collect();
         Ok(())
+    }
+
+    /// Reads a record, again and again where floors fail calls on purpose.
+    fn read_again(&mut self, at: usize) -> Answer {
+        let mut found = self.subject.read(at);
+        for _ in 0..FAULTS_IN_A_ROW {
+            if found.is_ok() || !self.has_failed() {
+                break;
+            }
+            self.tally.unknown += 1;
+            self.faults = self.subject.faults().unwrap_or(0);
+            found = self.subject.read(at);
+        }
+        found.map_err(|error| error.kind())
     }
 }
 

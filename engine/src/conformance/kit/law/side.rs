@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::step::{Ask, Step, Want};
 use crate::contract::{
     Env, Error, ErrorKind, Kind, Level, Name, NewRecord, Oid, Position, Reference, Result, RootAt,
-    Store, Stream,
+    Status, Store, Stream,
 };
 use crate::front::{Change, Engine, Expect, Hint, Options, Session, Snapshot};
 
@@ -21,6 +21,8 @@ pub(super) struct Side {
     pub(super) records: Vec<Reference>,
     /// The time of each commit, by its number.
     times: Vec<u64>,
+    /// What the last error said.
+    pub(super) said: String,
 }
 
 impl Side {
@@ -51,12 +53,29 @@ impl Side {
             session: None,
             records: before.map_or_else(Vec::new, |before| before.records.clone()),
             times,
+            said: String::new(),
         })
     }
 
     /// Number of the newest commit.
     pub(super) fn newest(&self) -> u64 {
         self.engine.snapshot().sequence()
+    }
+
+    /// How many calls the floors below have failed on purpose: the largest figure called `faults`.
+    /// `None`: no floor says that it would.
+    pub(super) fn faults(&self) -> Option<u64> {
+        fn most(status: &Status) -> Option<u64> {
+            let own = status.figures.iter().filter(|(name, _)| *name == "faults");
+            let below = status.below.iter().filter_map(most);
+            own.map(|(_, count)| *count).chain(below).max()
+        }
+        most(&self.store.status())
+    }
+
+    /// Whether writing has ended here.
+    pub(super) fn refuses(&self) -> bool {
+        self.engine.status().refusing.is_some()
     }
 
     /// Carries out a step. Reopening is not for here: it needs what the store lies on.
@@ -66,7 +85,10 @@ impl Side {
         if snapshot.sequence() as usize == self.times.len() {
             self.times.push(snapshot.time());
         }
-        answer.map_err(|error| error.kind())
+        answer.map_err(|error| {
+            self.said = error.to_string();
+            error.kind()
+        })
     }
 
     fn answer(&mut self, step: &Step) -> Result<String> {

@@ -50,6 +50,34 @@ pub(super) enum Step {
     Reopen,
 }
 
+impl Step {
+    /// Whether the next step may be answered otherwise for it.
+    pub(super) fn changes(&self) -> bool {
+        match self {
+            Self::Session
+            | Self::Store { .. }
+            | Self::Commit { .. }
+            | Self::Rename { .. }
+            | Self::Prove
+            | Self::Reopen => true,
+            Self::Read(_)
+            | Self::Above(_)
+            | Self::Newest
+            | Self::Sequence(_)
+            | Self::Time(_)
+            | Self::History => false,
+        }
+    }
+
+    /// Whether it takes room, and leaves nothing behind where there is none.
+    pub(super) fn needs_room(&self) -> bool {
+        matches!(
+            self,
+            Self::Session | Self::Store { .. } | Self::Commit { .. } | Self::Rename { .. }
+        )
+    }
+}
+
 /// What the next step may refer to.
 pub(super) struct Scene {
     /// How many records have numbers.
