@@ -43,6 +43,8 @@ struct Facts<'a> {
     flush_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     flush_age_ms: Option<u128>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flush_pressure_percent: Option<u8>,
     fingerprint: &'a str,
     floors: Vec<FloorFacts<'a>>,
 }
@@ -89,6 +91,7 @@ impl<'a> Facts<'a> {
             },
             flush_bytes: flush.bytes,
             flush_age_ms: flush.age.map(|age| age.as_millis()),
+            flush_pressure_percent: flush.pressure,
             fingerprint: plan.fingerprint().text(),
             floors: plan
                 .top()

@@ -172,6 +172,7 @@ impl StackFile {
                 usize::try_from(bytes).unwrap_or(usize::MAX)
             }),
             flush_age: flush.age.unwrap_or(defaults.flush_age),
+            flush_pressure: flush.pressure,
             read_only,
             ..defaults
         };

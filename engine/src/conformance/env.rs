@@ -2,12 +2,12 @@
 //! run every job on the caller's own thread. What happens in it is decided by its seed alone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::rng::SeededRandom;
 use crate::contract::env::Job;
-use crate::contract::{Clock, Drivers, Env, Error, Result};
+use crate::contract::{Clock, Drivers, Env, Error, Memory, Result};
 
 /// When simulated time begins: 2001-09-09, in microseconds since 1970.
 const BEGINNING_US: u64 = 1_000_000_000_000_000;
@@ -16,6 +16,7 @@ const BEGINNING_US: u64 = 1_000_000_000_000_000;
 #[derive(Debug, Clone)]
 pub struct SimEnv {
     clock: Arc<SimClock>,
+    memory: Arc<SimMemory>,
     env: Env,
 }
 
@@ -24,12 +25,14 @@ impl SimEnv {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let clock = Arc::new(SimClock::default());
+        let memory = Arc::new(SimMemory::default());
         let env = Env {
             clock: clock.clone(),
             random: Arc::new(SeededRandom::new(seed)),
             drivers: Arc::new(Inline),
+            memory: memory.clone(),
         };
-        Self { clock, env }
+        Self { clock, memory, env }
     }
 
     /// What a store or an engine is opened with.
@@ -41,6 +44,21 @@ impl SimEnv {
     /// Lets time pass.
     pub fn advance(&self, time: Duration) {
         self.clock.sleep(time);
+    }
+
+    /// Says how much memory is in use, in percent.
+    pub fn use_memory(&self, percent: u8) {
+        self.memory.0.store(percent, Ordering::Relaxed);
+    }
+}
+
+/// Memory of which so much is in use as was said.
+#[derive(Debug, Default)]
+pub struct SimMemory(AtomicU8);
+
+impl Memory for SimMemory {
+    fn used_percent(&self) -> Option<u8> {
+        Some(self.0.load(Ordering::Relaxed))
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::error::{Error, Result};
+use super::memory::{Memory, SystemMemory};
 use super::op::{Op, Pending, Promise};
 
 /// Where time comes from.
@@ -52,6 +53,8 @@ pub struct Env {
     pub random: Arc<dyn Random>,
     /// Drivers.
     pub drivers: Arc<dyn Drivers>,
+    /// How much memory is in use.
+    pub memory: Arc<dyn Memory>,
 }
 
 impl Env {
@@ -62,6 +65,7 @@ impl Env {
             clock: Arc::new(system::SystemClock::new()),
             random: Arc::new(system::SystemRandom),
             drivers: Arc::new(Pool::new(DRIVERS)),
+            memory: Arc::new(SystemMemory),
         }
     }
 
@@ -104,30 +108,48 @@ impl Env {
 
 thread_local! {
     static WAITING: Cell<bool> = const { Cell::new(false) };
+    static PASSING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Makes a call below whose answer this thread will wait for before it does anything else: what the
 /// call would [offload](Env::offload) is done on this thread at once. Waking a driver only to find
 /// the work taken costs a durable commit some microseconds.
 pub fn waiting<T>(call: impl FnOnce() -> T) -> T {
-    with_waiting(true, call)
+    with(&WAITING, true, call)
 }
 
 /// Makes several calls below whose work shall run side by side, whoever waits above: a floor that
 /// asks many does so in here.
 pub fn side_by_side<T>(calls: impl FnOnce() -> T) -> T {
-    with_waiting(false, calls)
+    with(&WAITING, false, calls)
 }
 
-fn with_waiting<T>(waiting: bool, call: impl FnOnce() -> T) -> T {
+/// Makes calls below whose answers are wanted once, as by a walk over everything: a floor that keeps
+/// what is read keeps nothing because of them. The answers are the same.
+pub fn in_passing<T>(calls: impl FnOnce() -> T) -> T {
+    with(&PASSING, true, calls)
+}
+
+/// Whether a call of this thread is made [in passing](in_passing).
+#[must_use]
+#[inline]
+pub fn is_passing() -> bool {
+    PASSING.get()
+}
+
+fn with<T>(
+    what: &'static std::thread::LocalKey<Cell<bool>>,
+    holds: bool,
+    call: impl FnOnce() -> T,
+) -> T {
     /// Puts back what was said before, whatever way the call ends.
-    struct Before(bool);
+    struct Before(&'static std::thread::LocalKey<Cell<bool>>, bool);
     impl Drop for Before {
         fn drop(&mut self) {
-            WAITING.set(self.0);
+            self.0.set(self.1);
         }
     }
-    let _before = Before(WAITING.replace(waiting));
+    let _before = Before(what, what.replace(holds));
     call()
 }
 

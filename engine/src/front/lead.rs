@@ -134,7 +134,7 @@ impl Shared {
         let mut state = self.lock();
         state.stuck = false;
         if let Some(mine) = state.writer.as_mut().and_then(|writer| writer.tail(stream)) {
-            mine.taken();
+            mine.taken(self.pressure.recent_max(&self.options));
             if let Some(tail) = tail {
                 mine.ceiling = mine.ceiling.max(tail.ceiling);
             }

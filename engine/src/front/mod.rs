@@ -56,6 +56,7 @@ mod names;
 mod open;
 mod options;
 mod place;
+mod pressure;
 mod session;
 mod shared;
 mod snapshot;
@@ -170,6 +171,7 @@ impl Engine {
                 ("batches", count(&figures.batches)),
                 ("conflicts", count(&figures.conflicts)),
                 ("waits", count(&figures.waits)),
+                ("pressed", count(&self.0.pressure.began)),
             ],
             below: vec![below.clone()],
             ..below

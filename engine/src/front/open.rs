@@ -245,8 +245,7 @@ impl Shared {
         let tails = starts.iter().map(|start| {
             // A ceiling of before was announced for a writer of before: nothing is handed out until
             // the store has announced one for this epoch.
-            let recent = self.options.recent_max;
-            StreamTail::new(start.stream, epoch, start.base, start.end, recent)
+            StreamTail::new(start.stream, epoch, start.base, start.end)
         });
         let tails: Vec<_> = tails.collect();
         if !self.env.drivers.inline() {

@@ -16,6 +16,10 @@ pub struct Options {
     /// The tail buffer is sent when its oldest record is this old. Needs a driver thread, so a
     /// simulated environment knows no such flush. Default 1 s.
     pub flush_age: Duration,
+    /// While so many percent of the memory that this process may use are in use, the tail buffer is
+    /// sent when it holds a sixteenth of [`Options::flush_bytes`], a store waits for what is on its
+    /// way, and nothing that was sent stays here. Default: however much is in use.
+    pub flush_pressure: Option<u8>,
     /// A store waits while more than this many bytes are on their way. Default 8 MiB.
     pub tail_max: usize,
     /// Batches that were sent stay readable here up to this many bytes. Default 8 MiB.
@@ -36,6 +40,7 @@ impl Default for Options {
             level: Level::Disk,
             flush_bytes: 1 << 20,
             flush_age: Duration::from_secs(1),
+            flush_pressure: None,
             tail_max: 8 << 20,
             recent_max: 8 << 20,
             proof_after: Duration::from_millis(50),

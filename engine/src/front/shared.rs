@@ -20,6 +20,7 @@ use super::names::View;
 use super::open::Found;
 use super::options::Options;
 use super::place::Placer;
+use super::pressure::Pressure;
 use super::tail::{Seen, StreamTail};
 
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) floors: Floors,
     pub(super) bell: Arc<Bell>,
     pub(super) figures: Figures,
+    pub(super) pressure: Pressure,
     state: Mutex<State>,
     turn: Condvar,
     shown: Mutex<Arc<Shown>>,
@@ -260,6 +262,7 @@ impl Shared {
             floors: Floors::new(streams),
             bell: Arc::default(),
             figures: Figures::default(),
+            pressure: Pressure::default(),
             state: Mutex::new(State::new(found, shown.view.clone())),
             turn: Condvar::new(),
             shown: Mutex::new(Arc::new(shown)),
@@ -402,7 +405,8 @@ impl Shared {
         }));
     }
 
-    /// Refuses all writing from now on, and fails what waits.
+    /// Refuses all writing from now on, and fails what waits. Whoever met the cause is told of it, also
+    /// if writing had ended before.
     pub(super) fn poison(&self, cause: &Error) -> Error {
         let kind = match cause.kind() {
             ErrorKind::Fenced => ErrorKind::Fenced,
@@ -412,7 +416,7 @@ impl Shared {
             format!("writing ended when the store failed; what was on its way is unknown: {cause}");
         let error = Error::new(kind, text).caused_by(cause.clone());
         let mut state = self.lock();
-        let error = state.refusing.get_or_insert(error).clone();
+        state.refusing.get_or_insert_with(|| error.clone());
         let round = std::mem::take(&mut state.round);
         state.queue.clear();
         state.queue_bytes = 0;

@@ -41,7 +41,6 @@ pub(super) struct StreamTail {
     sent: usize,
     kept_bytes: usize,
     waiting_bytes: usize,
-    recent_max: usize,
     /// A buffer that was built in before: its pages need not be got from the kernel again.
     spare: Option<Vec<u8>>,
 }
@@ -61,13 +60,7 @@ pub(super) enum Seen {
 
 impl StreamTail {
     /// The tail of a stream whose last batch ended at `end`; the next begins at `base`.
-    pub(super) fn new(
-        stream: Stream,
-        epoch: Epoch,
-        base: Position,
-        end: End,
-        recent_max: usize,
-    ) -> Self {
+    pub(super) fn new(stream: Stream, epoch: Epoch, base: Position, end: End) -> Self {
         Self {
             stream,
             epoch,
@@ -79,7 +72,6 @@ impl StreamTail {
             sent: 0,
             kept_bytes: 0,
             waiting_bytes: 0,
-            recent_max,
             spare: None,
         }
     }
@@ -181,14 +173,14 @@ impl StreamTail {
         self.batches.back()
     }
 
-    /// Notes that the store took the first waiting batch, and lets go of the oldest sent ones. The
-    /// newest stays, to ask the store for its ceiling with.
-    pub(super) fn taken(&mut self) {
+    /// Notes that the store took the first waiting batch, and lets go of the oldest sent ones beyond
+    /// so many bytes. The newest stays, to ask the store for its ceiling with.
+    pub(super) fn taken(&mut self, recent_max: usize) {
         if let Some(batch) = self.batches.get(self.sent) {
             self.waiting_bytes -= batch.bytes().len();
             self.sent += 1;
         }
-        while self.kept_bytes > self.recent_max && self.sent > 0 && self.batches.len() > 1 {
+        while self.kept_bytes > recent_max && self.sent > 0 && self.batches.len() > 1 {
             if let Some(batch) = self.batches.pop_front() {
                 self.kept_bytes -= batch.bytes().len();
                 self.sent -= 1;

@@ -88,6 +88,60 @@ fn one_commit_is_one_batch_and_one_sync() {
     assert_eq!(store.syncs(), syncs + 1);
 }
 
+#[test]
+fn a_thousand_small_stores_and_a_commit_are_one_batch() {
+    let store = ModelStore::default();
+    let engine = open(&store);
+    set(&engine, "a", b"first, which opens the epoch");
+    let batches = store.batches().len();
+    let session = engine.session().unwrap();
+    let stored = (0..1_000_u32).map(|number| put(&session, &number.to_le_bytes()));
+    let stored: Vec<_> = stored.collect();
+    assert_eq!(store.batches().len(), batches);
+    // They are read as if they had been sent.
+    for (number, reference) in (0_u32..).zip(&stored) {
+        let record = session.read(reference).wait().unwrap();
+        assert_eq!(record.body(), number.to_le_bytes());
+    }
+    let change = Change::set(name("a"), stored[999]);
+    session.commit(&[change], None).wait().unwrap();
+    assert_eq!(store.batches().len(), batches + 1);
+}
+
+#[test]
+fn while_memory_is_short_little_waits_and_nothing_that_was_sent_stays() {
+    let store = ModelStore::default();
+    let sim = SimEnv::new(1);
+    let options = Options {
+        flush_pressure: Some(90),
+        ..Options::default()
+    };
+    let engine = Engine::open(Arc::new(store.clone()), sim.env(), options).unwrap();
+    set(&engine, "a", b"first, which opens the epoch");
+    let session = engine.session().unwrap();
+    // Half a buffer, while so much is in use: how many batches it becomes.
+    let half_a_buffer = |percent: u8| {
+        sim.use_memory(percent);
+        sim.advance(Duration::from_secs(1));
+        let before = store.batches().len();
+        let stored: Vec<_> = (0..128).map(|_| put(&session, &[7; 4096])).collect();
+        for reference in stored {
+            assert_eq!(session.read(&reference).wait().unwrap().body(), [7; 4096]);
+        }
+        let sent = store.batches().len() - before;
+        session.commit(&[], None).wait().unwrap();
+        sent
+    };
+    assert_eq!(half_a_buffer(89), 0);
+    assert!(half_a_buffer(90) >= 7);
+    assert!(half_a_buffer(86) >= 7);
+    assert_eq!(half_a_buffer(85), 0);
+    assert_eq!(half_a_buffer(89), 0);
+    assert!(half_a_buffer(100) >= 7);
+    let figures = engine.status().figures;
+    assert!(figures.contains(&("pressed", 2)), "{figures:?}");
+}
+
 fn set_at(engine: &Engine, to: &str, body: &[u8], level: Level) -> Committed {
     let session = engine.session().unwrap();
     let change = Change::set(name(to), put(&session, body));

@@ -1,5 +1,6 @@
 //! Storing and committing: what a session's calls do to the tail.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -57,8 +58,9 @@ impl Shared {
         loop {
             let mut state = self.lock();
             match self.try_store(&mut state, record, stream, length) {
-                Ok((reference, sealed)) => {
+                Ok((reference, sealed, grew)) => {
                     drop(state);
+                    self.pressure.look(grew, &self.options, &self.env);
                     if sealed {
                         self.relieve();
                     }
@@ -78,7 +80,7 @@ impl Shared {
         record: &NewRecord<'_>,
         stream: Stream,
         length: usize,
-    ) -> Result<(Reference, bool), Result<Hold>> {
+    ) -> Result<(Reference, bool, Range<usize>), Result<Hold>> {
         let queued = state.queue_bytes as u64;
         let Some(writer) = state.writing().map_err(Err)? else {
             return Err(Ok(Hold::Begin));
@@ -106,15 +108,17 @@ impl Shared {
             sealed = true;
         }
         let first = tail.is_empty();
+        let before = if first { 0 } else { tail.building() };
         let reference = tail.push(record).map_err(Err)?;
-        if tail.building() >= self.options.flush_bytes {
+        let grew = before..tail.building();
+        if tail.building() >= self.pressure.flush_bytes(&self.options) {
             tail.seal(proven, false, Next::Follows);
             sealed = true;
         } else if first || sealed {
             tail.since_ns = Some(self.env.clock.monotonic_ns());
             self.bell.ring();
         }
-        Ok((reference, sealed))
+        Ok((reference, sealed, grew))
     }
 
     /// Submits a commit. Its answer is the ticket's.
@@ -270,7 +274,7 @@ impl Shared {
         let vector = writer.vector();
         let marker = writer.push_marker(root, &view, &vector)?;
         let tail = writer.root(root)?;
-        if tail.building() >= self.options.flush_bytes {
+        if tail.building() >= self.pressure.flush_bytes(&self.options) {
             tail.seal(proven, false, Next::Follows);
             sealed = true;
         } else if tail.since_ns.is_none() {
@@ -371,7 +375,7 @@ impl Shared {
             let tails = state.writer.iter().flat_map(|writer| &writer.tails);
             tails.map(super::tail::StreamTail::waiting_bytes).sum()
         };
-        if self.env.drivers.inline() || waiting > self.options.tail_max {
+        if self.env.drivers.inline() || waiting > self.pressure.tail_max(&self.options) {
             self.figures.waits.fetch_add(1, Ordering::Relaxed);
             let _turn = self.take_turn();
             // `Full` leaves the batch waiting, any other error is told to whoever writes next.

@@ -184,6 +184,8 @@ pub struct FlushRule {
     pub bytes: Option<u64>,
     /// When its oldest record is this old.
     pub age: Option<Duration>,
+    /// Early, while so many percent of the memory that the process may use are in use.
+    pub pressure: Option<u8>,
 }
 
 /// Where a kind may not stand; each says why, in half a sentence.

@@ -17,6 +17,7 @@ pub struct Cache {
 pub(super) struct Flush {
     pub(super) bytes: Option<ByteSize>,
     pub(super) age: Option<Time>,
+    pub(super) pressure: Option<u8>,
 }
 
 const FLUSH: &[OptionRow] = &[
@@ -38,6 +39,13 @@ const FLUSH: &[OptionRow] = &[
         },
         "1 s",
         "it is sent when its oldest record is this old",
+    )
+    .topmost(),
+    OptionRow::optional(
+        "pressure",
+        OptionType::Integer { min: 10, max: 99 },
+        "however much is in use",
+        "it is sent early while so many percent of the memory that may be used are in use",
     )
     .topmost(),
 ];

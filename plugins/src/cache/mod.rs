@@ -63,6 +63,7 @@ impl Plugin for Cache {
         let rule = FlushRule {
             bytes: self.flush.bytes.map(|size| size.0),
             age: self.flush.age.map(|age| age.0),
+            pressure: self.flush.pressure,
         };
         declared.flush = (rule != FlushRule::default()).then_some(rule);
         let longest = kept::longest(self.memory.0);

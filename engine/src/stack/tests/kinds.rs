@@ -164,6 +164,7 @@ impl Plugin for Pass {
         declared.flush = Some(FlushRule {
             bytes: self.flush.bytes.map(|size| size.0),
             age: self.flush.age.map(|age| age.0),
+            ..FlushRule::default()
         });
         Ok(Vec::new())
     }
