@@ -16,7 +16,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use travertine_engine::contract::{Env, Oid, Store};
+use travertine_engine::contract::{Env, Kind, Level, NewRecord, Oid, Store};
+use travertine_engine::front::{Engine, Hint, Options};
 use travertine_engine::stack::{Layer, Opening, Plan, Registry, Spec};
 use travertine_plugins::monitor::Monitor;
 
@@ -62,6 +63,70 @@ fn main() -> Outcome<()> {
         })?;
         println!("{name:<28} {ns:>10.2} {:>16} {allocations:>12.3}", "");
     }
+    together(rounds * reads)?;
+    stores_in_one_batch()
+}
+
+/// Hits on a cache by two threads at once: what each sees.
+fn together(reads: usize) -> Outcome<()> {
+    let cache = Layer::new("cache").with("memory", "1 MiB");
+    let (store, oids) = cached::open(vec![cache], 100)?;
+    oids.iter().try_for_each(|oid| read(&*store, *oid))?;
+    for threads in [1, 2] {
+        let began = Instant::now();
+        std::thread::scope(|scope| -> travertine_engine::contract::Result<()> {
+            let readers: Vec<_> = (0..threads)
+                .map(|first| {
+                    let (store, oids) = (&store, &oids);
+                    scope.spawn(move || {
+                        let mut turns = (0..oids.len()).cycle().skip(first * 50);
+                        (0..reads).try_for_each(|_| read(&**store, oids[turns.next().unwrap_or(0)]))
+                    })
+                })
+                .collect();
+            let done = readers.into_iter().map(|reader| reader.join());
+            done.flatten().collect()
+        })?;
+        let ns = began.elapsed().as_nanos() as f64 / reads as f64;
+        let each = 1e3 * threads as f64 / ns;
+        println!(
+            "cache hits, {threads} threads: {ns:.1} ns a read and thread, {each:.1} million a second"
+        );
+    }
+    Ok(())
+}
+
+/// The write-behind of a stack: what a thousand small stores and one commit become below.
+fn stores_in_one_batch() -> Outcome<()> {
+    const STORES: usize = 1_000;
+    let (store, _) = cached::open(vec![Layer::new("cache")], 0)?;
+    let options = Options {
+        level: Level::Memory,
+        flush_age: std::time::Duration::from_secs(3_600),
+        ..Options::default()
+    };
+    let engine = Engine::open(store, &Env::system(), options)?;
+    let batches = || {
+        let figures = engine.status().figures;
+        let batches = figures.iter().find(|(name, _)| *name == "batches");
+        batches.map_or(0, |(_, count)| *count)
+    };
+    let session = engine.session()?;
+    session.commit(&[], None).wait()?;
+    let before = batches();
+    let began = Instant::now();
+    for _ in 0..STORES {
+        let record = NewRecord {
+            kind: Kind::BLOB,
+            references: &[],
+            body: &[&[7; 100]],
+        };
+        session.store(&record, Hint::default())?;
+    }
+    session.commit(&[], None).wait()?;
+    let ns = began.elapsed().as_nanos() as f64 / STORES as f64;
+    let sent = batches() - before;
+    println!("{STORES} stores of 100 bytes and a commit: {sent} batches below, {ns:.0} ns a store");
     Ok(())
 }
 

@@ -48,9 +48,9 @@ static ALLOCATOR: Counting = Counting;
 const MEMORY: u64 = 8 << 20;
 
 /// A stack over memory that holds records of this length, as many as fit four budgets.
-fn stack(length: usize, cached: bool) -> (Arc<dyn Store>, Vec<Oid>) {
-    let cache = Layer::new("cache").with("memory", "8 MiB");
-    let layers = cached.then_some(cache).into_iter();
+fn stack(length: usize, caches: &[&str]) -> (Arc<dyn Store>, Vec<Oid>) {
+    let caches = caches.iter();
+    let layers = caches.map(|memory| Layer::new("cache").with("memory", *memory));
     let spec = Spec::linear(layers.chain([Layer::new("memory")])).level("memory");
     let plan = Plan::new(&spec, &travertine_plugins::standard(), Path::new("/")).unwrap();
     let store = plan
@@ -92,23 +92,32 @@ fn read_all(store: &dyn Store, oids: &[Oid]) {
 // One test: the allocator counts for all threads.
 #[test]
 fn the_budget_holds_all_that_keeping_takes_and_a_hit_takes_nothing() {
-    for length in [0, 100, 1_000, 20_000] {
-        let (bare, oids) = stack(length, false);
+    let one: &[&str] = &["8 MiB"];
+    for (length, caches) in [
+        (0, one),
+        (100, one),
+        (1_000, one),
+        (20_000, one),
+        // Between them they take no more than one.
+        (100, &["1 MiB", "5 MiB", "2 MiB"]),
+        (1_000, &["2 MiB", "6 MiB"]),
+    ] {
+        let (bare, oids) = stack(length, &[]);
         let before = LIVE.load(Ordering::Relaxed);
         read_all(&*bare, &oids);
         let own = LIVE.load(Ordering::Relaxed).saturating_sub(before);
         drop(bare);
 
-        let (store, oids) = stack(length, true);
+        let (store, oids) = stack(length, caches);
         let before = LIVE.load(Ordering::Relaxed);
         for _ in 0..2 {
             read_all(&*store, &oids);
             let more = LIVE.load(Ordering::Relaxed).saturating_sub(before);
             let figures = store.status().figures;
             let figure = |name: &str| figures.iter().find(|(of, _)| *of == name).unwrap().1;
-            let (entries, bytes) = (figure("entries"), figure("bytes"));
+            let (entries, bytes) = (figure("entries"), figure("bytes of all caches"));
             println!(
-                "records of {length}: {entries} kept, {bytes} bytes counted, {more} bytes more \
+                "{caches:?}, records of {length}: {entries} kept, {bytes} bytes counted, {more} bytes more \
                  in use, {own} of them not the cache's"
             );
             assert!(bytes <= MEMORY && more.saturating_sub(own) <= MEMORY);

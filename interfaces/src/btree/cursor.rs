@@ -11,6 +11,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use travertine_engine::contract::env::in_passing;
 use travertine_engine::contract::{Error, Op, Record, Reference, Result};
 
 use super::node::{Frame, Node};
@@ -32,7 +33,12 @@ pub struct BtreeCursor {
     /// Where to go before the next step.
     target: Option<Target>,
     going: Option<Going>,
+    /// Leaves that it came to since it was told where to go.
+    leaves: usize,
 }
+
+/// A walk over more leaves than this reads the next ones in passing: no cache keeps them for it.
+const LEAVES_KEPT: usize = 8;
 
 /// Where the value of an entry lies.
 #[derive(Debug, Clone)]
@@ -82,6 +88,7 @@ impl BtreeCursor {
             common: None,
             target: Some(Target::First),
             going: None,
+            leaves: 0,
         }
     }
 
@@ -89,6 +96,7 @@ impl BtreeCursor {
         self.target = Some(target);
         self.going = None;
         self.shown = None;
+        self.leaves = 0;
     }
 
     /// Goes where a seek said.
@@ -168,6 +176,14 @@ impl BtreeCursor {
         self.go(going, &target).map(Some)
     }
 
+    fn read(&self, going: &Going) -> Op<Record> {
+        let read = || self.shared.source.read(&going.next);
+        match going.level == 0 && self.leaves >= LEAVES_KEPT {
+            true => in_passing(read),
+            false => read(),
+        }
+    }
+
     fn go(&mut self, mut going: Going, target: &Target) -> Result<Arrival> {
         loop {
             let arrived = going
@@ -176,7 +192,7 @@ impl BtreeCursor {
                 .and_then(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).take());
             let record = match arrived {
                 Some(record) => record,
-                None => match self.shared.source.read(&going.next).try_ready() {
+                None => match self.read(&going).try_ready() {
                     Ok(answer) => answer?,
                     Err(op) => {
                         let slot = Arc::new(Mutex::new(None));
@@ -202,6 +218,7 @@ impl BtreeCursor {
                 }
                 let frame = node.frame();
                 self.leaf = Some((record, frame));
+                self.leaves += 1;
                 self.common = None;
                 self.gap = gap;
                 self.shown = None;

@@ -53,10 +53,10 @@ const FLUSH: &[OptionRow] = &[
 pub(super) const KIND: PluginKind = PluginKind {
     summary: "keeps records in memory that were read before",
     cost: "a lookup for a read, and a copy of each record that is kept",
-    doc: "Records that are read again and again stay, one long scan does not push them out. Readers \
-          who miss the same record at once share one read below. What is written is not kept until \
-          somebody reads it: the newest batches stay readable in the engine. There is no tier on \
-          disk yet.",
+    doc: "Records that are read again and again stay, one long scan does not push them out; those that \
+          lead to others stay longer. Readers who miss the same record at once share one read below. \
+          All caches of a stack share one budget, the sum of what each one says. What is written is \
+          not kept until somebody reads it: the newest batches stay readable in the engine.",
     options: &[
         OptionRow::preset(
             "memory",
@@ -65,7 +65,7 @@ pub(super) const KIND: PluginKind = PluginKind {
                 max: 1 << 40,
             },
             "256 MiB",
-            "bytes that may be kept, all that the keeping takes included",
+            "bytes that it adds to the budget of the stack's caches, all that keeping takes included",
         ),
         OptionRow::preset(
             "flush",
@@ -75,7 +75,7 @@ pub(super) const KIND: PluginKind = PluginKind {
         ),
     ],
     declared: Declared {
-        // One budget is for one opening: parts that share nothing would have one each.
+        // What is kept of a part would go whenever that part is closed.
         keeps: Properties::all_but(&[Property::Parts]),
         ..Declared::NOTHING
     },

@@ -15,9 +15,11 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
+use travertine_engine::contract::env::is_passing;
 use travertine_engine::contract::{Drivers, Error, Oid, Op, Pending, Record, Result};
 
 use super::frontier::Final;
@@ -31,6 +33,8 @@ pub(super) struct Flight {
     pub(super) oid: Oid,
     /// How far answers were final when it was asked.
     pub(super) known: Final,
+    /// Whether somebody asks who may ask again.
+    wanted: AtomicBool,
     shared: Weak<Shared>,
     drivers: Arc<dyn Drivers>,
     state: Mutex<State>,
@@ -70,6 +74,7 @@ impl Flight {
         Self {
             oid,
             known,
+            wanted: AtomicBool::new(!is_passing()),
             shared,
             drivers,
             state: Mutex::new(State {
@@ -101,8 +106,16 @@ impl Flight {
         }
     }
 
+    /// Whether the answer is to be kept: not if all who ask do so in passing.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire)
+    }
+
     /// The answer, for one more caller.
     pub(super) fn join(self: &Arc<Self>) -> Op<Option<Record>> {
+        if !is_passing() {
+            self.wanted.store(true, Ordering::Release);
+        }
         if let Course::Landed(answer) = &self.lock().course {
             return Op::ready(answer.clone());
         }

@@ -15,7 +15,7 @@ use crate::shards::Shards;
 
 use super::flight::Flight;
 use super::frontier::Frontier;
-use super::kept::{Hashing, Kept};
+use super::pool::{Hashing, Kept};
 
 /// Parts of the table of reads under way, each with a lock of its own.
 const PARTS: usize = 16;
@@ -103,6 +103,7 @@ impl Shared {
         let oid = flight.oid;
         let kept = self
             .lasting(flight, &answer)
+            .filter(|_| flight.is_wanted())
             .and_then(|found| self.kept.fit(found));
         let mut flights = self.flights(oid);
         let there = flights

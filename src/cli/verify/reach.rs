@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::super::Failure;
 use super::super::progress::Progress;
 use super::findings::Findings;
+use crate::contract::env::in_passing;
 use crate::contract::{Oid, Record, Reference, Result};
 use crate::front::Engine;
 use crate::interfaces::records::check_edge;
@@ -89,7 +90,8 @@ fn follow(
 
 /// The record of an edge, if the edge is sound.
 fn edge(engine: &Engine, reference: &Reference, findings: &mut Findings) -> Option<Record> {
-    let found: Result<_> = engine.read(reference.oid).wait().and_then(|found| {
+    let read = in_passing(|| engine.read(reference.oid));
+    let found: Result<_> = read.wait().and_then(|found| {
         if let Some(record) = &found {
             check_edge(reference, record)?;
         }

@@ -2,6 +2,8 @@
 
 mod flights;
 mod keeping;
+mod sharing;
+mod staying;
 mod stress;
 mod wrong;
 
@@ -13,10 +15,10 @@ use travertine_engine::conformance::kit::{Twist, Twisted};
 use travertine_engine::conformance::model::{ModelOptions, ModelStore};
 use travertine_engine::contract::{
     Batch, BatchBuilder, Commit, End, Env, Epoch, Kind, Level, NewRecord, Oid, Op, Position,
-    Record, Store, Stream, StreamState,
+    Record, Reference, Store, Stream, StreamState,
 };
 
-use super::kept::Kept;
+use super::pool::{Kept, Pool};
 use super::shared::Shared;
 use super::store::CacheStore;
 
@@ -24,8 +26,13 @@ pub(super) use wrong::Wrong;
 
 /// A cache over this store.
 fn cache(below: Arc<dyn Store>, env: &Env, memory: u64) -> Arc<dyn Store> {
-    let shared = Shared::new(below, env, Kept::new(memory));
+    let shared = Shared::new(below, env, alone(memory));
     Arc::new(CacheStore::new(shared, None))
+}
+
+/// A budget that is not shared.
+fn alone(memory: u64) -> Kept {
+    Arc::new(Pool::new(memory)).share().unwrap()
 }
 
 fn figures(store: &dyn Store) -> BTreeMap<&'static str, u64> {
@@ -122,7 +129,12 @@ impl Writer {
     }
 
     fn put(&mut self, bodies: &[&[u8]]) -> Vec<Oid> {
-        let (batch, oids) = self.batch(bodies);
+        self.put_with(bodies, &[])
+    }
+
+    /// As [`Writer::put`]; each record has these references.
+    fn put_with(&mut self, bodies: &[&[u8]], references: &[Reference]) -> Vec<Oid> {
+        let (batch, oids) = self.batch_of(bodies, references);
         self.store.store(self.epoch, batch.clone()).wait().unwrap();
         self.before = End {
             position: batch.header().end,
@@ -141,11 +153,15 @@ impl Writer {
     }
 
     fn batch(&self, bodies: &[&[u8]]) -> (Batch, Vec<Oid>) {
+        self.batch_of(bodies, &[])
+    }
+
+    fn batch_of(&self, bodies: &[&[u8]], references: &[Reference]) -> (Batch, Vec<Oid>) {
         let mut batch = BatchBuilder::new(self.stream, self.base, self.before, self.epoch, 0);
         let push = |body: &&[u8]| {
             let record = NewRecord {
                 kind: Kind::BLOB,
-                references: &[],
+                references,
                 body: &[body],
             };
             batch.push(&record).unwrap().oid

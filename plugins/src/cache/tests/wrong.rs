@@ -75,7 +75,7 @@ impl Plugin for WrongCache {
 
     fn open(&self, context: &OpenContext, below: Vec<Below>) -> Result<Arc<dyn Store>> {
         let below = Below::only(below)?.open()?;
-        let mut shared = Shared::new(below, &context.env, Kept::new(1 << 20));
+        let mut shared = Shared::new(below, &context.env, alone(1 << 20));
         shared.wrong = Some(self.wrong);
         Ok(Arc::new(CacheStore::new(shared, None)))
     }
