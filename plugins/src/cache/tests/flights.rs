@@ -1,5 +1,9 @@
 //! Reads under way: joined, survived, told to all.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use travertine_engine::conformance::env::SimEnv;
@@ -124,6 +128,44 @@ fn a_read_survives_the_one_who_started_it() {
     assert_eq!(below.reads(), 1);
     assert!(writer.store.read(oid).is_ready());
     assert_eq!(below.reads(), 1);
+}
+
+/// Notes that it was woken.
+#[derive(Debug, Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[test]
+fn who_gives_up_after_asking_takes_nothing_from_those_who_wait() {
+    // Whoever of four gives up, once all have asked: the first of them began the read.
+    for gone in 0..4 {
+        let env = SimEnv::new(1);
+        let (mut writer, below) = over_a_model(env.env());
+        let (oid, record) = writer.put_one(b"wanted");
+        let (promise, op) = Promise::new();
+        below.next(op);
+        let mut waiting: Vec<_> = (0..4)
+            .map(|_| (writer.store.read(oid), Arc::new(Woken::default())))
+            .collect();
+        for (op, woken) in &mut waiting {
+            let waker = Waker::from(woken.clone());
+            let asked = Pin::new(op).poll(&mut Context::from_waker(&waker));
+            assert!(asked.is_pending());
+        }
+        let (_, theirs) = waiting.remove(gone);
+        promise.fulfil(answer(record.as_ref()));
+        assert!(!theirs.0.load(Ordering::Acquire));
+        for (op, woken) in waiting {
+            assert!(woken.0.load(Ordering::Acquire));
+            assert_eq!(op.wait().unwrap(), record);
+        }
+        assert_eq!((below.reads(), seen(&*writer.store)[3]), (1, 1));
+    }
 }
 
 #[test]
