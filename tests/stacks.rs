@@ -21,7 +21,7 @@ use travertine_engine::conformance::sim::{Class, Plan as DiskPlan};
 use travertine_engine::conformance_suite;
 use travertine_engine::contract::{Env, ErrorKind, Kind, Name, NewRecord};
 use travertine_engine::front::{Change, Hint};
-use travertine_engine::stack::{Layer, Over, Plan, Property, Spec, Table};
+use travertine_engine::stack::{Data, Layer, Over, Plan, Property, Spec, Table, Value};
 
 /// The stack of these layers, by kind, on a simulated machine.
 fn simulated(seed: u64, layers: &[&str]) -> StackFixture {
@@ -36,12 +36,22 @@ fn simulated(seed: u64, layers: &[&str]) -> StackFixture {
             "sequence" => Layer::new("sequence").with("segment", "256 KiB"),
             "jitter" => Layer::new("jitter").with("seed", 7),
             "jitter, slow" => Layer::new("jitter").with("delay", "50 us"),
+            "compress" => Layer::new("compress").with("least", "16 B"),
+            "compress, hard" => Layer::new("compress").with("method", "zstd"),
+            "encrypt" => encrypt(),
             kind => Layer::new(kind),
         }
     });
     let spec = Spec::linear(layers).for_tests();
     let disk = DiskPlan::draw(seed, Class::Crash);
     StackFixture::simulated(&spec, &standard(), seed, disk).unwrap()
+}
+
+/// Secrets are there on a simulated machine.
+fn encrypt() -> Layer {
+    let name = Value::plain(Data::Text("TRAVERTINE_KEY".to_owned()));
+    let key = Table::default().with("env", name);
+    Layer::new("encrypt").with("key", Value::plain(Data::Table(key)))
 }
 
 /// A stack in memory.
@@ -69,7 +79,21 @@ fn reading(by: &str) -> StackFixture {
 
 /// An example stack, on the file system, in a directory of its own.
 fn example(text: &str) -> StackFixture {
+    example_in(text, tempfile::tempdir().unwrap())
+}
+
+/// As [`example`], with the key that one would make.
+fn sealed(text: &str) -> StackFixture {
     let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    #[expect(clippy::disallowed_methods, reason = "a user makes the key")]
+    std::fs::create_dir(&data)
+        .and_then(|()| std::fs::write(data.join("sealed.key"), [0x9A; 32]))
+        .unwrap();
+    example_in(text, directory)
+}
+
+fn example_in(text: &str, directory: tempfile::TempDir) -> StackFixture {
     let file = travertine::config::StackFile::parse(
         "example.toml",
         text,
@@ -121,6 +145,24 @@ conformance_suite!(
 conformance_suite!(
     sequence_over_monitor,
     simulated(15, &["sequence", "monitor", "file"])
+);
+conformance_suite!(compress_over_file, simulated(18, &["compress", "file"]));
+conformance_suite!(compress_over_memory, memory(&["compress", "memory"]));
+conformance_suite!(encrypt_over_file, simulated(19, &["encrypt", "file"]));
+conformance_suite!(
+    codecs_over_cache_with_jitter,
+    Jittered::new(
+        simulated(20, &["compress, hard", "encrypt", "cache", "file"]),
+        21
+    )
+);
+conformance_suite!(
+    codecs_over_sequence,
+    simulated(22, &["compress", "encrypt", "monitor", "sequence", "file"])
+);
+conformance_suite!(
+    example_sealed,
+    sealed(include_str!("../examples/stacks/sealed.toml"))
 );
 conformance_suite!(sequence_over_memory, memory(&["sequence", "memory"]));
 conformance_suite!(
@@ -359,6 +401,7 @@ fn every_example_stack_is_in_the_matrix() {
         "memory.toml",
         "monitored.toml",
         "scale-up.toml",
+        "sealed.toml",
         "sequence.toml",
         "solo.toml",
     ];
@@ -383,16 +426,29 @@ fn every_ordered_pair_of_floors_is_legal_or_refused_for_a_reason() {
     let registry = standard();
     let refused = |layers: [&str; 2]| {
         let file = Layer::new("file").with("path", "place");
-        let spec = Spec::linear(layers.map(Layer::new).into_iter().chain([file])).for_tests();
+        let layers = layers.map(|kind| match kind {
+            "encrypt" => encrypt(),
+            kind => Layer::new(kind),
+        });
+        let spec = Spec::linear(layers.into_iter().chain([file])).for_tests();
         Plan::new(&spec, &registry, Path::new("/nowhere")).is_err()
     };
-    let floors = ["cache", "fault", "jitter", "monitor", "sequence"];
+    let floors = [
+        "compress", "encrypt", "cache", "fault", "jitter", "monitor", "sequence",
+    ];
     let pairs = floors
         .into_iter()
         .flat_map(|top| floors.map(|below| [top, below]));
     let illegal: Vec<_> = pairs.filter(|pair| refused(*pair)).collect();
-    // One budget would become one for each part; and one sequence does what two would.
-    assert_eq!(illegal, [["sequence", "cache"], ["sequence", "sequence"]]);
+    // Codecs come first, in their order. One budget would become one for each part; and one sequence
+    // does what two would.
+    let mut expected = Vec::from([["compress", "compress"], ["encrypt", "compress"]]);
+    expected.push(["encrypt", "encrypt"]);
+    for floor in ["cache", "monitor", "sequence"] {
+        expected.extend([[floor, "compress"], [floor, "encrypt"]]);
+    }
+    expected.extend([["sequence", "cache"], ["sequence", "sequence"]]);
+    assert_eq!(illegal, expected);
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -641,11 +697,20 @@ fn random_stacks_put_every_floor_over_every_other_that_may_lie_below_it() {
             }
         }
     }
-    let floors = ["cache", "fault", "jitter", "monitor", "partition", "sequence"];
-    let all = floors.iter().flat_map(|floor| {
+    let floors = [
+        "cache",
+        "fault",
+        "jitter",
+        "monitor",
+        "partition",
+        "sequence",
+    ];
+    let all = ["compress", "encrypt"].iter().chain(&floors);
+    let all = all.flat_map(|floor| {
         let below = floors.iter().chain(&["file", "memory"]);
         below.map(move |below| format!("{floor} {below}"))
     });
+    let all = all.chain(["compress encrypt".to_owned()]);
     let missing: Vec<_> = all.filter(|pair| !pairs.contains(pair)).collect();
     let illegal = [
         "partition partition",

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use travertine_engine::contract::{
-    Batch, BatchBuilder, Batches, Commit, End, Epoch, Error, Freed, Kind, Level, NewRecord, Oid,
-    Op, Placement, Position, Reclaim, Record, Result, RootAt, RootMarker, Status, Store, Stream,
-    StreamState, Tail, Vector,
+    Batch, BatchBuilder, Batches, Codecs, Commit, End, Epoch, Error, Freed, Kind, Level, NewRecord,
+    Oid, Op, Placement, Position, Reclaim, Record, Result, RootAt, RootMarker, Status, Store,
+    Stream, StreamState, Tail, Vector,
 };
 use travertine_engine::forward;
 use travertine_engine::stack::{
@@ -107,6 +107,7 @@ impl Store for HitStore {
             level: Level::Memory,
             root_stream: 0,
             placement: Placement::One(0),
+            codecs: Codecs::default(),
             unit: 8,
             refusing: Some("it only reads".to_owned()),
             streams: Vec::new(),

@@ -37,7 +37,7 @@ impl<W: Source + Write> Sink for W {}
 pub fn check_edge(reference: &Reference, record: &Record) -> Result<()> {
     let leaf = record.reference_count() == 0;
     if record.check() != reference.check
-        || record.encoded().len() != reference.length as usize
+        || record.stored_len() != reference.length as usize
         || (reference.leaf && !leaf)
     {
         return Err(Error::corrupt(format!(
@@ -45,7 +45,7 @@ pub fn check_edge(reference: &Reference, record: &Record) -> Result<()> {
              the reference to it says check {:08x}, {} bytes{}",
             reference.oid,
             record.check(),
-            record.encoded().len(),
+            record.stored_len(),
             record.reference_count(),
             reference.check,
             reference.length,

@@ -1,6 +1,9 @@
 //! The plug-ins that come with Travertine.
 //!
 //! ```text
+//!   compress    packs bodies                         │ codecs, run by the engine: the first
+//!   encrypt     seals bodies                           layers of a stack, in this order, if any
+//!   ───────────────────────────────────────────────────┘
 //!   monitor     counts and times every call below      │ over one: any number, in any order
 //!   cache       keeps records that were read           │ that `travertine check` finds legal
 //!   sequence    goes on in the next part               │
@@ -17,6 +20,9 @@
 
 pub mod cache;
 mod chance;
+mod codec;
+pub mod compress;
+pub mod encrypt;
 pub mod fault;
 pub mod file;
 pub mod jitter;
@@ -34,6 +40,8 @@ pub fn standard() -> Registry {
     Registry::new()
         .with::<cache::Cache>()
         .with::<fault::Fault>()
+        .with::<compress::Compress>()
+        .with::<encrypt::Encrypt>()
         .with::<file::File>()
         .with::<jitter::Jitter>()
         .with::<memory::Memory>()

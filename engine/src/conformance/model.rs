@@ -19,9 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::contract::batch::FRAME_SLOT;
 use crate::contract::{
-    Batch, Batches, ChainLink, Commit, End, Epoch, Error, Freed, Kind, Level, Oid, Op, Placement,
-    Position, Proven, Reclaim, Record, Result, RootAt, RootMarker, Status, Store, Stream,
-    StreamState, StreamStatus, Tail, Vector,
+    Batch, Batches, ChainLink, Codecs, Commit, End, Epoch, Error, Freed, Kind, Level, Oid, Op,
+    Placement, Position, Proven, Reclaim, Record, Result, RootAt, RootMarker, Status, Store,
+    Stream, StreamState, StreamStatus, Tail, Vector,
 };
 
 const STREAM: Stream = Stream(0);
@@ -555,6 +555,7 @@ impl Store for ModelStore {
             level: disk.options.level,
             root_stream: STREAM.0,
             placement: Placement::One(STREAM.0),
+            codecs: Codecs::default(),
             unit: disk.options.unit,
             refusing: None,
             streams: vec![stream],

@@ -25,6 +25,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::codec::Way;
 use super::error::{Error, Result};
 use super::level::Epoch;
 use super::limits::BATCH_MAX;
@@ -386,15 +387,28 @@ impl BatchBuilder {
 
     /// Appends a record whose limits were checked, and returns the reference to it.
     pub fn push(&mut self, record: &NewRecord<'_>) -> Result<Reference> {
-        let oid = self.next_oid()?;
-        let length = self.bytes.len() + record.encoded_len();
+        let oid = self.place(record.encoded_len())?;
+        self.header.records += 1;
+        Ok(record.encode(oid, self.header.epoch.number, &mut self.bytes))
+    }
+
+    /// As [`BatchBuilder::push`], for a body that goes a way. Where that fails, nothing was appended.
+    pub fn push_through(&mut self, record: &NewRecord<'_>, way: &Way<'_>) -> Result<Reference> {
+        let oid = self.place(record.stored_len(way))?;
+        let reference = record.encode_through(oid, self.header.epoch, way, &mut self.bytes)?;
+        self.header.records += 1;
+        Ok(reference)
+    }
+
+    /// Where a record of so many bytes would lie, if there is room for it.
+    fn place(&self, length: usize) -> Result<Oid> {
+        let length = self.bytes.len() + length;
         if length > BATCH_MAX {
             return Err(Error::invalid(format!(
                 "a batch of {length} bytes is over {BATCH_MAX}"
             )));
         }
-        self.header.records += 1;
-        Ok(record.encode(oid, self.header.epoch.number, &mut self.bytes))
+        self.next_oid()
     }
 
     /// The record at `oid`, if it lies in this batch.

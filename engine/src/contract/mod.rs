@@ -1,6 +1,7 @@
 //! The contract: words and bytes that every floor shares. Imports nothing else of ours.
 
 pub mod batch;
+pub mod codec;
 pub mod env;
 pub mod error;
 pub mod extent;
@@ -16,6 +17,7 @@ pub mod record;
 pub mod store;
 
 pub use batch::{Batch, BatchBuilder, BatchHeader, End, Proven};
+pub use codec::{Codecs, Packer, Sealer};
 pub use env::{Clock, Drivers, Env, Random};
 pub use error::{Error, ErrorKind, Result};
 pub use extent::Extent;

@@ -6,16 +6,19 @@
 //!    u32      u16    u16    u32      u32      oid u64, length u32, check u32
 //! ```
 //!
-//! All numbers are little-endian. `length` is the body's, in its low 25 bits; the bits above say
-//! which codecs the body went through. `check` is a CRC32 over the OID, the first twelve bytes, the
-//! references and the body, so a record read at a wrong place never passes for another.
+//! All numbers are little-endian. `length` is the body's, in its low 25 bits; the six bits above say
+//! which codecs the body went through (see [`codec`](super::codec)), and the highest is zero. `check`
+//! is a CRC32 over the OID, the first twelve bytes, the references and the body, so a record read at a
+//! wrong place never passes for another.
 //! Invariant: a body names its children by index into the table, never by an OID in its bytes.
 
 use std::fmt;
 
 use bytes::Bytes;
 
+use super::codec::{SEAL_ROOM_MAX, Way};
 use super::error::{Error, Result};
+use super::level::Epoch;
 use super::limits::{RECORD_BODY_MAX, REFERENCES_MAX};
 use super::oid::{Oid, UNIT};
 
@@ -26,6 +29,10 @@ pub const REFERENCE: usize = 16;
 
 const LENGTH_BITS: u32 = 25;
 const LENGTH_MASK: u32 = (1 << LENGTH_BITS) - 1;
+/// In memory only: the body is the one that was given, and the stored length stands at the end.
+const DECODED: u32 = 1 << 31;
+/// Bytes behind a decoded record: its stored length, and zeros.
+const DECODED_END: usize = 8;
 const WEAK: u32 = 1 << 31;
 const LEAF: u32 = 1 << 30;
 
@@ -128,6 +135,12 @@ impl NewRecord<'_> {
         encoded_len(self.references.len(), self.body_len())
     }
 
+    /// As [`NewRecord::encoded_len`], for a body that goes a way.
+    #[must_use]
+    pub fn stored_len(&self, way: &Way<'_>) -> usize {
+        encoded_len(self.references.len(), self.body_len() + way.room())
+    }
+
     /// Refuses what the format cannot hold.
     pub fn check_limits(&self) -> Result<()> {
         let body = self.body_len();
@@ -150,14 +163,41 @@ impl NewRecord<'_> {
     /// returns the reference to it. The limits must have been checked.
     pub fn encode(&self, oid: Oid, epoch: u32, out: &mut Vec<u8>) -> Reference {
         let start = out.len();
-        let body = self.body_len();
-        let length = encoded_len(self.references.len(), body);
+        self.lay(epoch, 0, 0, out);
+        self.finish(oid, start, out)
+    }
+
+    /// As [`NewRecord::encode`], for a body that goes a way.
+    pub(super) fn encode_through(
+        &self,
+        oid: Oid,
+        epoch: Epoch,
+        way: &Way<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Reference> {
+        let start = out.len();
+        self.lay(epoch.number, way.bits(), way.room(), out);
+        if let Some(sealer) = way.sealer {
+            let head = RECORD_HEADER + self.references.len() * REFERENCE;
+            let (head, body) = out[start..].split_at_mut(head);
+            if let Err(error) = sealer.seal(oid, epoch, head, body) {
+                out.truncate(start);
+                return Err(error);
+            }
+        }
+        Ok(self.finish(oid, start, out))
+    }
+
+    /// Appends everything but the check and the padding, with `room` zeros behind the body.
+    fn lay(&self, epoch: u32, codecs: u8, room: usize, out: &mut Vec<u8>) {
+        let body = self.body_len() + room;
+        let word = body as u32 | (u32::from(codecs) << LENGTH_BITS);
         let mut head = [0; RECORD_HEADER];
-        head[..4].copy_from_slice(&(body as u32).to_le_bytes());
+        head[..4].copy_from_slice(&word.to_le_bytes());
         head[4..6].copy_from_slice(&self.kind.0.to_le_bytes());
         head[6..8].copy_from_slice(&(self.references.len() as u16).to_le_bytes());
         head[8..12].copy_from_slice(&epoch.to_le_bytes());
-        out.reserve(length);
+        out.reserve(encoded_len(self.references.len(), body));
         out.extend_from_slice(&head);
         for reference in self.references {
             reference.encode(out);
@@ -165,15 +205,23 @@ impl NewRecord<'_> {
         for part in self.body {
             out.extend_from_slice(part);
         }
+        if room > 0 {
+            out.resize(out.len() + room, 0);
+        }
+    }
+
+    /// Adds the check and the padding to what was laid from `start` on.
+    fn finish(&self, oid: Oid, start: usize, out: &mut Vec<u8>) -> Reference {
         let check = match start.checked_sub(4) {
             Some(before) => check_in_place(oid, out, before),
             None => check_of(oid, &out[start..]),
         };
         out[start + 12..start + 16].copy_from_slice(&check.to_le_bytes());
+        let length = (out.len() - start).next_multiple_of(UNIT as usize);
         out.resize(start + length, 0);
         Reference {
             oid,
-            length: (out.len() - start) as u32,
+            length: length as u32,
             check,
             weak: false,
             leaf: self.references.is_empty(),
@@ -257,15 +305,24 @@ fn unpadded_len(bytes: &[u8]) -> usize {
 }
 
 /// How many bytes the record whose header these are takes. Needs [`RECORD_HEADER`] bytes; `None` if
-/// they state a body over the limit.
+/// they state a body over the limit, or are not those of a stored record.
 #[must_use]
 pub fn stated_len(header: &[u8]) -> Option<usize> {
-    let body = (u32_at(header, 0) & LENGTH_MASK) as usize;
+    let word = u32_at(header, 0);
+    let body = (word & LENGTH_MASK) as usize;
     let references = u16_at(header, 6) as usize;
-    (body <= RECORD_BODY_MAX).then(|| encoded_len(references, body))
+    // Sealing makes the longest body longer.
+    let most = RECORD_BODY_MAX
+        + if word >> LENGTH_BITS == 0 {
+            0
+        } else {
+            SEAL_ROOM_MAX
+        };
+    (body <= most && word & DECODED == 0).then(|| encoded_len(references, body))
 }
 
-/// One immutable object, as it lies on the medium: a view of checked bytes that clones cheaply.
+/// One immutable object: a view of checked bytes that clones cheaply. Floors answer it as it lies on the
+/// medium; the engine answers it with the body that was stored, whatever codecs that went through.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     bytes: Bytes,
@@ -308,8 +365,12 @@ impl Record {
         }
     }
 
-    /// Computes the check anew.
+    /// Computes the check anew. It is of the stored bytes: a body that an engine decoded has them no
+    /// more, and was verified on its way.
     pub fn verify(&self, oid: Oid) -> Result<()> {
+        if self.is_decoded() {
+            return Ok(());
+        }
         verify(oid, &self.bytes)
     }
 
@@ -331,10 +392,53 @@ impl Record {
         u32_at(&self.bytes, 12)
     }
 
-    /// Bits that say which codecs the body went through; zero for none.
+    /// Bits that say which codecs the stored body went through; zero for none.
     #[must_use]
     pub fn codecs(&self) -> u8 {
-        (u32_at(&self.bytes, 0) >> LENGTH_BITS) as u8
+        ((u32_at(&self.bytes, 0) & !DECODED) >> LENGTH_BITS) as u8
+    }
+
+    /// Bytes that it takes on the medium, header to padding: what references to it say.
+    #[must_use]
+    pub fn stored_len(&self) -> usize {
+        if self.is_decoded() {
+            u32_at(&self.bytes, self.bytes.len() - DECODED_END) as usize
+        } else {
+            self.bytes.len()
+        }
+    }
+
+    /// Whether its body is no longer as it was stored.
+    pub(super) fn is_decoded(&self) -> bool {
+        u32_at(&self.bytes, 0) & DECODED != 0
+    }
+
+    /// How long a decoded record is whose body begins at `head`.
+    pub(super) fn decoded_len(head: usize, body: usize) -> usize {
+        (head + body).next_multiple_of(UNIT as usize) + DECODED_END
+    }
+
+    /// Takes the check out of a header.
+    pub(super) fn forget_check(head: &mut [u8]) {
+        head[12..16].fill(0);
+    }
+
+    /// This record with another body: `bytes` are a header, its references, and that body.
+    pub(super) fn decoded_as(&self, mut bytes: Vec<u8>, body: usize) -> Self {
+        let word = DECODED | (u32::from(self.codecs()) << LENGTH_BITS) | body as u32;
+        bytes[..4].copy_from_slice(&word.to_le_bytes());
+        bytes[4..16].copy_from_slice(&self.bytes[4..16]);
+        bytes.resize(bytes.len().next_multiple_of(UNIT as usize), 0);
+        bytes.extend_from_slice(&(self.bytes.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&[0; DECODED_END - 4]);
+        Self {
+            bytes: bytes.into(),
+        }
+    }
+
+    /// Header, references and body.
+    pub(super) fn unpadded(&self) -> &[u8] {
+        &self.bytes[..self.unpadded_len()]
     }
 
     /// How many references it has.
@@ -370,7 +474,7 @@ impl Record {
         self.bytes.slice(self.body_start()..self.unpadded_len())
     }
 
-    /// The encoded bytes, padding included.
+    /// The bytes that it is here, padding included: those on the medium, unless an engine decoded it.
     #[must_use]
     pub fn encoded(&self) -> &Bytes {
         &self.bytes
@@ -381,7 +485,7 @@ impl Record {
     pub fn reference_to(&self, oid: Oid) -> Reference {
         Reference {
             oid,
-            length: self.bytes.len() as u32,
+            length: self.stored_len() as u32,
             check: self.check(),
             weak: false,
             leaf: self.reference_count() == 0,

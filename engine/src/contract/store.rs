@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use super::batch::{Batch, End, Proven};
+use super::codec::Codecs;
 use super::level::{Epoch, Level};
 use super::marker::{RootMarker, Vector};
 use super::oid::{Oid, Position, Stream};
@@ -187,6 +188,8 @@ pub struct Status {
     pub root_stream: u16,
     /// How records are placed.
     pub placement: Placement,
+    /// What the engine puts bodies through. Whoever offers a store elsewhere must not lose them.
+    pub codecs: Codecs,
     /// After a commit the next batch begins at a multiple of this many bytes.
     pub unit: u64,
     /// Whether writes are accepted; else why not.

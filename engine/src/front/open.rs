@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use crate::contract::marker::decode_directory;
 use crate::contract::{
-    End, Env, Epoch, Error, Names, Oid, Position, Record, Reference, Result, RootAt, RootMarker,
-    Status, Store, Stream, StreamState,
+    Codecs, End, Env, Epoch, Error, ErrorKind, Names, Oid, Position, Record, Reference, Result,
+    RootAt, RootMarker, Status, Store, Stream, StreamState,
 };
 
 use super::choose::{Choice, choose, newest_proven};
@@ -64,6 +64,7 @@ pub(super) fn recover(
     let mut states = store.fence(Epoch::default()).wait()?;
     let mut choice = decide(store, root, status, &states)?;
     let mut found = Found::default();
+    check_codecs(store, &status.codecs, choice.newest.as_ref())?;
     if choice.adopt {
         let epoch = next_epoch(newest_number(&states), env)?;
         states = store.fence(epoch).wait()?;
@@ -83,6 +84,33 @@ pub(super) fn recover(
     found.starts = starts(&states, &choice, status.unit);
     Ok((found, load(store, choice.newest)?))
 }
+
+/// Tells of a layer or a key that is missing before anything is written: some of what the newest commit
+/// names must be readable. What is damaged or cannot be asked now is for who reads it.
+fn check_codecs(
+    store: &Arc<dyn Store>,
+    codecs: &Codecs,
+    newest: Option<&(Oid, RootMarker)>,
+) -> Result<()> {
+    let Some((_, marker)) = newest.filter(|_| !codecs.is_empty()) else {
+        return Ok(());
+    };
+    let names = directory(|reference| read(store, reference.oid), marker);
+    let changed = marker.changes.values().flatten().copied();
+    let named = names.into_iter().flat_map(|names| names.into_values());
+    for reference in changed.chain(named).take(NAMES_TRIED) {
+        if let Ok(Some(record)) = store.read(reference.oid).wait()
+            && let Err(error) = codecs.decode(reference.oid, record)
+            && matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unsupported)
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Names whose records are read while opening, where the stack has codecs.
+const NAMES_TRIED: usize = 16;
 
 /// Opens for reading: the newest proven commit.
 pub(super) fn look(store: &Arc<dyn Store>) -> Result<Shown> {
@@ -191,7 +219,9 @@ pub(super) fn open(store: Arc<dyn Store>, env: &Env, options: Options) -> Result
         )));
     }
     let (found, shown) = if options.read_only {
-        (Found::default(), look(&store)?)
+        let newest = store.root(RootAt::Newest).wait()?;
+        check_codecs(&store, &status.codecs, newest.as_ref())?;
+        (Found::default(), load(&store, newest)?)
     } else {
         recover(&store, env, &status)?
     };

@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::contract::marker::MarkerParts;
 use crate::contract::{
-    End, Env, Epoch, Error, ErrorKind, Kind, Level, NewRecord, Oid, Op, Position, Proven, Record,
-    Reference, Result, Store, Stream, Vector,
+    Codecs, End, Env, Epoch, Error, ErrorKind, Kind, Level, NewRecord, Oid, Op, Position, Proven,
+    Record, Reference, Result, Store, Stream, Vector,
 };
 
 use super::bell::Bell;
@@ -29,6 +29,8 @@ pub(super) struct Shared {
     pub(super) env: Env,
     pub(super) options: Options,
     pub(super) placer: Placer,
+    /// What bodies go through, as the stack says.
+    pub(super) codecs: Codecs,
     pub(super) root_stream: Stream,
     /// The highest level that the stack reaches.
     pub(super) level_max: Level,
@@ -255,6 +257,7 @@ impl Shared {
             env,
             options,
             placer,
+            codecs: status.codecs.clone(),
             root_stream: Stream(status.root_stream),
             level_max: status.level,
             level_proven: status.level.min(Level::Disk),
@@ -285,8 +288,15 @@ impl Shared {
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
     }
 
-    /// The record at `oid`: from the tail, from batches sent lately, or from below.
+    /// The record at `oid`, with the body that was given.
     pub(super) fn read(&self, oid: Oid) -> Op<Option<Record>> {
+        let codecs = self.codecs.clone();
+        self.read_stored(oid)
+            .and_then(move |found| codecs.decode_found(oid, found))
+    }
+
+    /// The record at `oid` as it was stored: from the tail, from batches sent lately, or from below.
+    fn read_stored(&self, oid: Oid) -> Op<Option<Record>> {
         if self.floors.covers(oid) {
             let mut state = self.lock();
             let tail = state
@@ -310,25 +320,26 @@ impl Shared {
     /// The record of a reference, which it must match.
     pub(super) fn follow(&self, reference: &Reference) -> Op<Record> {
         let reference = *reference;
-        self.read(reference.oid).and_then(move |found| {
+        let codecs = self.codecs.clone();
+        self.read_stored(reference.oid).and_then(move |found| {
             let Some(record) = found else {
                 return Err(Error::corrupt(format!(
                     "a reference names {}, where there is no record",
                     reference.oid
                 )));
             };
-            if record.check() != reference.check || record.encoded().len() != reference.length as usize
+            if record.check() != reference.check || record.stored_len() != reference.length as usize
             {
                 return Err(Error::corrupt(format!(
                     "the record at {} has {} bytes and check {:08x}, a reference says {} and {:08x}",
                     reference.oid,
-                    record.encoded().len(),
+                    record.stored_len(),
                     record.check(),
                     reference.length,
                     reference.check
                 )));
             }
-            Ok(record)
+            codecs.decode(reference.oid, record)
         })
     }
 

@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 
 use crate::contract::batch::BATCH_HEADER;
+use crate::contract::codec::Way;
 use crate::contract::{
     Batch, BatchBuilder, End, Epoch, NewRecord, Oid, Position, Proven, Record, Reference, Result,
     Stream,
@@ -119,6 +120,15 @@ impl StreamTail {
 
     pub(super) fn push(&mut self, record: &NewRecord<'_>) -> Result<Reference> {
         self.builder.push(record)
+    }
+
+    /// As [`StreamTail::push`], for a body that goes a way.
+    pub(super) fn push_through(
+        &mut self,
+        record: &NewRecord<'_>,
+        way: &Way<'_>,
+    ) -> Result<Reference> {
+        self.builder.push_through(record, way)
     }
 
     /// Notes that the last pushed record is a root marker.

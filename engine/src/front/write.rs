@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::contract::batch::BATCH_HEADER;
+use crate::contract::codec::Way;
 use crate::contract::limits::{BATCH_MAX, NAMES_PER_COMMIT_MAX};
 use crate::contract::marker::encode_directory;
 use crate::contract::{
@@ -52,12 +53,31 @@ impl Shared {
                 "root markers and directories are made by the engine only",
             ));
         }
-        let length = record.encoded_len();
+        match self.codecs.pack(record) {
+            None => self.store_by(record, &self.codecs.way(0), hint),
+            Some(packed) => {
+                let record = NewRecord {
+                    body: &packed.body(),
+                    ..*record
+                };
+                self.store_by(&record, &self.codecs.way(packed.bit), hint)
+            }
+        }
+    }
+
+    /// Stores a record whose body is packed, if it is going to be.
+    fn store_by(
+        self: &Arc<Self>,
+        record: &NewRecord<'_>,
+        way: &Way<'_>,
+        hint: Hint,
+    ) -> Result<Reference> {
+        let length = record.stored_len(way);
         let stream = self.placer.place(hint, length);
         let mut last_try = false;
         loop {
             let mut state = self.lock();
-            match self.try_store(&mut state, record, stream, length) {
+            match self.try_store(&mut state, record, way, stream) {
                 Ok((reference, sealed, grew)) => {
                     drop(state);
                     self.pressure.look(grew, &self.options, &self.env);
@@ -78,9 +98,10 @@ impl Shared {
         &self,
         state: &mut State,
         record: &NewRecord<'_>,
+        way: &Way<'_>,
         stream: Stream,
-        length: usize,
     ) -> Result<(Reference, bool, Range<usize>), Result<Hold>> {
+        let length = record.stored_len(way);
         let queued = state.queue_bytes as u64;
         let Some(writer) = state.writing().map_err(Err)? else {
             return Err(Ok(Hold::Begin));
@@ -109,7 +130,7 @@ impl Shared {
         }
         let first = tail.is_empty();
         let before = if first { 0 } else { tail.building() };
-        let reference = tail.push(record).map_err(Err)?;
+        let reference = tail.push_through(record, way).map_err(Err)?;
         let grew = before..tail.building();
         if tail.building() >= self.pressure.flush_bytes(&self.options) {
             tail.seal(proven, false, Next::Follows);

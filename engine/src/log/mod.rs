@@ -18,8 +18,8 @@ mod history;
 mod mapped;
 mod opening;
 mod options;
-mod peek;
 mod parts;
+mod peek;
 mod reading;
 mod recovery;
 mod segment;
@@ -35,9 +35,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::contract::{
-    Batch, Batches, Commit, Env, Epoch, Error, Freed, Level, Oid, Op, Placement, Position, Reclaim,
-    Record, Result, RootAt, RootMarker, Status, Store, Stream, StreamState, StreamStatus, Tail,
-    Vector,
+    Batch, Batches, Codecs, Commit, Env, Epoch, Error, Freed, Level, Oid, Op, Placement, Position,
+    Reclaim, Record, Result, RootAt, RootMarker, Status, Store, Stream, StreamState, StreamStatus,
+    Tail, Vector,
 };
 use crate::medium::Medium;
 
@@ -207,6 +207,7 @@ impl Shared {
             level: self.medium.level(),
             root_stream: self.identity.stream.0,
             placement: Placement::One(self.identity.stream.0),
+            codecs: Codecs::default(),
             unit: self.unit(),
             refusing: if self.options.read_only {
                 Some("open for reading only".to_owned())

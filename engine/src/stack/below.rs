@@ -15,6 +15,7 @@ use super::fingerprint::Fingerprint;
 use super::options::OptionType;
 use super::plan::{Floor, Opening};
 use super::plugin::Arity;
+use super::secret::Secret;
 
 /// Stands at a boundary between two floors and sees every call.
 pub trait Probe: Send + Sync + Debug {
@@ -30,6 +31,11 @@ pub trait Media: Send + Sync + Debug {
     /// The medium at a resolved path. `unit` is how many bytes may be torn together there, as far as
     /// the config knows; a medium that knows better says so itself.
     fn medium(&self, place: &Path, unit: u64) -> Arc<dyn Medium>;
+
+    /// What a secret reads as there; `None`: what it reads as anywhere.
+    fn secret(&self, _secret: &Secret) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// What a floor may know when it is opened.
@@ -54,6 +60,7 @@ pub struct OpenContext {
     /// How many files stay open to be read in the whole stack.
     pub handles: Arc<Handles>,
     base: PathBuf,
+    home: PathBuf,
     top: Arc<Floor>,
     /// For each floor over several above this one, which of them this is.
     choices: Vec<usize>,
@@ -74,7 +81,12 @@ impl Debug for Commons {
 }
 
 impl OpenContext {
-    pub(super) fn new(env: &Env, base: &Path, top: &Arc<Floor>, opening: &Opening) -> Self {
+    pub(super) fn new(
+        env: &Env,
+        (base, home): (&Path, &Path),
+        top: &Arc<Floor>,
+        opening: &Opening,
+    ) -> Self {
         Self {
             env: env.clone(),
             read_only: opening.read_only,
@@ -85,6 +97,7 @@ impl OpenContext {
             name: None,
             handles: Arc::default(),
             base: base.to_owned(),
+            home: home.to_owned(),
             top: top.clone(),
             choices: Vec::new(),
             parts: Vec::new(),
@@ -129,6 +142,16 @@ impl OpenContext {
             Some(media) => media.medium(&place, unit),
             None => Arc::new(FileMedium::new(place, unit)),
         }
+    }
+
+    /// Where a file lies that no floor keeps: beside the stack file, if its path is relative, also when
+    /// the stack is opened in another place.
+    pub(super) fn beside(&self, path: &str) -> PathBuf {
+        self.home.join(path)
+    }
+
+    pub(super) fn simulated_secret(&self, secret: &Secret) -> Option<Vec<u8>> {
+        self.media.as_ref()?.secret(secret)
     }
 
     /// The context of one of the floors below `floor`.

@@ -338,7 +338,10 @@ fn settle_into(
             (None, Preset::Is(text)) => row.kind.value_of(text),
             (None, Preset::Required(example)) => {
                 let message = format!("the `{owner}` layer needs `{name}`: {}", row.doc);
-                let example = row.kind.value_of(example);
+                let example = match row.kind {
+                    OptionType::Table { .. } => example.to_owned(),
+                    kind => kind.value_of(example).to_string(),
+                };
                 errors.push(
                     SpecError::new(message, span, format!("has no `{name}`"))
                         .help(format!("for example {} = {example}", row.name)),

@@ -26,6 +26,8 @@ use super::value::{Data, Span};
 pub struct Plan {
     top: Arc<Floor>,
     base: PathBuf,
+    /// Where the spec stands, wherever what it describes lies.
+    home: PathBuf,
     level: Level,
     fingerprint: Arc<Fingerprint>,
 }
@@ -202,6 +204,7 @@ impl Plan {
                 fingerprint: Arc::new(Fingerprint::of(&top)),
                 top: Arc::new(top),
                 base: base.to_owned(),
+                home: base.to_owned(),
                 level,
             }),
             None => Err(in_order(errors)),
@@ -230,7 +233,8 @@ impl Plan {
         rules.next().unwrap_or_default()
     }
 
-    /// The same plan, with relative paths counted from `base`: the same stack in another place.
+    /// The same plan, with relative paths counted from `base`: the same stack in another place, with
+    /// the same secrets.
     #[must_use]
     pub fn at(mut self, base: &Path) -> Self {
         self.base = base.to_owned();
@@ -301,7 +305,7 @@ impl Plan {
     /// Opens the stack, top down. For reading only, it is opened again whenever it is asked for the
     /// newest root: a writer elsewhere may have gone on.
     pub fn open(&self, env: &Env, opening: Opening) -> Result<Stack> {
-        let context = OpenContext::new(env, &self.base, &self.top, &opening);
+        let context = OpenContext::new(env, (&self.base, &self.home), &self.top, &opening);
         let below = Below::new(self.top.clone(), context);
         // What does not persist cannot be found again by opening it again.
         let store: Arc<dyn Store> =

@@ -45,7 +45,7 @@ impl Walk<'_> {
             Err(error) => return self.report.add_error(oid, &error),
         };
         self.report.nodes += 1;
-        self.report.node_bytes += record.encoded().len() as u64;
+        self.report.node_bytes += record.stored_len() as u64;
         if node.count() != count {
             let found = node.count();
             self.report.add(

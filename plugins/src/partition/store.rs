@@ -4,8 +4,8 @@ use std::fmt;
 
 use travertine_engine::contract::env::side_by_side;
 use travertine_engine::contract::{
-    Batch, Batches, Commit, Epoch, Error, Freed, Level, Oid, Op, Placement, Position, Reclaim,
-    Record, Result, RootAt, RootMarker, Status, Store, Stream, StreamState, Tail, Vector,
+    Batch, Batches, Codecs, Commit, Epoch, Error, Freed, Level, Oid, Op, Placement, Position,
+    Reclaim, Record, Result, RootAt, RootMarker, Status, Store, Stream, StreamState, Tail, Vector,
 };
 
 use super::child::Child;
@@ -135,6 +135,7 @@ impl Parted {
             level: self.level,
             root_stream: ROOT.0,
             placement: self.placement.clone(),
+            codecs: Codecs::default(),
             // Units are powers of two: what is a multiple of the largest is one of each.
             unit: below.iter().map(|child| child.unit).max().unwrap_or(8),
             refusing: match self.read_only {
@@ -145,6 +146,7 @@ impl Parted {
                 .iter()
                 .flat_map(|child| child.streams.clone())
                 .collect(),
+            parts: Vec::new(),
             figures: vec![
                 ("children", self.children.len() as u64),
                 ("children_lost", lost as u64),

@@ -8,7 +8,7 @@
 use std::sync::atomic::Ordering;
 
 use travertine_engine::contract::{
-    Oid, PartState, PartStatus, Placement, Position, Status, StreamStatus,
+    Codecs, Oid, PartState, PartStatus, Placement, Position, Status, StreamStatus,
 };
 
 use super::shared::Shared;
@@ -69,6 +69,7 @@ impl Shared {
             level: self.setup.level,
             root_stream: self.setup.stream.0,
             placement: Placement::One(self.setup.stream.0),
+            codecs: Codecs::default(),
             unit: self.unit,
             refusing,
             streams: vec![stream],

@@ -109,7 +109,7 @@ impl Values {
             && record.body() == body(self.seed, value.number, value.length)
             && record.references().eq(value.references.iter().copied())
             && record.check() == reference.check
-            && record.encoded().len() == reference.length as usize;
+            && record.stored_len() == reference.length as usize;
         if same {
             Ok(())
         } else {

@@ -52,10 +52,12 @@ pub(super) fn end_of(batch: &Batch) -> End {
     }
 }
 
-/// A record that must be there.
+/// A record that must be there, with the body that was given.
 pub(super) fn there(store: &dyn Store, oid: Oid) -> Result<Record, Failure> {
     let found = store.read(oid).wait()?;
-    found.ok_or_else(|| Failure::new(format!("there is no record at {oid}, and one was stored")))
+    let found = found
+        .ok_or_else(|| Failure::new(format!("there is no record at {oid}, and one was stored")))?;
+    Ok(store.status().codecs.decode(oid, found)?)
 }
 
 /// All batches of a stream.

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::fixture::Crash;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use crate::conformance::sim::{Plan, SimDisk};
 use crate::medium::Medium;
-use crate::stack::Media;
+use crate::stack::{Media, Secret};
 
 /// A machine, decided by its seed. Clones are the same machine.
 #[derive(Clone)]
@@ -79,5 +81,12 @@ impl Media for Machine {
     fn medium(&self, place: &Path, _unit: u64) -> Arc<dyn Medium> {
         let name = place.to_string_lossy().replace('/', ":");
         Arc::new(self.disk.medium().within(&name))
+    }
+
+    /// Each secret is 64 hexadecimal digits of its own, the same on every machine.
+    fn secret(&self, secret: &Secret) -> Option<Vec<u8>> {
+        let words = (0..4).map(|word| xxh3_64_with_seed(secret.to_string().as_bytes(), word));
+        let digits: String = words.map(|word| format!("{word:016x}")).collect();
+        Some(digits.into_bytes())
     }
 }

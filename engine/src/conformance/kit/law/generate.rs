@@ -6,7 +6,7 @@ use crate::conformance::rng::Rng;
 use crate::contract::Level;
 use crate::stack::{
     Arity, ByteSize, Data, Layer, LevelRule, OptionRow, OptionType, Plan, PluginKind, Preset,
-    Registry, Spec, Table, Time, Value,
+    Registry, Secret, Spec, Table, Time, Value,
 };
 
 /// Most floors above a bottom.
@@ -130,6 +130,13 @@ fn value(rng: &mut Rng, row: &OptionRow, index: usize) -> Option<Value> {
             let spread = max.saturating_sub(min).clamp(0, 20) as u64;
             let number = min.saturating_add(rng.below(spread + 1) as i64);
             Some(Value::plain(Data::Integer(number)))
+        }
+        // Any secret is there on a simulated machine.
+        (OptionType::Table { rows }, _) if rows == Secret::ROWS => {
+            let name = Value::plain(Data::Text(format!("SECRET_{index}")));
+            Some(Value::plain(Data::Table(
+                Table::default().with("env", name),
+            )))
         }
         (OptionType::Table { rows }, _) => {
             let given = options(rng, rows, index);
