@@ -10,9 +10,47 @@ use travertine_engine::stack::{
 #[derive(Debug, Clone, Deserialize)]
 pub struct Sequence {
     pub(super) segment: Option<ByteSize>,
+    pub(super) weights: Option<Weights>,
     pub(super) age: Option<Time>,
     pub(super) open: u32,
 }
+
+/// How many times as long as `segment` says each part is, in their order; 1 where nothing is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Weights(Vec<u64>);
+
+const WEIGHT_MAX: u64 = 1000;
+
+impl Weights {
+    /// The length of a part.
+    pub(super) fn length(&self, segment: u64, part: u32) -> u64 {
+        let index = (part as usize).wrapping_sub(1);
+        segment.saturating_mul(self.0.get(index).copied().unwrap_or(1))
+    }
+}
+
+impl TryFrom<String> for Weights {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let weight = |text: &str| text.trim().parse().ok();
+        let weights: Option<Vec<u64>> = text.split(':').map(weight).collect();
+        let fit = |weights: &Vec<u64>| {
+            let each = weights.iter().all(|of| (1..=WEIGHT_MAX).contains(of));
+            each && weights.len() <= LIST_MAX
+        };
+        weights.filter(fit).map(Self).ok_or_else(|| {
+            format!(
+                "{text:?} are no weights: at most {LIST_MAX} whole numbers from 1 to {WEIGHT_MAX} with \
+                 colons between them, as in \"1:3:1\""
+            )
+        })
+    }
+}
+
+/// Stacks of a list, at most.
+const LIST_MAX: usize = 64;
 
 /// How long a part gets over one stack, if nothing is said.
 pub(super) const SEGMENT: u64 = 1 << 30;
@@ -35,6 +73,13 @@ pub(super) const KIND: PluginKind = PluginKind {
             },
             "1 GiB over one stack; until it is full over several",
             "a part that holds so much is followed by the next",
+        ),
+        OptionRow::optional(
+            "weights",
+            OptionType::Text,
+            "all parts are of the same length",
+            "how many times as long as `segment` says each part is, in the order of the list, as in \
+             \"1:3\"; 1 where nothing is said",
         ),
         OptionRow::optional(
             "age",
@@ -64,5 +109,11 @@ pub(super) const KIND: PluginKind = PluginKind {
     }],
     structural: true,
     growth: Growth::AtEnd,
-    ..PluginKind::new("sequence", Arity::Many { min: 1, max: 64 })
+    ..PluginKind::new(
+        "sequence",
+        Arity::Many {
+            min: 1,
+            max: LIST_MAX,
+        },
+    )
 };

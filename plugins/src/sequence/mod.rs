@@ -67,6 +67,13 @@ impl Plugin for Sequence {
             None => "over one stack parts hold 1 GiB; over several each is used until it is full"
                 .to_owned(),
         }];
+        if self.weights.is_some() {
+            if self.segment.is_none() {
+                return Err(Fault::of("weights", "`weights` without a `segment`")
+                    .help("say `segment` as well: a part is so many times as long"));
+            }
+            notes.push("some parts are several times as long, as `weights` says".to_owned());
+        }
         if let Some(age) = &self.age {
             notes.push(format!(
                 "a part that has been written to for {age} is followed by the next"
@@ -116,6 +123,7 @@ impl Plugin for Sequence {
             name: context.name.clone(),
             read_only: context.read_only,
             limit,
+            weights: self.weights.clone().unwrap_or_default(),
             age: self.age.map(|age| age.0),
             listed,
             level: level.unwrap_or(Level::Memory),

@@ -12,6 +12,7 @@ use travertine_engine::contract::{
 };
 
 use super::catalogue::{Catalogue, Listing};
+use super::config::Weights;
 use super::footer::{Counts, Footer};
 use super::join::{Found, Joined, START, join, join_around};
 use super::parts::Parts;
@@ -36,6 +37,7 @@ pub(super) struct Setup {
     pub(super) read_only: bool,
     /// How long a part gets; `None`: until it is full.
     pub(super) limit: Option<u64>,
+    pub(super) weights: Weights,
     /// How long a part is written to.
     pub(super) age: Option<Duration>,
     /// Whether each part is a stack of its own, with room of its own.

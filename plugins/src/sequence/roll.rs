@@ -58,10 +58,8 @@ impl Shared {
             return self.due_announcement(state);
         }
         let filled = state.filled();
-        let long = self
-            .setup
-            .limit
-            .is_none_or(|limit| filled >= limit - limit / 4);
+        let limit = self.limit(state);
+        let long = limit.is_none_or(|limit| filled >= limit - limit / 4);
         let old = self
             .setup
             .age
@@ -80,8 +78,7 @@ impl Shared {
         }
         state.preparing = true;
         let left = self
-            .setup
-            .limit
+            .limit(state)
             .unwrap_or_default()
             .saturating_sub(state.filled());
         Some(Task::Prepare {
@@ -127,6 +124,13 @@ impl Shared {
                 self.retry_later(&mut state);
             }
         }
+    }
+
+    /// How long the part that is written to gets.
+    fn limit(&self, state: &State) -> Option<u64> {
+        let part = state.active().map_or(1, |active| active.number);
+        let length = |segment| self.setup.weights.length(segment, part);
+        self.setup.limit.map(length)
     }
 
     fn is_older(&self, state: &State, age: Duration) -> bool {
@@ -198,8 +202,7 @@ impl Shared {
     /// Whether the part that is written to is long or old enough and the next is ready.
     pub(super) fn is_due(&self, state: &State) -> bool {
         let long = self
-            .setup
-            .limit
+            .limit(state)
             .is_some_and(|limit| state.filled() >= limit);
         let old = self.setup.age.is_some_and(|age| self.is_older(state, age));
         (long || old) && state.next().is_some() && state.unsealed() < UNSEALED_MAX
@@ -208,7 +211,7 @@ impl Shared {
     /// Whether the next part is so late that the one that is written to has twice its length.
     pub(super) fn is_overdue(&self, state: &State) -> bool {
         let double = |limit: u64| state.filled() / 2 >= limit;
-        self.setup.limit.is_some_and(double)
+        self.limit(state).is_some_and(double)
             && state.next().is_none()
             && state.end.position >= state.retry_at
             && state.unsealed() < UNSEALED_MAX

@@ -83,6 +83,42 @@ fn a_list_goes_on_by_length_and_the_last_stack_takes_what_comes() {
 }
 
 #[test]
+fn a_stack_of_weight_three_takes_three_times_as_much_before_the_next_one_follows() {
+    let weighed = sequence("128 KiB").with("weights", "1:3");
+    let (on, env) = OnDisk::calm(&over_these(weighed, &["a", "b", "c"]));
+    let engine = on.write(&env).unwrap();
+    let references = fill(&engine, 0..150);
+    let parts = engine.status().below[0].parts.clone();
+    let held: Vec<_> = parts.iter().map(|part| part.bytes.unwrap() / KIB).collect();
+    assert!(
+        (128..160).contains(&held[0]) && (384..416).contains(&held[1]),
+        "{held:?}"
+    );
+    assert!(held[2] > 0);
+    engine.close().unwrap();
+    all_read(&on.write(&env).unwrap(), &references);
+}
+
+#[test]
+fn weights_that_say_nothing_are_refused_with_a_reason() {
+    for (layer, word) in [
+        (until_full().with("weights", "1:3"), "without a `segment`"),
+        (
+            sequence("64 KiB").with("weights", "1:0"),
+            "whole numbers from 1",
+        ),
+        (
+            sequence("64 KiB").with("weights", "many"),
+            "as in \"1:3:1\"",
+        ),
+    ] {
+        let spec = over_these(layer, &["a", "b"]);
+        let errors = Plan::new(&spec, &crate::standard(), Path::new("/")).unwrap_err();
+        assert!(errors[0].message.contains(word), "{errors:?}");
+    }
+}
+
+#[test]
 fn a_part_that_is_old_enough_is_followed_by_the_next_also_across_reopenings() {
     for spec in [
         over_these(until_full().with("age", "1 h"), &["a", "b", "c"]),
