@@ -36,8 +36,19 @@ impl Window {
     /// `length` bytes at `offset`, fewer only at the end of the file.
     pub(super) fn get(&mut self, offset: u64, length: usize) -> Result<Bytes> {
         let end = offset + length as u64;
-        if offset < self.start || end > self.start + self.bytes.len() as u64 {
-            self.bytes = self.file.read_at(offset, length.max(WINDOW))?;
+        let have = self.start + self.bytes.len() as u64;
+        if offset < self.start || end > have {
+            // What is here already is not read again: a batch may be longer than the window was.
+            let kept = match (self.start..have).contains(&offset) {
+                true => self.bytes.slice((offset - self.start) as usize..),
+                false => Bytes::new(),
+            };
+            let missing = length.max(WINDOW) - kept.len();
+            let rest = self.file.read_at(offset + kept.len() as u64, missing)?;
+            self.bytes = match kept.is_empty() {
+                true => rest,
+                false => [kept, rest].concat().into(),
+            };
             self.start = offset;
         }
         let from = (offset - self.start) as usize;

@@ -84,6 +84,28 @@ fn opening_after_a_crash_costs_the_open_segment_however_many_there_are() {
 }
 
 #[test]
+fn what_is_judged_after_a_crash_is_read_once_however_long_its_batches_are() {
+    const LENGTH: u64 = 3 << 20;
+    let (disk, env) = (SimDisk::new(1, Plan::calm()), SimEnv::new(1));
+    let options = LogOptions {
+        segment: 64 << 20,
+        ..options()
+    };
+    let open = || Log::open("file", Arc::new(disk.medium()), env.env(), options.clone()).unwrap();
+    let mut bones = Bones::begin(open());
+    for n in 0..6 {
+        bones.commit(&vec![n; LENGTH as usize]);
+    }
+    drop(bones);
+    disk.kill();
+    let before = disk.tally().bytes_read;
+    let log = open();
+    let read = disk.tally().bytes_read - before;
+    assert!(log.status().streams[0].end * 8 > 6 * LENGTH);
+    assert!(read < 6 * LENGTH + LENGTH / 2, "{read} bytes were read");
+}
+
+#[test]
 fn what_was_stored_without_a_commit_is_read_again_only_as_far_as_no_sync_vouches_for_it() {
     let costs = [10, 40].map(|segments| {
         let (disk, env) = (SimDisk::new(1, Plan::calm()), SimEnv::new(1));
