@@ -134,12 +134,9 @@ impl Pool {
 
     /// What one cache keeps here.
     pub(super) fn share(self: Arc<Self>) -> Result<Kept> {
-        let free = |slot: &&Slot| !slot.taken.swap(true, Ordering::AcqRel);
-        let slots = self.slots.0.iter().zip(0_u16..);
-        let slot = slots
-            .map(|(slot, number)| (slot, number))
-            .find(|(slot, _)| free(slot));
-        let slot = slot.map(|(_, number)| number);
+        let mut slots = (0_u16..).zip(self.slots.0.iter());
+        let free = slots.find(|(_, slot)| !slot.taken.swap(true, Ordering::AcqRel));
+        let slot = free.map(|(number, _)| number);
         let slot = slot.ok_or_else(|| {
             Error::unavailable(format!("{SLOTS} caches of this stack are open already"))
         })?;
