@@ -115,7 +115,7 @@ fn the_budget_holds_all_that_keeping_takes_and_a_hit_takes_nothing() {
             let more = LIVE.load(Ordering::Relaxed).saturating_sub(before);
             let figures = store.status().figures;
             let figure = |name: &str| figures.iter().find(|(of, _)| *of == name).unwrap().1;
-            let (entries, bytes) = (figure("entries"), figure("bytes of all caches"));
+            let (entries, bytes) = (figure("entries"), figure("bytes_of_all_caches"));
             println!(
                 "{caches:?}, records of {length}: {entries} kept, {bytes} bytes counted, {more} bytes more \
                  in use, {own} of them not the cache's"

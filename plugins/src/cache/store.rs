@@ -131,7 +131,7 @@ impl Store for CacheStore {
                 ("joined", shared.counted(Count::Joined)),
                 ("entries", shared.kept.count()),
                 ("bytes", shared.kept.bytes()),
-                ("bytes of all caches", shared.kept.bytes_of_all()),
+                ("bytes_of_all_caches", shared.kept.bytes_of_all()),
             ],
             ..Status::over(self.below.status(), Cache::KIND.name, self.name.clone())
         }

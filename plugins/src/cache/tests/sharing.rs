@@ -32,7 +32,7 @@ fn all_caches_of_a_stack_together_stay_within_the_sum_of_what_they_say() {
         let (near, far) = (rng.below_usize(100), rng.below_usize(oids.len()));
         let picked = if rng.chance(3, 4) { near } else { far };
         assert_eq!(writer.read(oids[picked]).unwrap().body(), bodies[picked]);
-        assert!(figures(&*writer.store)["bytes of all caches"] <= SUM);
+        assert!(figures(&*writer.store)["bytes_of_all_caches"] <= SUM);
     }
     // Each counts its own, and what they count is what is there.
     let mut status = writer.store.status();
@@ -41,12 +41,12 @@ fn all_caches_of_a_stack_together_stay_within_the_sum_of_what_they_say() {
         let figures: BTreeMap<_, _> = status.figures.iter().copied().collect();
         sum += figures["bytes"];
         assert_eq!(
-            figures["bytes of all caches"],
+            figures["bytes_of_all_caches"],
             status.figures.last().unwrap().1
         );
         status = status.below.remove(0);
     }
-    assert_eq!(sum, figures(&*writer.store)["bytes of all caches"]);
+    assert_eq!(sum, figures(&*writer.store)["bytes_of_all_caches"]);
     assert!(sum > SUM * 3 / 4, "{sum}");
 }
 
