@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use travertine_engine::conformance::env::SimEnv;
-use travertine_engine::contract::ErrorKind;
 use travertine_engine::contract::op::block_on;
+use travertine_engine::contract::{BatchBuilder, End};
 use travertine_engine::stack::{Layer, Opening, Plan, Spec};
 
 use super::*;
@@ -60,7 +60,15 @@ fn a_late_answer_comes_to_who_waits_and_to_who_asks() {
 #[test]
 fn what_was_asked_for_happens_whoever_waits() {
     let store = over_memory(Layer::new("jitter").with("rate", 1.0), SimEnv::new(1).env());
-    drop(store.fence(Epoch { number: 3, tag: 4 }));
-    let older = store.fence(Epoch { number: 2, tag: 4 }).wait();
-    assert_eq!(older.unwrap_err().kind(), ErrorKind::Fenced);
+    let epoch = Epoch { number: 1, tag: 1 };
+    let start = End {
+        position: Position::START,
+        running: 0,
+    };
+    drop(store.fence(epoch));
+    drop(store.adopt(epoch, vec![(Stream(0), start)]));
+    let batch = BatchBuilder::new(Stream(0), Position::START, start, epoch, 0);
+    let batch = batch.finish(None, false);
+    drop(store.store(epoch, batch.clone()));
+    assert_eq!(store.status().streams[0].end, batch.header().end.0);
 }
