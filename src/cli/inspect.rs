@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::roots::time;
 use super::text::count;
 use super::{Failure, Outcome, Run, StackArg, Terminal, wrote};
+use crate::contract::codec;
 use crate::contract::marker::decode_directory;
 use crate::contract::{Kind, Oid, PartStatus, Record, Reference, Result, RootMarker, Status};
 use crate::interfaces::btree::{self, Described};
@@ -51,7 +52,7 @@ struct RecordFacts {
     /// Bytes, header and padding included.
     bytes: usize,
     check: String,
-    codecs: u8,
+    codecs: Vec<&'static str>,
     references: Vec<ReferenceFacts>,
     /// What it says of itself.
     says: Value,
@@ -197,9 +198,9 @@ impl RecordFacts {
             kind: record.kind().0,
             kind_name: kind_name(record.kind()),
             epoch: record.epoch(),
-            bytes: record.encoded().len(),
+            bytes: record.stored_len(),
             check: format!("{:08x}", record.check()),
-            codecs: record.codecs(),
+            codecs: codec::names(record.codecs()),
             references: record.references().map(ReferenceFacts::from).collect(),
             says: says(oid, record).unwrap_or_else(|error| json!({ "damaged": error.to_string() })),
             body_bytes: record.body().len(),
@@ -218,8 +219,8 @@ impl RecordFacts {
             "bytes       {}, check {}",
             self.bytes, self.check
         ))?;
-        if self.codecs != 0 {
-            terminal.say(format_args!("codecs      {:07b}", self.codecs))?;
+        if !self.codecs.is_empty() {
+            terminal.say(format_args!("codecs      {}", self.codecs.join(", ")))?;
         }
         terminal.say(format_args!("references  {}", self.references.len()))?;
         for reference in &self.references {

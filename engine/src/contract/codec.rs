@@ -204,7 +204,6 @@ impl Codecs {
         self.decoded(oid, &record)
     }
 
-    #[cold]
     #[inline(never)]
     fn decoded(&self, oid: Oid, record: &Record) -> Result<Record> {
         let codecs = record.codecs();

@@ -16,6 +16,7 @@
 //! - A commit that asks for [`Level::Memory`](crate::contract::Level::Memory) alone is answered at once
 //!   and goes below with what comes after it, or when the tail buffer is sent.
 //! - Every commit is a [`Snapshot`] that can be found by number or by time.
+//! - Bodies go through the [codecs](crate::contract::codec) of the stack here, and come back as given.
 //! - If the store fails, what was on its way fails with `Closed` and its outcome is unknown; nothing
 //!   more is written through this engine, and reads go on.
 //!

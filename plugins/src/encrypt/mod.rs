@@ -32,6 +32,8 @@
 //! the layer is refused before it stores anything in the clear.
 
 mod keys;
+#[cfg(test)]
+mod nonces;
 mod seal;
 #[cfg(test)]
 mod tests;
