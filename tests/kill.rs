@@ -118,27 +118,60 @@ fn check(desk: &Desk, acknowledged: u64, place: &str) -> u64 {
     rows
 }
 
+/// One directory.
+const ONE: &str = "[[layer]]\nuse = \"file\"\npath = \"data\"\nsegment = \"256 KiB\"\n";
+
+/// Three, each with a stream of its own.
+const SEVERAL: &str = r#"
+[[layer]]
+use = "partition"
+over = ["a", "b", "c"]
+
+[stack.a]
+use = "file"
+path = "a"
+segment = "256 KiB"
+
+[stack.b]
+use = "file"
+path = "b"
+segment = "256 KiB"
+
+[stack.c]
+use = "file"
+path = "c"
+segment = "256 KiB"
+"#;
+
 #[test]
 fn nothing_acknowledged_is_lost_however_often_a_load_is_killed() {
-    let kills = number("TRAVERTINE_KILLS").unwrap_or(12);
+    kill(ONE, number("TRAVERTINE_KILLS").unwrap_or(12));
+}
+
+#[test]
+fn nothing_is_lost_over_several_directories_however_often_a_load_is_killed() {
+    kill(
+        SEVERAL,
+        number("TRAVERTINE_KILLS").unwrap_or(24).div_ceil(4),
+    );
+}
+
+fn kill(stack: &str, kills: u64) {
     let seed = number("TRAVERTINE_SEED").unwrap_or_else(|| RandomState::new().hash_one(kills));
     println!("{kills} kills; TRAVERTINE_SEED={seed}");
     let mut dice = Dice(seed);
     let mut left = kills;
     while left > 0 {
         let some = left.min(KILLS);
-        kill_so_often(some, seed, &mut dice);
+        kill_so_often(stack, some, seed, &mut dice);
         left -= some;
     }
 }
 
-/// Kills a load so often in one directory, which is then loaded to its end.
-fn kill_so_often(kills: u64, seed: u64, dice: &mut Dice) {
+/// Kills a load so often in one place, which is then loaded to its end.
+fn kill_so_often(stack: &str, kills: u64, seed: u64, dice: &mut Dice) {
     let desk = Desk::new();
-    desk.file(
-        "s.toml",
-        "[[layer]]\nuse = \"file\"\npath = \"data\"\nsegment = \"256 KiB\"\n",
-    );
+    desk.file("s.toml", stack);
     let total = kills * COMMITS * BATCH + BATCH / 2;
     let rows: String = (0..total)
         .map(|row| format!("{},{}\n", key(row), value(row)))

@@ -164,7 +164,8 @@ pub enum Placement {
     /// There is one stream.
     One(u16),
     /// By the hint's tag: of these streams the one whose number, hashed with the tag, gives the most.
-    /// One stream more takes its share of the tags from all, and no tag moves between the others.
+    /// One stream more takes its share of the tags from all, and no tag moves between the others. What
+    /// has no tag goes to them in turn.
     Tag(Vec<u16>),
     /// By size class, the smallest first: the most bytes that a record of it takes, and the streams
     /// that share it in turn. What is larger than every class belongs to the last.

@@ -45,6 +45,7 @@ impl Placer {
     pub(super) fn place(&self, hint: Hint, bytes: usize) -> Stream {
         let stream = match &self.rule {
             Placement::One(stream) => Some(*stream),
+            Placement::Tag(streams) if hint.tag == 0 => self.in_turn(streams),
             Placement::Tag(streams) => {
                 let streams = streams.iter().copied();
                 streams.max_by_key(|stream| weight(hint.tag, *stream))
@@ -100,7 +101,7 @@ mod tests {
         const TAGS: u64 = 10_000;
         let mut moved = 0;
         let mut held = [0_u64; 5];
-        for tag in 0..TAGS {
+        for tag in 1..TAGS {
             let (before, after) = (by_tag(0..4, tag), by_tag(0..5, tag));
             assert!(after == before || after == 4, "tag {tag}");
             moved += u64::from(after != before);
@@ -111,6 +112,13 @@ mod tests {
             held.iter().all(|held| (TAGS / 6..TAGS / 4).contains(held)),
             "{held:?}"
         );
+    }
+
+    #[test]
+    fn what_has_no_tag_goes_in_turn() {
+        let placer = placer(Placement::Tag(vec![0, 1, 2]));
+        let streams = [(); 6].map(|()| placer.place(Hint::default(), 100).0);
+        assert_eq!(streams, [0, 1, 2, 0, 1, 2]);
     }
 
     #[test]

@@ -17,6 +17,11 @@ use crate::conformance::sim::{Class, Plan as DiskPlan};
 use crate::contract::{ErrorKind, Level, Store};
 use crate::stack::{Property, Registry};
 
+/// When the stack's engine sends its tail buffer, in bytes.
+const FLUSH: usize = 8 << 10;
+/// The model's sends each record as it comes. When a tail is sent is a matter of time, and of which
+/// stream holds how much, so after a crash the model may stand wherever some flush would have left it.
+const AT_ONCE: usize = 1;
 /// How often opening may be cut off by another crash.
 const CRASHES_IN_A_ROW: usize = 3;
 /// How often opening, or reading one record, may fail where floors fail calls on purpose.
@@ -184,10 +189,16 @@ impl<'a> Trace<'a> {
         });
         let sim = SimEnv::new(seed);
         let told = |error: crate::contract::Error| format!("opening a new stack: {error}");
-        let model = Side::open(Arc::new(store.clone()), sim.env(), promises.level, None);
+        let model = Side::open(
+            Arc::new(store.clone()),
+            sim.env(),
+            promises.level,
+            AT_ONCE,
+            None,
+        );
         let open = || {
             let store = fixture.open(between)?;
-            Side::open(store, fixture.env(), promises.level, None)
+            Side::open(store, fixture.env(), promises.level, FLUSH, None)
         };
         let mut subject = open();
         for _ in 0..FAULTS_IN_A_ROW {
@@ -325,12 +336,18 @@ impl<'a> Trace<'a> {
     fn open_subject(&self) -> crate::contract::Result<Side> {
         let store = self.fixture.open(self.between)?;
         let level = self.promises.level;
-        Side::open(store, self.fixture.env(), level, Some(&self.subject))
+        Side::open(store, self.fixture.env(), level, FLUSH, Some(&self.subject))
     }
 
     fn open_model(&self, store: &ModelStore, before: &Side) -> crate::contract::Result<Side> {
         let store: Arc<dyn Store> = Arc::new(store.clone());
-        Side::open(store, self.sim.env(), self.promises.level, Some(before))
+        Side::open(
+            store,
+            self.sim.env(),
+            self.promises.level,
+            AT_ONCE,
+            Some(before),
+        )
     }
 
     /// Ends the process, perhaps in the midst of recovery as well, and finds the model's way there.

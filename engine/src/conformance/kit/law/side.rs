@@ -26,16 +26,18 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// Opens an engine on `store`. What `before` knew is known here too.
+    /// Opens an engine on `store`, which sends its tail at so many bytes. What `before` knew is known
+    /// here too.
     pub(super) fn open(
         store: Arc<dyn Store>,
         env: &Env,
         level: Level,
+        flush_bytes: usize,
         before: Option<&Self>,
     ) -> Result<Self> {
         let options = Options {
             level,
-            flush_bytes: 8 << 10,
+            flush_bytes,
             recent_max: 0,
             ..Options::default()
         };
