@@ -272,7 +272,7 @@ fn linear(text: &str) -> Option<Vec<&str>> {
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         !layer.is_empty() && layer.chars().all(legal)
     };
-    let plain = layers.iter().all(|layer| word(layer));
+    let plain = layers.iter().all(word);
     (plain && text.matches(')').count() + 1 == layers.len()).then_some(layers)
 }
 

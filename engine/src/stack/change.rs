@@ -120,7 +120,7 @@ impl Judge<'_> {
     fn whole(&mut self) {
         let (old, new) = (self.old, self.new);
         if !old.persists() {
-            return self.from_nothing();
+            return self.nothing_kept();
         }
         if !new.persists() {
             let why = "what was committed would be gone with the process".to_owned();
@@ -140,7 +140,7 @@ impl Judge<'_> {
     }
 
     /// A stack that kept nothing leaves nothing to be lost, but it may have left something behind.
-    fn from_nothing(&mut self) {
+    fn nothing_kept(&mut self) {
         let was: Vec<PathBuf> = self
             .old
             .bottoms()

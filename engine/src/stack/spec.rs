@@ -224,7 +224,6 @@ impl Spec {
     }
 
     /// Every layer that is written anywhere, each once.
-    #[must_use]
     pub fn all_layers(&self) -> impl Iterator<Item = &Layer> {
         let mut queue: Vec<&Layer> = self
             .stacks
