@@ -39,6 +39,12 @@ fn simulated(seed: u64, layers: &[&str]) -> StackFixture {
             "compress" => Layer::new("compress").with("least", "16 B"),
             "compress, hard" => Layer::new("compress").with("method", "zstd"),
             "encrypt" => encrypt(),
+            // Held back all the time, but for the first moments.
+            "monitor, slowing" => {
+                let marks = Table::default().with("slow", "4 KiB");
+                let moderate = Table::default().with("pause", "1 ms").with("dirty", marks);
+                Layer::new("monitor").with("moderate", moderate)
+            }
             kind => Layer::new(kind),
         }
     });
@@ -114,6 +120,10 @@ conformance_suite!(file_under_monitor, simulated(3, &["monitor", "file"]));
 conformance_suite!(
     file_under_two_monitors,
     simulated(4, &["monitor", "monitor", "file"])
+);
+conformance_suite!(
+    file_under_a_monitor_that_slows,
+    simulated(18, &["monitor, slowing", "file"])
 );
 conformance_suite!(
     file_under_monitor_with_jitter,

@@ -210,6 +210,36 @@ fn inspect_shows_streams_and_any_record() {
 }
 
 #[test]
+fn inspect_tells_how_much_each_name_takes() {
+    let desk = filled();
+    let facts = &desk.run("inspect s.toml --space --json").json()[0];
+    let names = facts["names"].as_array().unwrap();
+    assert_eq!(names.len(), 4, "{facts}");
+    let of = |fact: &str| names.iter().map(move |name| name[fact].as_u64().unwrap());
+    assert!(of("bytes").all(|bytes| bytes > 0), "{facts}");
+    // What two names share counts once in the sum.
+    let all = facts["bytes"].as_u64().unwrap();
+    assert!(
+        of("bytes").max().unwrap() <= all && all <= of("bytes").sum(),
+        "{facts}"
+    );
+    assert!(all < facts["media_bytes"].as_u64().unwrap(), "{facts}");
+    assert_eq!(facts["complete"], true);
+    let told = desk.ok("inspect s.toml --space");
+    assert!(told.contains("all names"), "{told}");
+    let facts = &desk.run("inspect s.toml --space --most 2 --json").json()[0];
+    assert_eq!(
+        (&facts["records"], &facts["complete"]),
+        (&2.into(), &false.into())
+    );
+    desk.fails(
+        "inspect s.toml oid:v1:b0:o1 --space",
+        2,
+        &["cannot be used with"],
+    );
+}
+
+#[test]
 #[expect(clippy::disallowed_methods, reason = "a test of damaged files")]
 fn a_newest_segment_that_is_gone_or_cut_is_damage_and_no_older_state() {
     let desk = filled();

@@ -113,6 +113,7 @@ impl Store for HitStore {
             streams: Vec::new(),
             parts: Vec::new(),
             figures: Vec::new(),
+            gate: None,
             below: Vec::new(),
         }
     }

@@ -4,9 +4,10 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::progress::Progress;
 use super::roots::time;
 use super::text::count;
-use super::{Failure, Outcome, Run, StackArg, Terminal, wrote};
+use super::{Failure, Outcome, Run, StackArg, Terminal, space, wrote};
 use crate::contract::codec;
 use crate::contract::marker::decode_directory;
 use crate::contract::{Kind, Oid, PartStatus, Record, Reference, Result, RootMarker, Status};
@@ -24,6 +25,7 @@ use crate::stack::{ByteSize, Registry};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine inspect stack.toml
+  travertine inspect stack.toml --space
   travertine inspect stack.toml oid:v1:b0:o2048 --body 1000
   travertine inspect data/orders                           which stack wrote this?")]
 pub(super) struct Inspect {
@@ -32,6 +34,17 @@ pub(super) struct Inspect {
     /// The address of a record
     #[arg(value_name = "OID")]
     oid: Option<Oid>,
+    /// Show how much space each name takes: reads all records that lie behind it
+    #[arg(long, conflicts_with = "oid")]
+    space: bool,
+    /// With --space: walk over no more records than this
+    #[arg(
+        long,
+        value_name = "RECORDS",
+        default_value_t = 100_000_000,
+        requires = "space"
+    )]
+    most: u64,
     /// Show at most so many bytes of the body
     #[arg(long, value_name = "BYTES", default_value_t = 256)]
     body: usize,
@@ -94,6 +107,21 @@ impl Run for Inspect {
         let opened = self.stack.open_to_read(registry, terminal)?;
         let Some(oid) = self.oid else {
             let status = opened.engine.status();
+            if self.space {
+                let media = status.streams.iter().map(|stream| stream.bytes).sum();
+                let progress = Progress::bytes("measuring", media, 0);
+                progress.show(terminal);
+                let measured =
+                    space::measure(&opened.engine.snapshot(), media, self.most, &progress);
+                progress.finish();
+                let facts = measured?;
+                if self.json {
+                    terminal.json(&facts)?;
+                } else {
+                    facts.tell(terminal)?;
+                }
+                return Ok(Outcome::Fine);
+            }
             if self.json {
                 terminal.json(&status)?;
             } else {

@@ -31,6 +31,7 @@ mod report;
 mod roots;
 mod scan;
 mod schema;
+mod space;
 mod stack_arg;
 mod terminal;
 mod text;

@@ -561,6 +561,7 @@ impl Store for ModelStore {
             streams: vec![stream],
             parts: Vec::new(),
             figures: vec![("syncs", disk.syncs)],
+            gate: None,
             below: Vec::new(),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What to do about an [`Error`]. A new kind exists only if somebody would act differently on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +48,7 @@ struct Inner {
     message: String,
     trail: Vec<String>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    retry_after: Option<Duration>,
 }
 
 /// A cheap-to-clone error: several waiters of one failed flush get the same one.
@@ -65,6 +67,7 @@ impl Error {
             message,
             trail: Vec::new(),
             source: None,
+            retry_after: None,
         }))
     }
 
@@ -97,6 +100,20 @@ impl Error {
     #[must_use]
     pub fn caused_by(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut self.0).source = Some(Arc::new(source));
+        self
+    }
+
+    /// How long the caller may wait before it tries again. There only where the call was refused
+    /// before it did anything, so that trying again is all there is to it.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Says that nothing was done, and when to try again.
+    #[must_use]
+    pub fn with_retry(mut self, after: Duration) -> Self {
+        Arc::make_mut(&mut self.0).retry_after = Some(after);
         self
     }
 
@@ -134,6 +151,9 @@ constructors!(
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.0.kind, self.0.message)?;
+        if let Some(after) = self.0.retry_after {
+            write!(f, "; try again in {after:?}")?;
+        }
         for place in &self.0.trail {
             write!(f, " (in {place})")?;
         }
@@ -170,6 +190,19 @@ mod tests {
             "corrupt: checksum differs (in segment 3) (in file data/a)"
         );
         assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_try_again_and_keeps_that_on_its_way_up() {
+        let error = Error::unavailable("the device is slow")
+            .with_retry(Duration::from_millis(50))
+            .at("monitor");
+        assert_eq!(error.retry_after(), Some(Duration::from_millis(50)));
+        assert_eq!(
+            error.to_string(),
+            "unavailable: the device is slow; try again in 50ms (in monitor)"
+        );
+        assert_eq!(Error::full("x").retry_after(), None);
     }
 
     #[test]

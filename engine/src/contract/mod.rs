@@ -29,6 +29,6 @@ pub use oid::{Oid, Position, Stream};
 pub use op::{Op, Pending, Promise};
 pub use record::{Kind, NewRecord, Record, Reference};
 pub use store::{
-    Batches, ChainLink, Commit, Freed, PartState, PartStatus, Placement, Reclaim, RootAt, Status,
-    Store, StreamState, StreamStatus, Tail,
+    Batches, Begins, ChainLink, Commit, Freed, Gate, PartState, PartStatus, Placement, Reclaim,
+    RootAt, Status, Store, StreamState, StreamStatus, Tail,
 };

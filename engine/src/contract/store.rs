@@ -1,9 +1,11 @@
 //! The contract: what every floor of a stack honours, and so does a whole stack.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use super::batch::{Batch, End, Proven};
 use super::codec::Codecs;
+use super::error::Result;
 use super::level::{Epoch, Level};
 use super::marker::{RootMarker, Vector};
 use super::oid::{Oid, Position, Stream};
@@ -202,8 +204,31 @@ pub struct Status {
     pub parts: Vec<PartStatus>,
     /// Figures of its own, by name.
     pub figures: Vec<(&'static str, u64)>,
+    /// Asked before anything new is begun, if some floor wants to be.
+    #[serde(skip)]
+    pub gate: Option<Arc<dyn Gate>>,
     /// What lies below.
     pub below: Vec<Status>,
+}
+
+/// Where a floor may refuse what is not begun yet. Addresses are handed out before a batch reaches
+/// any floor, and what was handed out must come to rest: so a refusal has its place before that, and
+/// it is the engine that asks, at each store and at each commit. What was begun goes on.
+pub trait Gate: Send + Sync + Debug {
+    /// Whether something new may begin. Asked often, by many threads: it waits for nothing.
+    ///
+    /// Errors: `Unavailable` or `Full`, each with a time to [try again](super::Error::retry_after).
+    /// Nothing was done.
+    fn admit(&self, what: Begins) -> Result<()>;
+}
+
+/// What a [`Gate`] is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begins {
+    /// A record is to be stored.
+    Store,
+    /// What was stored is to be committed.
+    Commit,
 }
 
 impl Status {

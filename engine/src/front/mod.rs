@@ -173,6 +173,7 @@ impl Engine {
                 ("conflicts", count(&figures.conflicts)),
                 ("waits", count(&figures.waits)),
                 ("pressed", count(&self.0.pressure.began)),
+                ("refusals", count(&figures.refusals)),
             ],
             below: vec![below.clone()],
             ..below

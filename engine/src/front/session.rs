@@ -38,7 +38,9 @@ impl Session {
     /// May wait while too much is on its way below.
     ///
     /// Errors: `Invalid` (over a limit, or a reference to what was never stored), `Full` (nothing
-    /// was handed out; reads go on, and writing does once there is space), `Closed`, `Fenced`.
+    /// was handed out; reads go on, and writing does once there is space), `Unavailable` with a time
+    /// to [try again](crate::contract::Error::retry_after) (a floor lets nothing new begin for now;
+    /// nothing was handed out), `Closed`, `Fenced`.
     pub fn store(&self, record: &NewRecord<'_>, hint: Hint) -> Result<Reference> {
         self.shared.store(record, hint)
     }
@@ -53,7 +55,8 @@ impl Session {
     /// Sessions opened from now on build on it.
     ///
     /// Errors: `Conflict` (a name is not what was expected; nothing was written), `Invalid` (more
-    /// asked than the stack reaches, or a target that was never stored), `Full`; `Closed` or
+    /// asked than the stack reaches, or a target that was never stored), `Full`, `Unavailable` with a
+    /// time to [try again](crate::contract::Error::retry_after) (nothing was written); `Closed` or
     /// `Fenced`: writing has ended, and whether the commit happened is unknown.
     pub fn commit(&self, changes: &[Change], level: Option<Level>) -> Op<Committed> {
         self.shared.commit(changes, level)

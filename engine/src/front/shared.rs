@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::contract::marker::MarkerParts;
 use crate::contract::{
-    Codecs, End, Env, Epoch, Error, ErrorKind, Kind, Level, NewRecord, Oid, Op, Position, Proven,
-    Record, Reference, Result, Store, Stream, Vector,
+    Begins, Codecs, End, Env, Epoch, Error, ErrorKind, Gate, Kind, Level, NewRecord, Oid, Op,
+    Position, Proven, Record, Reference, Result, Store, Stream, Vector,
 };
 
 use super::bell::Bell;
@@ -37,6 +37,8 @@ pub(super) struct Shared {
     /// The level that a proof needs: [`Level::Disk`] where the stack reaches it.
     pub(super) level_proven: Level,
     pub(super) unit: u64,
+    /// Asked before anything new is begun.
+    pub(super) gate: Option<Arc<dyn Gate>>,
     pub(super) floors: Floors,
     pub(super) bell: Arc<Bell>,
     pub(super) figures: Figures,
@@ -110,6 +112,7 @@ pub(super) struct Figures {
     pub(super) batches: AtomicU64,
     pub(super) conflicts: AtomicU64,
     pub(super) waits: AtomicU64,
+    pub(super) refusals: AtomicU64,
 }
 
 /// For each stream the position from which on reads are answered from memory.
@@ -262,6 +265,7 @@ impl Shared {
             level_max: status.level,
             level_proven: status.level.min(Level::Disk),
             unit: status.unit,
+            gate: status.gate.clone(),
             floors: Floors::new(streams),
             bell: Arc::default(),
             figures: Figures::default(),
@@ -274,6 +278,16 @@ impl Shared {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a floor refuses what is not begun yet.
+    pub(super) fn admit(&self, what: Begins) -> Result<()> {
+        let Some(gate) = &self.gate else {
+            return Ok(());
+        };
+        gate.admit(what).inspect_err(|_| {
+            self.figures.refusals.fetch_add(1, Ordering::Relaxed);
+        })
     }
 
     pub(super) fn shown(&self) -> Arc<Shown> {

@@ -9,7 +9,7 @@ use crate::contract::codec::Way;
 use crate::contract::limits::{BATCH_MAX, NAMES_PER_COMMIT_MAX};
 use crate::contract::marker::encode_directory;
 use crate::contract::{
-    Batch, Error, ErrorKind, Kind, Level, NewRecord, Op, Reference, Result, Stream,
+    Batch, Begins, Error, ErrorKind, Kind, Level, NewRecord, Op, Reference, Result, Stream,
 };
 
 use super::group::Ticket;
@@ -53,6 +53,7 @@ impl Shared {
                 "root markers and directories are made by the engine only",
             ));
         }
+        self.admit(Begins::Store)?;
         match self.codecs.pack(record) {
             None => self.store_by(record, &self.codecs.way(0), hint),
             Some(packed) => {
@@ -185,6 +186,7 @@ impl Shared {
             )));
         }
         check_changes(changes)?;
+        self.admit(Begins::Commit)?;
         let mut last_try = false;
         loop {
             let mut state = self.lock();

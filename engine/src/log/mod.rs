@@ -184,6 +184,9 @@ impl Shared {
 
     fn status(&self) -> Status {
         let segments = self.segments();
+        let space = self.medium.space().into_iter();
+        let space =
+            space.flat_map(|space| [("space_total", space.total), ("space_free", space.free)]);
         let writing = self.writing();
         let parts = self.parts(&segments, &writing);
         let tail = writing.look();
@@ -216,12 +219,16 @@ impl Shared {
             },
             streams: vec![stream],
             parts,
-            figures: vec![
+            figures: [
                 ("batches", writing.batches),
                 ("bytes", writing.bytes),
                 ("zeros", writing.zeros),
                 ("syncs", writing.syncs),
-            ],
+            ]
+            .into_iter()
+            .chain(space)
+            .collect(),
+            gate: None,
             below: Vec::new(),
         }
     }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 
-use super::{Medium, MediumFile};
+use super::{Medium, MediumFile, Space};
 use crate::contract::{Env, Error, Level, Op, Result};
 
 /// Name of the file that the lock lies on, and that names its holder.
@@ -191,6 +191,18 @@ impl Medium for FileMedium {
 
     fn level(&self) -> Level {
         Level::Disk
+    }
+
+    fn space(&self) -> Option<Space> {
+        // A writer's directory is there from its lock on.
+        let told = rustix::fs::statvfs(&self.directory).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
+        let used = told.f_blocks.saturating_sub(told.f_bfree);
+        // What is kept for the superuser is neither used nor free.
+        Some(Space {
+            total: bytes(used.saturating_add(told.f_bavail)),
+            free: bytes(told.f_bavail),
+        })
     }
 }
 

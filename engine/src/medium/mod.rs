@@ -72,6 +72,20 @@ pub trait Medium: Send + Sync + Debug {
 
     /// The highest level that a sync here reaches.
     fn level(&self) -> Level;
+
+    /// How much room there is, as far as the medium knows: of the whole device, whoever uses it.
+    fn space(&self) -> Option<Space> {
+        None
+    }
+}
+
+/// Room on a medium, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// All that could be used.
+    pub total: u64,
+    /// What is left of it.
+    pub free: u64,
 }
 
 /// An open file of a medium.

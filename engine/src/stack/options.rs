@@ -26,6 +26,8 @@ pub struct OptionRow {
     pub structural: bool,
     /// Whether only the topmost layer of its kind may have it.
     pub topmost: bool,
+    /// Whether with it a call may be refused for a while that would be answered without it.
+    pub refuses: bool,
 }
 
 /// What an option takes. Bounds are part of the type and inclusive.
@@ -134,6 +136,7 @@ impl OptionRow {
             doc,
             structural: false,
             topmost: false,
+            refuses: false,
         }
     }
 
@@ -148,6 +151,14 @@ impl OptionRow {
     #[must_use]
     pub const fn topmost(mut self) -> Self {
         self.topmost = true;
+        self
+    }
+
+    /// With it a call may be refused for a while, with a time to try again. Stacks that are drawn by
+    /// chance to be held against the one-file stack do without.
+    #[must_use]
+    pub const fn refuses(mut self) -> Self {
+        self.refuses = true;
         self
     }
 }

@@ -136,6 +136,7 @@ impl Parted {
             root_stream: ROOT.0,
             placement: self.placement.clone(),
             codecs: Codecs::default(),
+            gate: None,
             // Units are powers of two: what is a multiple of the largest is one of each.
             unit: below.iter().map(|child| child.unit).max().unwrap_or(8),
             refusing: match self.read_only {

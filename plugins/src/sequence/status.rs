@@ -70,6 +70,7 @@ impl Shared {
             root_stream: self.setup.stream.0,
             placement: Placement::One(self.setup.stream.0),
             codecs: Codecs::default(),
+            gate: None,
             unit: self.unit,
             refusing,
             streams: vec![stream],

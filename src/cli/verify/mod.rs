@@ -7,11 +7,11 @@
 //! ```
 //!
 //! It promises that damage in one place does not hide damage in another, as far as the places can be
-//! reached. Memory: one bit for each 32 bytes of records that have references, and no more.
+//! reached. Memory: one bit for each 16 bytes of records that have references, and no more.
 
 mod batches;
 mod findings;
-mod reach;
+pub(super) mod reach;
 
 use clap::Args;
 use serde::Serialize;

@@ -115,18 +115,18 @@ fn edge(engine: &Engine, reference: &Reference, findings: &mut Findings) -> Opti
     }
 }
 
-/// Which records with references were met. Such a record takes 32 bytes or more, so no two of them
-/// begin within the same 32: one bit for each.
+/// Which records were met. A record takes 16 bytes or more, so no two of them begin within the same
+/// 16: one bit for each.
 #[derive(Default)]
-struct Seen(HashMap<u64, Box<[u64; WORDS]>>);
+pub(in super::super) struct Seen(HashMap<u64, Box<[u64; WORDS]>>);
 
 const WORDS: usize = 64;
 /// Positions, of eight bytes each, that share a bit.
-const STEP: u64 = 4;
+const STEP: u64 = 2;
 
 impl Seen {
     /// Whether it is met for the first time.
-    fn insert(&mut self, oid: Oid) -> bool {
+    pub(in super::super) fn insert(&mut self, oid: Oid) -> bool {
         let bit = oid.raw() / STEP;
         let (page, bit) = (bit / (WORDS as u64 * 64), bit % (WORDS as u64 * 64));
         let page = self.0.entry(page).or_insert_with(|| Box::new([0; WORDS]));
@@ -147,7 +147,7 @@ mod tests {
     fn each_record_is_met_for_the_first_time_once() {
         let mut seen = Seen::default();
         for stream in [0, 1, u16::MAX] {
-            for position in (4..100_000).step_by(4) {
+            for position in (4..100_000).step_by(2) {
                 let oid = Oid::new(Stream(stream), Position(position)).unwrap();
                 assert!(seen.insert(oid), "{oid}");
                 assert!(!seen.insert(oid), "{oid}");

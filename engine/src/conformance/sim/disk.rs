@@ -12,6 +12,7 @@ use super::names::{Directory, FileNumber};
 use super::plan::{Fault, NameRule, Plan, one};
 use crate::conformance::rng::Rng;
 use crate::contract::{Error, Result};
+use crate::medium::Space;
 
 /// Name of the file that stands for the writer's lock, as a real directory has one.
 pub(super) const LOCK: &str = "lock";
@@ -518,6 +519,16 @@ impl State {
         let here = volume.map(|(directory, capacity)| left((directory, *capacity)));
         let whole = self.plan.capacity.map(|capacity| left(("", capacity)));
         here.into_iter().chain(whole).min().unwrap_or(u64::MAX)
+    }
+
+    /// The room of the volume that a directory lies on, if it has a limit.
+    pub(super) fn space(&self, directory: &str) -> Option<Space> {
+        let mut volumes = self.volumes.iter();
+        let volume = volumes.find(|(volume, _)| directory.starts_with(volume.as_str()));
+        let volume = volume.map(|(volume, capacity)| (volume.as_str(), *capacity));
+        let (directory, total) = volume.or(self.plan.capacity.map(|capacity| ("", capacity)))?;
+        let free = total.saturating_sub(self.used(directory));
+        Some(Space { total, free })
     }
 
     pub(super) fn make_file(&mut self, name: &str) -> FileNumber {

@@ -10,7 +10,7 @@ use super::file::BLOCK;
 use super::names::FileNumber;
 use super::plan::Fault;
 use crate::contract::{Env, Error, Level, Op, Result};
-use crate::medium::{Medium, MediumFile};
+use crate::medium::{Medium, MediumFile, Space};
 
 /// A simulated directory as one process sees it. Clones are the same process; once it was killed,
 /// every call answers with an error, whoever still holds it.
@@ -260,6 +260,10 @@ impl Medium for SimMedium {
 
     fn level(&self) -> Level {
         Level::Disk
+    }
+
+    fn space(&self) -> Option<Space> {
+        self.disk.state().space(&self.directory)
     }
 }
 

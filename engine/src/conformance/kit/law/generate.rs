@@ -102,7 +102,7 @@ fn layer(rng: &mut Rng, kind: &PluginKind, drawn: &mut Drawn) -> Layer {
 /// Values for some of these options, and for all that must be there.
 fn options(rng: &mut Rng, rows: &[OptionRow], index: usize) -> Vec<(&'static str, Value)> {
     let mut given = Vec::new();
-    for row in rows {
+    for row in rows.iter().filter(|row| !row.refuses) {
         let must = matches!(row.preset, Preset::Required(_));
         if (must || rng.chance(1, 2))
             && let Some(value) = value(rng, row, index)

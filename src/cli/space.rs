@@ -1,0 +1,110 @@
+//! What takes the space: for each name, the records that can be reached from it.
+//!
+//! Every record is read once for each name that leads to it, unless its reference says that nothing lies
+//! behind it. Memory: two bits for each 16 bytes of the stack, and the list of what is still to be read.
+
+use serde::Serialize;
+
+use super::progress::Progress;
+use super::verify::reach::Seen;
+use super::{Failure, Terminal};
+use crate::front::Snapshot;
+
+/// Space by name.
+#[derive(Debug, Serialize)]
+pub(super) struct Facts {
+    sequence: u64,
+    names: Vec<Name>,
+    /// Reached from any name, each record once.
+    records: u64,
+    bytes: u64,
+    /// On the media, whatever it is.
+    media_bytes: u64,
+    /// Whether the walk came to its end; else there is more than it says.
+    complete: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Name {
+    name: String,
+    records: u64,
+    bytes: u64,
+}
+
+/// Walks from every name of a commit, over at most so many records.
+pub(super) fn measure(
+    snapshot: &Snapshot,
+    media_bytes: u64,
+    most: u64,
+    progress: &Progress,
+) -> Result<Facts, Failure> {
+    let mut facts = Facts {
+        sequence: snapshot.sequence(),
+        names: Vec::new(),
+        records: 0,
+        bytes: 0,
+        media_bytes,
+        complete: true,
+    };
+    let mut met = Seen::default();
+    let mut walked = 0;
+    for (name, root) in snapshot.names() {
+        let mut mine = Seen::default();
+        let mut here = Name {
+            name: name.to_string(),
+            records: 0,
+            bytes: 0,
+        };
+        let mut left = vec![*root];
+        while let Some(reference) = left.pop() {
+            if !mine.insert(reference.oid) {
+                continue;
+            }
+            if walked == most {
+                facts.complete = false;
+                break;
+            }
+            walked += 1;
+            here.records += 1;
+            here.bytes += u64::from(reference.length);
+            if met.insert(reference.oid) {
+                facts.records += 1;
+                facts.bytes += u64::from(reference.length);
+            }
+            if !reference.leaf {
+                let record = snapshot.read(&reference).wait()?;
+                let strong = record.references().filter(|reference| !reference.weak);
+                left.extend(strong);
+            }
+            progress.at(facts.bytes);
+        }
+        facts.names.push(here);
+    }
+    Ok(facts)
+}
+
+impl Facts {
+    pub(super) fn tell(&self, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+        let widest = self.names.iter().map(|name| name.name.chars().count());
+        let widest = widest.max().unwrap_or(0).max("all names".len());
+        let mut line = |name: &str, records: u64, bytes: u64| {
+            terminal.say(format_args!(
+                "{name:widest$}  {records:>12} records  {bytes:>15} bytes"
+            ))
+        };
+        for name in &self.names {
+            line(&name.name, name.records, name.bytes)?;
+        }
+        line("all names", self.records, self.bytes)?;
+        terminal.say(format_args!(
+            "the media hold {} bytes; the rest is history, root markers, gaps, and what no name leads to",
+            self.media_bytes
+        ))?;
+        if !self.complete {
+            terminal.note(
+                "the walk ended early, so there is more than it says; --most lets it go on",
+            )?;
+        }
+        Ok(())
+    }
+}
