@@ -108,11 +108,11 @@ impl Run for Inspect {
         let Some(oid) = self.oid else {
             let status = opened.engine.status();
             if self.space {
-                let media = status.streams.iter().map(|stream| stream.bytes).sum();
-                let progress = Progress::bytes("measuring", media, 0);
+                let length = status.streams.iter().map(|stream| 8 * stream.end).sum();
+                let progress = Progress::bytes("measuring", length, 0);
                 progress.show(terminal);
                 let measured =
-                    space::measure(&opened.engine.snapshot(), media, self.most, &progress);
+                    space::measure(&opened.engine.snapshot(), length, self.most, &progress);
                 progress.finish();
                 let facts = measured?;
                 if self.json {

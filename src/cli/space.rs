@@ -18,8 +18,8 @@ pub(super) struct Facts {
     /// Reached from any name, each record once.
     records: u64,
     bytes: u64,
-    /// On the media, whatever it is.
-    media_bytes: u64,
+    /// How long the streams are, whatever lies in them.
+    stream_bytes: u64,
     /// Whether the walk came to its end; else there is more than it says.
     complete: bool,
 }
@@ -34,7 +34,7 @@ struct Name {
 /// Walks from every name of a commit, over at most so many records.
 pub(super) fn measure(
     snapshot: &Snapshot,
-    media_bytes: u64,
+    stream_bytes: u64,
     most: u64,
     progress: &Progress,
 ) -> Result<Facts, Failure> {
@@ -43,7 +43,7 @@ pub(super) fn measure(
         names: Vec::new(),
         records: 0,
         bytes: 0,
-        media_bytes,
+        stream_bytes,
         complete: true,
     };
     let mut met = Seen::default();
@@ -97,8 +97,8 @@ impl Facts {
         }
         line("all names", self.records, self.bytes)?;
         terminal.say(format_args!(
-            "the media hold {} bytes; the rest is history, root markers, gaps, and what no name leads to",
-            self.media_bytes
+            "the streams are {} bytes long; the rest is history, root markers, gaps, and what no name leads to",
+            self.stream_bytes
         ))?;
         if !self.complete {
             terminal.note(

@@ -148,12 +148,15 @@ impl Figures {
     }
 }
 
-/// Bytes on all media below.
+/// Bytes that the logs below took. A floor over replicas tells of one, and one over parts tells also of those
+/// that are not open: more is true.
 pub(super) fn media(status: &Status) -> u64 {
-    if status.below.is_empty() {
-        return status.streams.iter().map(|stream| stream.bytes).sum();
-    }
-    status.below.iter().map(media).sum()
+    let own = status
+        .streams
+        .iter()
+        .map(|stream| stream.bytes)
+        .sum::<u64>();
+    own.max(status.below.iter().map(media).sum())
 }
 
 fn named(figures: &[(&'static str, u64)]) -> Map<String, Value> {

@@ -31,7 +31,7 @@
 //! | `call_seconds` | histogram | floor, verb | times: of stores and reads those sampled, else all |
 //! | `pending_calls`, `pending_calls_most` | gauge | floor | answers on their way, and the most ever |
 //! | `written_bytes_total` | counter | at | written since the opening: `records`, `sent`, `bottoms` |
-//! | `media_bytes` | gauge | | bytes on all media |
+//! | `media_bytes` | gauge | | bytes that logs took since they were opened |
 //! | `floor_figure` | gauge | at, figure | a floor's own figures, as `inspect` names them |
 //! | `writes_accepted` | gauge | | 1, or 0 where /health says why not |
 //! | `status_age_seconds` | gauge | | how old `media_bytes` and `floor_figure` are |

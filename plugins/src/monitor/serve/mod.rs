@@ -33,7 +33,7 @@ use super::figures::Figures;
 use super::look::Looked;
 
 /// A scrape waits no longer for the floors below to tell how they are.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(2);
 
 /// Serves until it is stopped.

@@ -155,7 +155,7 @@ impl Scrape {
         let help = "How old media_bytes and floor_figure are";
         page.gauges("status_age", help, Some(Unit::Seconds), [(Vec::new(), age)])?;
         let bytes = media(&looked.status) as f64;
-        let help = "Bytes on all media";
+        let help = "Bytes that logs took since they were opened";
         page.gauges("media", help, Some(Unit::Bytes), [(Vec::new(), bytes)])?;
         let mut all = Vec::new();
         own(&looked.status, "0".to_owned(), &mut all);
