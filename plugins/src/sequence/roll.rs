@@ -230,8 +230,11 @@ impl Shared {
                 return false;
             }
         }
-        let last = header.end;
-        self.switch(end, move |ceiling, handed| ceiling >= handed.max(last))
+        // Positions in between take no room: the first batch after a crash lies far behind the end.
+        let (gap, last) = (header.base.bytes_since(header.before_end), header.end);
+        self.switch(end, move |ceiling, handed| {
+            ceiling.plus_bytes(gap) >= handed.max(last)
+        })
     }
 
     /// Goes on in the next part because the engine asks for more room than is left in this one.
