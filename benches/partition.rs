@@ -85,7 +85,8 @@ fn compare(
     Ok(())
 }
 
-/// An engine on so many media: one log, or a partition over logs. On a real disk it begins anew.
+/// An engine on so many media: one log, or a partition over logs. On a real disk it has a directory of
+/// its own, and what was there before stays: taking it away would keep the disk busy for a while.
 fn open(media: usize, directory: Option<&Path>) -> Outcome<Engine> {
     let file = |n: usize| Layer::new("file").with("path", format!("place-{n}").as_str());
     let spec = match media {
@@ -95,10 +96,11 @@ fn open(media: usize, directory: Option<&Path>) -> Outcome<Engine> {
             Spec::linear([Layer::new("partition").over(stacks.collect())])
         }
     };
-    let base = directory.map_or(PathBuf::new(), |directory| directory.join("stack"));
-    if directory.is_some() && base.exists() {
-        std::fs::remove_dir_all(&base)?;
-    }
+    static STACKS: AtomicU64 = AtomicU64::new(0);
+    let number = STACKS.fetch_add(1, Ordering::Relaxed);
+    let base = directory.map_or(PathBuf::new(), |directory| {
+        directory.join(number.to_string())
+    });
     let plan = Plan::new(&spec, &travertine_plugins::standard(), &base)
         .map_err(|errors| format!("{errors:?}"))?;
     let slow: Arc<dyn Media> = Arc::new(SlowMedia::default());

@@ -38,7 +38,7 @@ pub(super) const KIND: PluginKind = PluginKind {
             },
             "round-robin",
             "where a new record goes: to each stack in turn; by the tag that it is stored with, so \
-             that those of one tag lie together; or by its size",
+             that those of one tag lie together (in turn, if it has none); or by its size",
         ),
         OptionRow::preset(
             "classes",

@@ -31,6 +31,7 @@ mod child;
 mod config;
 mod join;
 mod members;
+mod seats;
 mod store;
 
 #[cfg(test)]
@@ -38,19 +39,14 @@ mod tests;
 
 use std::sync::Arc;
 
-use travertine_engine::contract::{Error, ErrorKind, Extent, Level, Result, Status, Store, Stream};
-use travertine_engine::medium::{Medium, read_small, replace_small};
-use travertine_engine::stack::{Below, Declared, Fault, OpenContext, Plugin, PluginKind, Property};
+use travertine_engine::contract::{Error, Extent, Level, Result, Store};
+use travertine_engine::stack::{Below, Declared, Fault, OpenContext, Plugin, PluginKind};
 
-use card::Card;
-use child::Child;
-use members::{Members, Seen, identify};
+use members::identify;
+use seats::{Seats, give_up};
 use store::{Parted, ROOT};
 
 pub use config::Partition;
-
-/// Bytes that may be torn together where a medium does not know better.
-const UNIT: u64 = 4096;
 
 impl Plugin for Partition {
     const KIND: PluginKind = config::KIND;
@@ -69,20 +65,13 @@ impl Plugin for Partition {
         let bounds = self
             .bounds()
             .map_err(|fault| Error::invalid(fault.to_string()))?;
-        let lasts = |below: &Below| below.floor().gives().properties.has(Property::Persists);
-        let seats = Seats {
-            persist: below.iter().all(lasts),
-            seats: below.into_iter().map(Seat::new).collect(),
-            context,
-        };
+        let seats = Seats::new(context, below);
         seats.check()?;
         let seen = seats.look();
-        let members = identify(&seen, context.read_only && seats.persist)?;
+        let members = identify(&seen, context.read_only && seats.persist())?;
         let (store, opened) = seats.open(&members)?;
-        if !context.read_only && seats.persist {
-            let signed = seats.sign(&members, &seen, store);
-            signed.inspect_err(|_| give_up(&opened))?;
-        }
+        let signed = seats.sign(&members, &seen, store);
+        signed.inspect_err(|_| give_up(&opened))?;
         // In the order of the list, so that the first size class is the first stack's.
         let here = members.streams.iter().flatten();
         let here = here.filter(|stream| opened[usize::from(stream.0)].is_ok());
@@ -97,253 +86,4 @@ impl Plugin for Partition {
             children: opened,
         }))
     }
-}
-
-/// A stack of the list.
-struct Seat {
-    below: Below,
-    /// Where its bytes rest, and its card with them.
-    media: Vec<Arc<dyn Medium>>,
-    place: String,
-}
-
-impl Seat {
-    fn new(below: Below) -> Self {
-        let media = below.media(UNIT);
-        let place = match media.first() {
-            Some(medium) => medium.place(),
-            None => format!("`{}`", below.floor().title()),
-        };
-        Self {
-            below,
-            media,
-            place,
-        }
-    }
-
-    /// The card of this child. All its places must agree; one that cannot be read is no loss where
-    /// another can.
-    fn card(&self) -> Result<Option<Card>> {
-        let mut found: Option<Card> = None;
-        let mut failed = None;
-        for medium in &self.media {
-            match card_in(&**medium) {
-                Ok(Some(card)) => {
-                    if let Some(found) = &found
-                        && (found.store, found.stream) != (card.store, card.stream)
-                    {
-                        return Err(Error::invalid(format!(
-                            "{} belongs to another stack of the list than the places beside it",
-                            medium.place()
-                        )));
-                    }
-                    let next = found.map_or(card.next, |found| found.next.max(card.next));
-                    found = Some(Card { next, ..card });
-                }
-                Ok(None) => {}
-                Err(error) => failed = Some(error),
-            }
-        }
-        match (found, failed) {
-            (Some(card), _) => Ok(Some(card)),
-            (None, Some(error)) => Err(error),
-            (None, None) => Ok(None),
-        }
-    }
-
-    /// Leaves the card in every place where something of the child lies: one that is empty yet is not
-    /// ours to begin. One place at least must take it.
-    fn sign(&self, card: &Card) -> Result<()> {
-        let mut signed = Err(Error::unavailable(format!(
-            "nothing lies in {}",
-            self.place
-        )));
-        for medium in &self.media {
-            match sign_in(&**medium, card) {
-                Ok(true) => signed = Ok(()),
-                Ok(false) => {}
-                Err(error) => signed = signed.map_err(|_| error.at(medium.place())),
-            }
-        }
-        signed
-    }
-}
-
-/// Leaves the card in one place. `false`: the place is empty.
-fn sign_in(medium: &dyn Medium, card: &Card) -> Result<bool> {
-    if medium.list()?.iter().all(|name| name == "lock") {
-        return Ok(false);
-    }
-    if card_in(medium).is_ok_and(|found| found == Some(*card)) {
-        return Ok(true);
-    }
-    replace_small(medium, card::NAME, &card.encode()).map(|()| true)
-}
-
-/// The card in one place.
-fn card_in(medium: &dyn Medium) -> Result<Option<Card>> {
-    if !medium.list()?.iter().any(|name| name == card::NAME) {
-        return Ok(None);
-    }
-    Card::decode(&read_small(medium, card::NAME)?).map(Some)
-}
-
-/// All stacks of the list, none of them open.
-struct Seats<'a> {
-    seats: Vec<Seat>,
-    /// Whether what they hold outlives the process.
-    persist: bool,
-    context: &'a OpenContext,
-}
-
-impl Seats<'_> {
-    /// Refuses what no card can be kept for.
-    fn check(&self) -> Result<()> {
-        for seat in &self.seats {
-            if self.persist && seat.media.is_empty() {
-                return Err(Error::unsupported(format!(
-                    "`partition` keeps the number of each stack in a directory of it, and {} has none",
-                    seat.place
-                )));
-            }
-            let media = seat.media.iter().filter(|_| !self.persist);
-            for medium in media {
-                if let Some(name) = medium.list()?.iter().find(|name| *name != "lock") {
-                    return Err(Error::invalid(format!(
-                        "{} holds {name:?}, and this partition begins anew each time: another stack \
-                         in its list keeps nothing; use stacks that all outlive the process, or \
-                         clear the directory",
-                        seat.place
-                    )));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn look(&self) -> Vec<Seen> {
-        let seen = |seat: &Seat| Seen {
-            place: seat.place.clone(),
-            card: match self.persist {
-                true => seat.card(),
-                false => Ok(None),
-            },
-        };
-        self.seats.iter().map(seen).collect()
-    }
-
-    /// Opens every child that is there, by stream, and tells the store's identity.
-    fn open(&self, members: &Members) -> Result<([u8; 16], Vec<Result<Child>>)> {
-        let mut store = members.store.or(self.context.identity);
-        if let (Some(wanted), Some(found)) = (self.context.identity, members.store)
-            && wanted != found
-        {
-            return Err(Error::invalid("this partition belongs to another store"));
-        }
-        let lost = |stream: Stream| {
-            let mut lost = members.lost.iter();
-            lost.find(|(of, _)| *of == stream)
-                .map(|(_, why)| why.clone())
-        };
-        let mut opened: Vec<Result<Child>> = Vec::new();
-        for stream in (0..members.next).map(Stream) {
-            let mut seats = self.seats.iter().zip(&members.streams);
-            let seat = seats.find(|(_, of)| **of == Some(stream));
-            let child = match (seat, lost(stream)) {
-                (Some((seat, _)), _) => self.open_one(seat, stream, &mut store),
-                (None, Some(why)) => Err(why),
-                (None, None) => Err(Error::unavailable(format!("stream {stream} is lost"))),
-            };
-            let child = match child {
-                // What stands in the way of one child only leaves the others to a reader.
-                Err(error) if stream == ROOT || !self.may_lack(&error) => {
-                    give_up(&opened);
-                    return Err(error);
-                }
-                child => child,
-            };
-            opened.push(child);
-        }
-        match store {
-            Some(store) => Ok((store, opened)),
-            None => Err(Error::invalid("a partition over nothing was opened")),
-        }
-    }
-
-    /// Whether a child may be left out for this error. A wrong config is never passed over.
-    fn may_lack(&self, error: &Error) -> bool {
-        self.context.read_only && error.kind() != ErrorKind::Invalid
-    }
-
-    fn open_one(&self, seat: &Seat, stream: Stream, store: &mut Option<[u8; 16]>) -> Result<Child> {
-        let mut below = seat.below.clone().stream(stream);
-        if let Some(store) = store {
-            below = below.identity(*store);
-        }
-        let child = below.open().map_err(|error| {
-            let text = format!("stream {stream} cannot be opened: {}", error.message());
-            let trail = error.trail().iter();
-            let told = Error::new(error.kind(), text).caused_by(error.clone());
-            trail.fold(told, |told, place| told.at(place.clone()))
-        })?;
-        if store.is_none() {
-            // The first child is the first to be made: the store is what it says.
-            *store = Some(identity_of(&child.status())?);
-        }
-        Ok(Child::new(stream, child))
-    }
-
-    /// Gives each child its card: first those that have none, then, with the news of them, the others.
-    /// All are open, so nobody else does.
-    fn sign(&self, members: &Members, seen: &[Seen], store: [u8; 16]) -> Result<()> {
-        let now = self.look();
-        if !now.iter().zip(seen).all(|(now, seen)| now.is_as(seen)) {
-            return Err(Error::unavailable(
-                "somebody else has opened this partition since this began; open it again",
-            ));
-        }
-        let seats = || self.seats.iter().zip(&members.streams).zip(seen);
-        let is_new = |seen: &Seen| !matches!(seen.card, Ok(Some(_)));
-        let card = |stream: Stream, next| Card {
-            store,
-            stream,
-            next,
-        };
-        // Each by itself: what is told of one that did not come to have its card would be a loss.
-        for ((seat, stream), _) in seats().filter(|(_, seen)| is_new(seen)) {
-            if let Some(stream) = *stream {
-                seat.sign(&card(stream, stream.0 + 1))?;
-            }
-        }
-        for ((seat, stream), _) in seats() {
-            if let Some(stream) = *stream {
-                seat.sign(&card(stream, members.next))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Closes what was opened for nothing.
-fn give_up(opened: &[Result<Child>]) {
-    for child in opened.iter().flatten() {
-        if let Err(error) = child.store.close().wait() {
-            tracing::warn!(%error, stream = %child.stream, "a child was not closed");
-        }
-    }
-}
-
-/// The identity that a store tells.
-fn identity_of(status: &Status) -> Result<[u8; 16]> {
-    let told = &status.identity;
-    let byte = |index: usize| u8::from_str_radix(told.get(2 * index..2 * index + 2)?, 16).ok();
-    let mut identity = [0; 16];
-    for (index, place) in identity.iter_mut().enumerate() {
-        *place = byte(index).ok_or_else(|| {
-            Error::invalid(format!(
-                "the first stack says that it is {told:?}, no identity"
-            ))
-        })?;
-    }
-    Ok(identity)
 }

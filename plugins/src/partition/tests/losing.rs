@@ -209,3 +209,57 @@ fn a_fence_asks_all_or_says_who_is_missing() {
     let error = store.fence(Epoch::default()).wait().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
+
+#[test]
+fn a_bit_flipped_anywhere_in_a_child_is_never_a_wrong_answer() {
+    let (disks, env, stored) = three();
+    let (mut refused, mut told, mut harmless) = (0, 0, 0);
+    for seed in 0..150 {
+        let mut rng = Rng::new(seed);
+        let damaged = disks.image(seed);
+        let name = NAMES[rng.below_usize(3)];
+        let files = damaged.disk(name).files();
+        let (file, bytes) = &files[rng.below_usize(files.len())];
+        // Most of a segment is room that nobody wrote to.
+        let bits = 8 * bytes.len().min(16 << 10) as u64;
+        if bits == 0 || !damaged.disk(name).flip(file, rng.below(bits)) {
+            continue;
+        }
+        let place = format!("SEED={seed}: {file} of {name}");
+        for read_only in [true, false] {
+            let opened = match read_only {
+                true => read(&damaged, &over_files(&NAMES), &env),
+                false => write(&damaged, &over_files(&NAMES), &env),
+            };
+            let engine = match opened {
+                Ok(engine) => engine,
+                Err(error) => {
+                    let kinds = [
+                        ErrorKind::Corrupt,
+                        ErrorKind::Unavailable,
+                        ErrorKind::Invalid,
+                    ];
+                    assert!(kinds.contains(&error.kind()), "{place}: {error}");
+                    refused += 1;
+                    continue;
+                }
+            };
+            assert_eq!(engine.snapshot().sequence(), 30, "{place}");
+            for (number, reference) in (0..).zip(&stored) {
+                match reads(&engine, number, reference) {
+                    Ok(()) => harmless += 1,
+                    Err(error) => {
+                        let kinds = [ErrorKind::Corrupt, ErrorKind::Unavailable];
+                        assert!(kinds.contains(&error.kind()), "{place}: {error}");
+                        told += 1;
+                    }
+                }
+            }
+        }
+    }
+    println!("{refused} refused, {told} reads told of it, {harmless} answered");
+    assert!(
+        refused > 10 && told > 10 && harmless > 1_000,
+        "{refused} {told} {harmless}"
+    );
+}

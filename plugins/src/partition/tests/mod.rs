@@ -243,7 +243,7 @@ fn records_of_one_tag_lie_together() {
     let engine = write(&disks, &spec, &env).unwrap();
     let mut streams = BTreeMap::new();
     for number in 0..120 {
-        let tag = number % 12;
+        let tag = 1 + number % 12;
         let stored = commit_tagged(&engine, number, 100, tag).unwrap();
         let stream = stored.oid.stream();
         assert_eq!(*streams.entry(tag).or_insert(stream), stream, "tag {tag}");
