@@ -20,7 +20,10 @@ use std::path::{Path, PathBuf};
 use travertine::contract::{Env, Name, Result};
 use travertine::front::{Engine, Options};
 use travertine::interfaces::{Btree, CursorExt, Map};
-use travertine::stack::{Change, Layer, Opening, Over, Plan, Property, Registry, Spec};
+use travertine::stack::{
+    Arity, Change, Data, Layer, Opening, Over, Plan, PluginKind, Property, Registry, Spec, Table,
+    Value,
+};
 use travertine_engine::conformance::kit::law::random_stack;
 use travertine_engine::conformance::rng::Rng;
 
@@ -29,11 +32,39 @@ type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 /// A random legal stack without kinds that are there for tests.
 fn draw(rng: &mut Rng, registry: &Registry) -> Spec {
     loop {
-        let spec = random_stack(rng, registry).unwrap();
+        let mut spec = random_stack(rng, registry).unwrap();
         let test = |layer: &str| registry.kind(layer).is_none_or(|kind| kind.test_only);
         if !spec.all_layers().any(|layer| test(&layer.uses.value)) {
+            secrets_in_files(&mut spec.layers);
             return spec;
         }
+    }
+}
+
+/// Secrets of a random stack are variables; here they are files of the same names, in the directory above
+/// that of the stack.
+fn secrets_in_files(layers: &mut [Layer]) {
+    for layer in layers {
+        let key = layer.options.get("key").and_then(|key| match &key.data {
+            Data::Table(table) => table.get("env")?.as_text().map(str::to_owned),
+            _ => None,
+        });
+        if let Some(name) = key {
+            let file = Table::default().with("file", format!("../{name}"));
+            *layer = layer.clone().with("key", Value::plain(Data::Table(file)));
+        }
+        for over in layer.over.iter_mut().flat_map(|over| &mut over.value) {
+            if let Over::Inline(layers) = over {
+                secrets_in_files(layers);
+            }
+        }
+    }
+}
+
+/// A key for each name that a random stack may draw.
+fn write_secrets(directory: &Path) {
+    for n in 0..100 {
+        std::fs::write(directory.join(format!("SECRET_{n}")), format!("{n:064x}\n")).unwrap();
     }
 }
 
@@ -59,7 +90,7 @@ fn at(rng: &mut Rng, length: usize) -> usize {
 }
 
 /// One change, legal or not.
-fn change(rng: &mut Rng, spec: &mut Spec, other: &Spec) {
+fn change(rng: &mut Rng, spec: &mut Spec, other: &Spec, registry: &Registry) {
     let what = rng.below(9);
     if what == 0 {
         *spec = other.clone();
@@ -77,8 +108,10 @@ fn change(rng: &mut Rng, spec: &mut Spec, other: &Spec) {
                 .all_layers()
                 .filter(|layer| layer.over.is_none())
                 .collect();
-            let kind = rng.pick(&["cache", "monitor", "sequence"]).unwrap();
-            let found = from.into_iter().find(|layer| layer.uses.value == *kind);
+            let one = |kind: &&PluginKind| kind.arity != Arity::Bottom && !kind.test_only;
+            let kinds: Vec<_> = registry.kinds().filter(one).collect();
+            let kind = rng.pick(&kinds).unwrap().name;
+            let found = from.into_iter().find(|layer| layer.uses.value == kind);
             list.insert(index, found.cloned().unwrap_or_else(|| Layer::new(kind)));
         }
         3 => {
@@ -134,7 +167,7 @@ fn pair(seed: u64, registry: &Registry) -> (Spec, Spec) {
         let other = draw(&mut rng, registry);
         let mut new = old.clone();
         for _ in 0..1 + rng.below(2) {
-            change(&mut rng, &mut new, &other);
+            change(&mut rng, &mut new, &other, registry);
         }
         if new != old && Plan::new(&new, registry, Path::new("/nowhere")).is_ok() {
             return (old, new);
@@ -220,8 +253,11 @@ struct Tally {
 
 fn try_pair(seed: u64, registry: &Registry, tally: &mut Tally) {
     let (old, new) = pair(seed, registry);
-    let directory = tempfile::tempdir().unwrap();
-    let plan = |spec: &Spec| Plan::new(spec, registry, directory.path()).unwrap();
+    let ground = tempfile::tempdir().unwrap();
+    write_secrets(ground.path());
+    let directory = ground.path().join("stack");
+    std::fs::create_dir(&directory).unwrap();
+    let plan = |spec: &Spec| Plan::new(spec, registry, &directory).unwrap();
     let (old, new) = (plan(&old), plan(&new));
     let changes = new.changes_from(&old);
     let told: Vec<String> = changes.iter().map(ToString::to_string).collect();
@@ -259,12 +295,12 @@ fn try_pair(seed: u64, registry: &Registry, tally: &mut Tally) {
         return;
     }
     tally.refused += 1;
-    let before = files(directory.path());
+    let before = files(&directory);
     match read(&new) {
         Err(_) => tally.by_opening += 1,
         Ok(found) => assert!(found != rows, "{scene}refused, and everything is there"),
     }
-    let after = files(directory.path());
+    let after = files(&directory);
     for (path, bytes) in &before {
         assert!(
             after.get(path) == Some(bytes),

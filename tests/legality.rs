@@ -12,7 +12,7 @@
 use std::path::Path;
 
 use travertine::stack::{
-    Arity, Data, Layer, Matrix, OptionRow, OptionType, Plan, Preset, Spec, Value,
+    Arity, Data, Layer, Matrix, OptionRow, OptionType, Plan, Preset, Spec, Table, Value,
 };
 
 const HEAD: &str = "\
@@ -59,6 +59,10 @@ fn required(rows: &[OptionRow], nth: usize) -> Vec<(&'static str, Value)> {
         };
         let value = match row.kind {
             OptionType::Place => Value::plain(Data::Text(format!("place-{nth}"))),
+            // A secret says where it is found.
+            OptionType::Table { rows } if rows.iter().any(|row| row.name == "env") => {
+                Value::plain(Data::Table(Table::default().with("env", "A_KEY")))
+            }
             kind => kind.value_of(example),
         };
         Some((row.name, value))

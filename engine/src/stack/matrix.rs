@@ -243,9 +243,12 @@ fn row(f: &mut fmt::Formatter<'_>, kind: &PluginKind) -> fmt::Result {
         Arity::One => "one".to_owned(),
         Arity::Many { min, max } => format!("{min} to {max}"),
     };
-    let level = match declared.level {
-        LevelRule::Below => "as below".to_owned(),
-        LevelRule::At(level) => format!("`{level}`"),
+    let level = if let LevelRule::At(level) = declared.level {
+        format!("`{level}`")
+    } else if declared.level == LevelRule::Below {
+        "as below".to_owned()
+    } else {
+        "a copy for each below".to_owned()
     };
     let drops = match kind.arity {
         Arity::Bottom => Properties::NONE,
