@@ -23,6 +23,7 @@ use super::guarantee::Property;
 use super::options::{OptionType, Setting};
 use super::plan::{Floor, Plan};
 use super::plugin::Growth;
+use super::secret::Secret;
 use super::value::{Span, Value};
 
 /// One difference between two stacks.
@@ -241,7 +242,12 @@ impl Judge<'_> {
                 shown(&was.value)
             );
             let place = now.row.kind == OptionType::Place;
-            if place && bottom {
+            if Secret::ROWS.contains(now.row) {
+                let why = "whether it holds the keys that are needed is not told by a stack file";
+                let instead =
+                    "put the new key first where the old ones are, and keep those behind it";
+                self.refuse(what, why.to_owned(), instead, now.written);
+            } else if place && bottom {
                 let why = "the bytes lie in the other place".to_owned();
                 let instead = "move the directory as a whole, or name the place where it lies";
                 self.refuse(what, why, instead, now.written);
@@ -285,7 +291,7 @@ impl Judge<'_> {
         }
         let before: Vec<_> = was.iter().map(|was| self.old.places_of(was)).collect();
         let after: Vec<_> = now.iter().map(|now| self.new.places_of(now)).collect();
-        if new.kind().growth == Growth::Anywhere {
+        if matches!(new.kind().growth, Growth::Anywhere | Growth::AnyOrder) {
             return self.in_any_order((was, &before), (now, &after), new);
         }
         let sorted = |list: &[Vec<PathBuf>]| {
@@ -343,7 +349,7 @@ impl Judge<'_> {
                 let why = "what is there stays where it is, and what comes may go there";
                 self.safe(what, why, Some(more.span()));
             }
-            Growth::Fixed => {
+            Growth::Fixed | Growth::AnyOrder => {
                 let why = "where the bytes lie depends on how many there are".to_owned();
                 self.refuse(what, why, MIGRATE, Some(more.span()));
             }

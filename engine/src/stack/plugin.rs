@@ -274,6 +274,8 @@ pub enum Growth {
     Fixed,
     /// One may be added at the end of a list of several.
     AtEnd,
+    /// Neither more nor fewer, in whatever order.
+    AnyOrder,
     /// One may be added anywhere in a list of several, and the order does not matter.
     Anywhere,
 }

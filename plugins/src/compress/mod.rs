@@ -83,6 +83,7 @@ impl Plugin for Compress {
         ],
         declared: Declared::TRANSPARENT,
         rules: &[only_under(&[])],
+        stays: Some("what it packed is not read without it"),
         ..PluginKind::new("compress", Arity::One)
     };
 

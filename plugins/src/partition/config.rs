@@ -4,8 +4,8 @@ use serde::Deserialize;
 use travertine_engine::contract::Placement;
 use travertine_engine::contract::limits::RECORD_BODY_MAX;
 use travertine_engine::stack::{
-    Arity, ByteSize, Declared, Fault, OptionRow, OptionType, PluginKind, Properties, Property,
-    TreeRule,
+    Arity, ByteSize, Declared, Fault, Growth, OptionRow, OptionType, PluginKind, Properties,
+    Property, TreeRule,
 };
 
 /// The config of a `partition` layer.
@@ -59,6 +59,7 @@ pub(super) const KIND: PluginKind = PluginKind {
         instead: "list all stacks below one of them",
     }],
     structural: true,
+    growth: Growth::Anywhere,
     ..PluginKind::new("partition", Arity::Many { min: 2, max: 64 })
 };
 
