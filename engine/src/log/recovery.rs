@@ -310,9 +310,10 @@ fn read_segment(
     found: &mut Found,
 ) -> Result<End> {
     let mut window = Window::new(segment.file()?);
+    let begun = segment.header()?.epoch;
     while end.position < limit {
         let next = walk::next(&mut window, segment, identity, end)?;
-        let Some(next) = next.filter(|next| !is_void(next, writer)) else {
+        let Some(next) = next.filter(|next| !is_void(next, writer, begun)) else {
             break;
         };
         end = End {
@@ -335,11 +336,13 @@ pub(super) fn go_on(identity: &Identity, writer: &Writer, found: &mut Found) -> 
     Ok(())
 }
 
-/// Whether an older epoch wrote this above the cut that a newer one decided on.
-fn is_void(next: &walk::Found, writer: &Writer) -> bool {
+/// Whether an older epoch wrote this above the cut that a newer one decided on. In a segment that the
+/// newer one began, batches of older epochs were carried here by it.
+fn is_void(next: &walk::Found, writer: &Writer, begun: Epoch) -> bool {
     let header = next.batch.header();
     let above = writer.cut.is_some_and(|cut| header.end > cut);
-    above && header.epoch.number < writer.epoch.number
+    let older = |epoch: Epoch| epoch.number < writer.epoch.number;
+    above && older(header.epoch) && older(begun)
 }
 
 fn note(next: &walk::Found, end: End, writer: &Writer, found: &mut Found) {

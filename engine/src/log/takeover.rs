@@ -110,6 +110,7 @@ impl Shared {
             writer.fingerprint.clone_from(&self.options.fingerprint);
         })?;
         let mut writing = self.writing();
+        writing.fenced = true;
         writing.adopted = false;
         writing.open = None;
         writing.drop_spare(&*self.medium);
@@ -177,6 +178,11 @@ impl Shared {
         if anew {
             self.announce_from(cut.position)?;
         }
+        let fenced = self.writing().fenced;
+        if !fenced {
+            // The frame that announced it may lie above the cut.
+            self.replace_writer(|writer| writer.ceiling = writer.ceiling.max(found.ceiling))?;
+        }
         let mut writing = self.writing();
         writing.drop_spare(&*self.medium);
         self.remove_leftovers()?;
@@ -187,7 +193,7 @@ impl Shared {
         writing.committed = writing.durable;
         // Below the ceiling of before, addresses may have been handed out that nobody saw stored.
         let part = anew && matches!(self.options.extent, Extent::Part { .. });
-        writing.floor = if found.clean || part {
+        writing.floor = if found.clean || part || !fenced {
             cut.position
         } else {
             found.ceiling.max(cut.position)

@@ -36,6 +36,9 @@ pub(super) struct OpenSegment {
 pub(super) struct Writing {
     /// The newest epoch: older senders are refused.
     pub(super) epoch: Epoch,
+    /// Whether this handle was fenced with that epoch. Otherwise the epoch wrote here before, and comes
+    /// back to a log that was opened again.
+    pub(super) fenced: bool,
     /// Whether that epoch has decided where the older ones end.
     pub(super) adopted: bool,
     /// What it decided.
@@ -83,6 +86,7 @@ impl Writing {
     pub(super) fn new(end: End, durable: Position, ceiling: Position, epoch: Epoch) -> Self {
         Self {
             epoch,
+            fenced: false,
             adopted: false,
             cut: end,
             end,
@@ -206,11 +210,16 @@ impl Writing {
                 header.base, header.before_end, self.end.position
             )));
         }
-        if header.base < self.end.position.max(self.floor) {
+        // What an older epoch left elsewhere and is carried here lies where it was born.
+        let floor = match header.epoch < self.epoch {
+            true => Position::START,
+            false => self.floor,
+        };
+        if header.base < self.end.position.max(floor) {
             return Err(Error::invalid(format!(
                 "the batch at {} begins below {}, where its epoch may begin, or below {}, where the \
                  log ends",
-                header.base, self.floor, self.end.position
+                header.base, floor, self.end.position
             )));
         }
         if header.base.align_down(unit) < self.committed {
