@@ -67,6 +67,7 @@ fn in_full(kind: &PluginKind) -> String {
     let level = match kind.declared.level {
         LevelRule::Below => "as what lies below".to_owned(),
         LevelRule::At(level) => level.to_string(),
+        LevelRule::Copies { .. } => "a copy for each stack below".to_owned(),
     };
     let mut text = format!(
         "{}: {}\n  costs     {}\n  below it  {below}\n  level     {level}\n",

@@ -163,6 +163,11 @@ pub enum LevelRule {
     Below,
     /// This one, whatever lies below.
     At(Level),
+    /// So many copies as there are below, where each of them reaches a device; else the least of them.
+    Copies {
+        /// How many must lie below for what the options ask.
+        least: u8,
+    },
 }
 
 /// What a floor gives to the one above, as derived from what lies below it.

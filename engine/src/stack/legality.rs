@@ -38,6 +38,10 @@ pub(super) fn derive(
         level: match level {
             LevelRule::At(level) => level,
             LevelRule::Below => least.unwrap_or(Level::Memory),
+            LevelRule::Copies { .. } => match least.unwrap_or(Level::Memory) {
+                least if least >= Level::Disk => Level::Replicated(below.len() as u8),
+                least => least,
+            },
         },
     }
 }
@@ -63,6 +67,21 @@ pub(super) fn judge(
 }
 
 fn floors(floor: &Floor, registry: &Registry, errors: &mut Vec<SpecError>) {
+    if let LevelRule::Copies { least } = floor.declared().level
+        && floor.below().len() < usize::from(least)
+    {
+        let (kind, there) = (floor.kind().name, floor.below().len());
+        errors.push(
+            SpecError::new(
+                format!(
+                    "the options of `{kind}` need {least} stacks below it, and {there} are there"
+                ),
+                floor.span(),
+                format!("over {there}"),
+            )
+            .help("list more stacks in `over`, or ask for fewer copies"),
+        );
+    }
     for below in floor.below() {
         for property in floor.declared().requires.iter() {
             if !below.gives().properties.has(property) {
@@ -115,7 +134,7 @@ fn remedy(property: Property, registry: &Registry) -> String {
 fn too_low(wanted: Level, written: Option<Span>, top: &Floor, registry: &Registry) -> SpecError {
     let reached = top.gives().level;
     let mut culprit = top;
-    while culprit.declared().level == LevelRule::Below
+    while !matches!(culprit.declared().level, LevelRule::At(_))
         && let Some(below) = culprit
             .below()
             .iter()
