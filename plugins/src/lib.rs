@@ -10,6 +10,7 @@
 //!   partition   spreads over several stacks            │ over many
 //!   fault       fails calls, for tests                 │
 //!   jitter      lets answers come late, for tests      │
+//!   cluster     keeps every batch on several stacks    │ over several
 //!   ───────────────────────────────────────────────────┘
 //!   file        a log in a directory                     bottoms: one at the end of each branch
 //!   memory      a log in memory
@@ -24,6 +25,7 @@ mod codec;
 pub mod compress;
 pub mod encrypt;
 pub mod fault;
+pub mod cluster;
 pub mod file;
 pub mod jitter;
 pub mod memory;
@@ -42,6 +44,7 @@ pub fn standard() -> Registry {
         .with::<fault::Fault>()
         .with::<compress::Compress>()
         .with::<encrypt::Encrypt>()
+        .with::<cluster::Cluster>()
         .with::<file::File>()
         .with::<jitter::Jitter>()
         .with::<memory::Memory>()

@@ -1,0 +1,327 @@
+//! Bringing a child what it lacks, while the others serve.
+//!
+//! ```text
+//!   open again ─ fence with the epoch in force ─ adopt its own end on the line
+//!       ─ copy what was acknowledged ─ get in line ─ sync at a commit's end ─ note ─ vote
+//! ```
+//!
+//! Only what was acknowledged is copied, so no child ever knows something to be durable that a later
+//! takeover may have to cut.
+
+use std::sync::Arc;
+
+use travertine_engine::contract::{
+    End, Epoch, Error, ErrorKind, Position, Result, Store, StreamState,
+};
+
+use super::note::{Note, Standing};
+use super::shared::{Figures, Shared, is_lost, reseated};
+use super::state::Role;
+
+/// First pause before a child is tried again, in nanoseconds; doubled each time.
+const PAUSE: u64 = 10_000_000;
+/// Longest pause, as a number of doublings.
+const DOUBLINGS: u32 = 9;
+/// Most ends that are tried when looking where a child left the line.
+const TRIES: usize = 64;
+/// Most times that a child may fall back again before it is left alone for a while.
+const ROUNDS: usize = 1000;
+
+/// Where everything begins.
+pub(super) const START: End = End {
+    position: Position::START,
+    running: 0,
+};
+
+impl Shared {
+    /// Tries to bring a child back into line.
+    pub(super) fn revive(self: &Arc<Self>, index: usize) {
+        let tried = match self.stand_up(index) {
+            Ok(end) => self.catch_up(index, end).map_err(|error| (error, false)),
+            Err(error) => Err((error.clone(), is_lost(&error))),
+        };
+        {
+            let now = self.env.clock.monotonic_ns();
+            let mut state = self.lock();
+            let lane = &mut state.lanes[index];
+            lane.busy = false;
+            if let Err((error, lost)) = tried {
+                tracing::warn!(%error, child = self.children[index].title, "a child stays out");
+                lane.lost = lost;
+                // Only with room it goes on where it is; else from the beginning.
+                lane.adopted &= error.kind() == ErrorKind::Full;
+                if !lane.adopted {
+                    lane.role = Role::Out;
+                }
+                lane.trouble = Some(error);
+            }
+            lane.tries = (lane.tries + 1).min(DOUBLINGS);
+            lane.retry_ns = now.saturating_add(PAUSE << lane.tries);
+        }
+        self.changed.notify_all();
+        self.kick();
+    }
+
+    /// Has a child open, fenced and cut, so that what it lacks may be brought to it: from where.
+    fn stand_up(self: &Arc<Self>, index: usize) -> Result<End> {
+        let child = &self.children[index];
+        let (epoch, out, adopted) = {
+            let state = self.lock();
+            let lane = &state.lanes[index];
+            (state.epoch, lane.role == Role::Out, lane.adopted)
+        };
+        let end = if adopted && !out {
+            self.report_of(&*child.open_store()?, epoch)?.end
+        } else {
+            self.lock().lanes[index].adopted = false;
+            if out {
+                self.open_again(index)?;
+            }
+            let (store, report) = self.unbind(index, epoch)?;
+            let source = self.source(index)?;
+            let limit = self.lock().acked;
+            let end = self.own_cut(&report, &*source, limit)?;
+            store.adopt(epoch, vec![(self.stream, end)]).wait()?;
+            self.lock().lanes[index].adopted = true;
+            end
+        };
+        child.set_applied(end.position);
+        child.set_readable(true);
+        Ok(end)
+    }
+
+    /// Fences a child and opens it with the epoch in force. It may have announced more positions than
+    /// the writer knew of when it began, which nobody was ever given; to a log that is opened under an
+    /// epoch, what comes is no beginning of that epoch, and may lie below them.
+    pub(super) fn unbind(
+        &self,
+        index: usize,
+        epoch: Epoch,
+    ) -> Result<(Arc<dyn Store>, StreamState)> {
+        let child = &self.children[index];
+        self.report_of(&*child.open_store()?, epoch)?;
+        self.open_again(index)?;
+        let store = child.open_store()?;
+        let report = self.report_of(&*store, epoch)?;
+        Ok((store, report))
+    }
+
+    /// Brings a child everything that was acknowledged, and puts it into line.
+    fn catch_up(self: &Arc<Self>, index: usize, mut end: End) -> Result<()> {
+        let child = &self.children[index];
+        let store = child.open_store()?;
+        for _ in 0..ROUNDS {
+            let (acked, epoch) = {
+                let state = self.lock();
+                (state.acked, state.epoch)
+            };
+            if end.position < acked {
+                let source = self.source(index)?;
+                end = self.copy(&*source, &*store, end, acked, epoch)?;
+                child.set_applied(end.position);
+            } else if self.join_line(index, end.position) {
+                return Ok(());
+            }
+        }
+        Err(Error::unavailable(
+            "the child does not catch up with what is written",
+        ))
+    }
+
+    /// Opens a child anew, and sees that it is the one that it was.
+    pub(super) fn open_again(&self, index: usize) -> Result<()> {
+        let child = &self.children[index];
+        child.set_readable(false);
+        if child.is_fleeting() {
+            // What it had is gone with its handle.
+            self.lock().lanes[index].counts = false;
+        }
+        if let Some(old) = child.store() {
+            // It failed already; what counts is that its lock is free again.
+            let _ = old.close().wait();
+            child.set_store(None);
+        }
+        let (replacing, adopted) = {
+            let state = self.lock();
+            (state.replacing, state.adopted)
+        };
+        if let Some((_, _, seat)) = replacing.filter(|(replaced, ..)| *replaced == index) {
+            if !adopted {
+                return Err(Error::unavailable(
+                    "it is new, and the others have not noted it yet",
+                ));
+            }
+            return self.seat_anew(index, seat);
+        }
+        let known = child.note();
+        match child.read_note()? {
+            None => return Err(wiped()),
+            Some(note) if known.is_none_or(|known| known.seat == note.seat) => {
+                child.found_note(Some(note));
+            }
+            Some(_) => {
+                return Err(Error::invalid(
+                    "another medium stands in the place of this child",
+                ));
+            }
+        }
+        child.set_store(Some(child.below.open()?));
+        Ok(())
+    }
+
+    /// Makes an empty child take a seat that the others have noted as its own.
+    fn seat_anew(&self, index: usize, seat: super::note::SeatId) -> Result<()> {
+        let child = &self.children[index];
+        let roster = self.lock().roster.clone();
+        child.set_store(Some(child.below.open()?));
+        child.put_note(Note {
+            store: self.identity,
+            stream: self.stream,
+            seat,
+            standing: Standing::Joining,
+            normal: Epoch::default(),
+            seen: vec![Default::default(); roster.seats.len()],
+            roster,
+        })?;
+        self.lock().replacing = None;
+        Ok(())
+    }
+
+    pub(super) fn report_of(&self, store: &dyn Store, epoch: Epoch) -> Result<StreamState> {
+        let states = store.fence(epoch).wait()?;
+        let mine = states.into_iter().find(|state| state.stream == self.stream);
+        mine.ok_or_else(|| {
+            Error::unavailable(format!("the child does not know of stream {}", self.stream))
+        })
+    }
+
+    /// A child whose answers count, to copy from; another one at each try.
+    fn source(&self, but: usize) -> Result<Arc<dyn Store>> {
+        let state = self.lock();
+        let votes: Vec<_> = (0..self.children.len())
+            .filter(|&index| index != but && state.lanes[index].role == Role::Votes)
+            .collect();
+        let tries = state.lanes[but].tries as usize;
+        drop(state);
+        let index = votes.get(tries % votes.len().max(1));
+        index
+            .and_then(|&index| self.children[index].store())
+            .ok_or_else(|| Error::unavailable("no child is in line to copy from"))
+    }
+
+    /// The highest end of a child that lies on the line, which `source` holds, and after which the
+    /// next batch begins in a block of its own.
+    pub(super) fn own_cut(
+        &self,
+        child: &StreamState,
+        source: &dyn Store,
+        limit: Position,
+    ) -> Result<End> {
+        let mut ends: Vec<End> = child.chain.iter().map(|link| link.end).collect();
+        ends.push(child.end);
+        if child.durable == Position::START {
+            ends.push(START);
+        }
+        ends.retain(|end| end.position >= child.durable && end.position <= limit);
+        ends.sort_by_key(|end| std::cmp::Reverse(end.position));
+        ends.dedup();
+        let unit = self.lock().roster.unit;
+        for end in ends.into_iter().take(TRIES) {
+            if self.lies_on(source, end, unit)? {
+                return Ok(end);
+            }
+        }
+        Err(Error::corrupt(format!(
+            "what lies here up to {} has left the line of the other children, and is known durable \
+             up to {}: clear the directory and replace the child",
+            child.end.position, child.durable
+        )))
+    }
+
+    /// Whether a batch of `source` ends there, and the next one begins in a block of its own.
+    fn lies_on(&self, source: &dyn Store, end: End, unit: u64) -> Result<bool> {
+        loop {
+            let found = source.scan(self.stream, end.position).wait()?;
+            if let Some(header) = found.batches.first().map(|batch| batch.header()) {
+                let follows = (header.before_end, header.before_running);
+                return Ok(follows == (end.position, end.running)
+                    && header.base.align_down(unit) >= end.position);
+            }
+            let last = self.report_of(source, Epoch::default())?.end;
+            if last.position <= end.position {
+                return Ok(last == end);
+            }
+            // It went on just now.
+        }
+    }
+
+    /// Copies whole batches from one child to another, up to a position.
+    pub(super) fn copy(
+        &self,
+        source: &dyn Store,
+        target: &dyn Store,
+        mut from: End,
+        to: Position,
+        sender: Epoch,
+    ) -> Result<End> {
+        while from.position < to {
+            let found = source.scan(self.stream, from.position).wait()?;
+            let began = from;
+            for batch in found.batches {
+                let header = *batch.header();
+                if header.end > to {
+                    break;
+                }
+                if (header.before_end, header.before_running) != (from.position, from.running) {
+                    return Err(Error::unavailable(format!(
+                        "no batch that follows on {} is to be had",
+                        from.position
+                    )));
+                }
+                from = End {
+                    position: header.end,
+                    running: batch.running(),
+                };
+                target.store(sender, batch).wait()?;
+                Figures::add(&self.figures.caught_up);
+            }
+            if from == began {
+                return Err(Error::unavailable(format!(
+                    "nothing more is to be had after {}",
+                    from.position
+                )));
+            }
+        }
+        Ok(from)
+    }
+
+    /// Notes on a child that it holds the line of `epoch` up to `cut`.
+    pub(super) fn note_adopted(
+        &self,
+        index: usize,
+        epoch: Epoch,
+        roster: &super::note::Roster,
+        seen: &[super::note::Seen],
+    ) -> Result<()> {
+        let child = &self.children[index];
+        let note = child.note().ok_or_else(wiped)?;
+        let mut merged = reseated(&note, &roster.seats);
+        for (old, new) in merged.iter_mut().zip(seen) {
+            *old = (*old).max(*new);
+        }
+        child.put_note(Note {
+            standing: Standing::Member,
+            normal: epoch,
+            roster: roster.clone(),
+            seen: merged,
+            ..note
+        })
+    }
+}
+
+pub(super) fn wiped() -> Error {
+    Error::invalid(
+        "nothing here says that it belongs to this cluster: it is empty, or not what it was; \
+         `travertine cluster replace` brings an empty child in",
+    )
+}

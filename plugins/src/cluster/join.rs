@@ -1,0 +1,161 @@
+//! One honest report from the reports of several children: pure rules.
+//!
+//! ```text
+//!   child   normal   chain                                 rank = (normal, end)
+//!     A       2      | a | b | c | d |                     older reign: `d` was never acknowledged,
+//!     B       3      | a | b | c |    | e | f |            or the chain of epoch 3 would hold it
+//!     C       3      | a | b | c |    | e |                best: B.  The union is B's chain alone
+//! ```
+//!
+//! Children of one `normal` hold beginnings of one line. Whatever was acknowledged lies on `ack`
+//! children, so on one of those that report, and every later epoch was made to begin with it. So the
+//! highest rank holds all that was acknowledged, and the rest of its chain is what the engine may
+//! choose from. Without enough reports that count nobody knows, and nothing is cut.
+
+use travertine_engine::contract::{Epoch, Error, Position, Result, StreamState};
+
+/// What one child said.
+#[derive(Debug, Clone)]
+pub(super) struct Report {
+    pub(super) child: usize,
+    /// Whether it holds whatever it acknowledged.
+    pub(super) counts: bool,
+    pub(super) normal: Epoch,
+    pub(super) state: StreamState,
+}
+
+impl Report {
+    fn rank(&self) -> (Epoch, Position) {
+        (self.normal, self.state.end.position)
+    }
+}
+
+/// The report of all, and which child's chain it is. `None`: fewer than `needed` of those that
+/// reported count.
+pub(super) fn join(
+    reports: &[Report],
+    needed: usize,
+    ack: usize,
+) -> Result<Option<(usize, StreamState)>> {
+    let counted: Vec<_> = reports.iter().filter(|report| report.counts).collect();
+    let Some(best) = counted.iter().max_by_key(|report| report.rank()) else {
+        return Ok(None);
+    };
+    if counted.len() < needed {
+        return Ok(None);
+    }
+    let end = best.state.end;
+    let states = || reports.iter().map(|report| &report.state);
+    let proven = states().filter_map(|state| state.proven).max();
+    if let Some(proven) = proven.filter(|proven| proven.oid.position() >= end.position) {
+        return Err(Error::unavailable(format!(
+            "commit {} at {} is known to be durable, and none of the children that can be asked \
+             goes on so far; nothing was cut",
+            proven.sequence, proven.oid
+        )));
+    }
+    let in_line = counted.iter().filter(|report| report.normal == best.normal);
+    let durable = in_line.map(|report| report.state.durable).max();
+    let closed = counted
+        .iter()
+        .filter(|report| report.state.clean && report.state.end == end);
+    let state = StreamState {
+        stream: best.state.stream,
+        end,
+        durable: durable.unwrap_or_default(),
+        ceiling: states()
+            .map(|state| state.ceiling)
+            .max()
+            .unwrap_or_default(),
+        clean: best.state.clean && closed.count() >= ack,
+        proven,
+        epoch: states().map(|state| state.epoch).max().unwrap_or_default(),
+        chain: best.state.chain.clone(),
+    };
+    Ok(Some((best.child, state)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use travertine_engine::contract::{End, Oid, Proven, Stream};
+
+    fn report(child: usize, normal: u32, end: u64) -> Report {
+        let epoch = Epoch {
+            number: normal,
+            tag: 0,
+        };
+        Report {
+            child,
+            counts: true,
+            normal: epoch,
+            state: StreamState {
+                stream: Stream(0),
+                end: End {
+                    position: Position(end),
+                    running: end * 7 + u64::from(normal),
+                },
+                durable: Position(end / 2),
+                ceiling: Position(end + 100),
+                clean: false,
+                proven: None,
+                epoch,
+                chain: Vec::new(),
+            },
+        }
+    }
+
+    fn joined(reports: &[Report]) -> Option<(usize, StreamState)> {
+        join(reports, 2, 2).unwrap()
+    }
+
+    #[test]
+    fn a_later_reign_wins_over_a_longer_chain_and_ceilings_never_go_down() {
+        let (best, state) = joined(&[report(0, 1, 900), report(1, 2, 500)]).unwrap();
+        assert_eq!((best, state.end.position), (1, Position(500)));
+        assert_eq!(state.ceiling, Position(1000));
+        // What the abandoned tail knew to be durable is nobody's promise.
+        assert_eq!(state.durable, Position(250));
+    }
+
+    #[test]
+    fn of_one_reign_the_longest_wins() {
+        let (best, _) = joined(&[report(0, 2, 400), report(1, 2, 500), report(2, 2, 300)]).unwrap();
+        assert_eq!(best, 1);
+    }
+
+    #[test]
+    fn who_does_not_count_is_no_knowledge_but_for_its_ceiling() {
+        let stranger = Report {
+            counts: false,
+            ..report(0, 9, 900)
+        };
+        assert!(joined(&[stranger.clone(), report(1, 1, 10)]).is_none());
+        let (best, state) = joined(&[stranger, report(1, 1, 10), report(2, 1, 10)]).unwrap();
+        assert_ne!(best, 0);
+        assert_eq!(state.ceiling, Position(1000));
+    }
+
+    #[test]
+    fn nothing_is_chosen_short_of_what_anybody_names_as_proven() {
+        let mut knows = report(0, 1, 50);
+        knows.state.proven = Some(Proven {
+            sequence: 8,
+            epoch: 1,
+            oid: Oid::new(Stream(0), Position(200)).unwrap(),
+        });
+        assert!(join(&[knows, report(1, 1, 60)], 2, 2).is_err());
+    }
+
+    #[test]
+    fn an_end_is_clean_where_enough_children_closed_at_it() {
+        let clean = |child, end| {
+            let mut report = report(child, 1, end);
+            report.state.clean = true;
+            report
+        };
+        assert!(joined(&[clean(0, 50), clean(1, 50)]).unwrap().1.clean);
+        assert!(!joined(&[clean(0, 50), clean(1, 40)]).unwrap().1.clean);
+        assert!(!joined(&[clean(0, 50), report(1, 1, 50)]).unwrap().1.clean);
+    }
+}

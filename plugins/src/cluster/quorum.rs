@@ -1,0 +1,86 @@
+//! How many children it takes: pure arithmetic.
+//!
+//! ```text
+//!   children  n     every batch goes to all of them
+//!   ack       a     a batch is acknowledged once so many have it
+//!   write     w     so many must be in line for anything to be written     a <= w <= n
+//!   fence     f     so many must accept a takeover and tell what they hold
+//!
+//!   f > n - a       whatever was acknowledged, one of the f has it
+//!   f > n / 2       two takeovers meet
+//! ```
+//!
+//! A note that must not be missed by any takeover has to lie on `n - f + 1` children, which is never
+//! more than `a`.
+
+use travertine_engine::contract::{Error, Result};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Quorum {
+    pub(super) children: usize,
+    pub(super) write: usize,
+    pub(super) ack: usize,
+}
+
+impl Quorum {
+    pub(super) fn new(children: usize, write: Option<usize>, ack: Option<usize>) -> Result<Self> {
+        let majority = children / 2 + 1;
+        let ack = ack.unwrap_or_else(|| majority.min(write.unwrap_or(majority)));
+        let write = write.unwrap_or(ack);
+        if ack == 0 || ack > write || write > children {
+            return Err(Error::invalid(format!(
+                "a cluster of {children} children cannot have ack = {ack} and write = {write}: \
+                 it takes 1 <= ack <= write <= {children}"
+            )));
+        }
+        Ok(Self {
+            children,
+            write,
+            ack,
+        })
+    }
+
+    /// How many children must accept a takeover.
+    pub(super) fn fence(&self) -> usize {
+        (self.children - self.ack + 1).max(self.children / 2 + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_takeover_meets_every_acknowledgement_and_every_other_takeover() {
+        for children in 2..=9 {
+            for ack in 1..=children {
+                let quorum = Quorum::new(children, None, Some(ack)).unwrap();
+                let fence = quorum.fence();
+                assert!(fence + ack > children, "{quorum:?}");
+                assert!(2 * fence > children, "{quorum:?}");
+                assert!(fence <= children, "{quorum:?}");
+                assert!(
+                    children - fence < ack,
+                    "a note fits on `ack` children: {quorum:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_is_a_majority() {
+        let quorum = Quorum::new(3, None, None).unwrap();
+        assert_eq!((quorum.ack, quorum.write, quorum.fence()), (2, 2, 2));
+        let quorum = Quorum::new(3, Some(1), None).unwrap();
+        assert_eq!((quorum.ack, quorum.write, quorum.fence()), (1, 1, 3));
+        let quorum = Quorum::new(5, Some(4), Some(4)).unwrap();
+        assert_eq!(quorum.fence(), 3);
+    }
+
+    #[test]
+    fn more_copies_than_children_or_more_acknowledged_than_written_are_refused() {
+        for (children, write, ack) in [(3, 4, 2), (3, 2, 3), (2, 2, 0)] {
+            assert!(Quorum::new(children, Some(write), Some(ack)).is_err());
+        }
+    }
+}

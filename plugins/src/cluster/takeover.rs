@@ -1,0 +1,464 @@
+//! Taking a cluster over: the children are fenced, what they report becomes one report, and the cut
+//! that the engine decided on is brought to enough of them before anything is served.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use travertine_engine::contract::{
+    Commit, Epoch, Error, ErrorKind, Level, Position, Result, Store, StreamState, Vector,
+};
+
+use super::catchup::START;
+use super::join::{Report, join};
+use super::note::Seen;
+use super::shared::{Figures, Shared, give, is_lost};
+use super::state::{Looked, Role, State};
+
+impl Shared {
+    pub(super) fn fence(self: &Arc<Self>, epoch: Epoch) -> Result<StreamState> {
+        if epoch.number == 0 {
+            self.rest();
+            return self.look(epoch).map(|looked| looked.joined);
+        }
+        let before = {
+            let mut state = self.lock();
+            if let Some(closed) = &state.closed {
+                return Err(closed.clone());
+            }
+            if self.read_only {
+                return Err(Error::closed("the cluster is open for reading only"));
+            }
+            if epoch < state.epoch {
+                return Err(Error::fenced(format!(
+                    "epoch {epoch} is not newer than epoch {}, which wrote here",
+                    state.epoch
+                )));
+            }
+            // Older senders are refused before anybody looks.
+            (std::mem::replace(&mut state.epoch, epoch), state.adopted)
+        };
+        if before.0 == epoch {
+            self.rest();
+            return self.look(epoch).map(|looked| looked.joined);
+        }
+        self.drop_rounds(epoch);
+        self.rest();
+        self.lock().adopted = false;
+        self.open_absent();
+        let looked = self.look(epoch);
+        let mut state = self.lock();
+        if looked.is_err() {
+            (state.epoch, state.adopted) = before;
+        } else {
+            self.vouched.store(false, Ordering::Release);
+            for lane in &mut state.lanes {
+                lane.adopted = false;
+                if lane.in_line() {
+                    lane.role = Role::Behind;
+                }
+            }
+        }
+        looked.map(|looked| looked.joined)
+    }
+
+    /// Ends what an older writer still waits for.
+    fn drop_rounds(&self, epoch: Epoch) {
+        let rounds = {
+            let mut state = self.lock();
+            for lane in &mut state.lanes {
+                lane.queue.clear();
+                lane.bytes = 0;
+                lane.refused = None;
+                lane.generation += 1;
+            }
+            std::mem::take(&mut state.rounds)
+        };
+        let fenced = || Error::fenced(format!("epoch {epoch} took over"));
+        give(
+            rounds
+                .into_iter()
+                .map(|round| (round.slot, Err(fenced())))
+                .collect(),
+        );
+    }
+
+    /// Tries once more to open what could not be opened.
+    fn open_absent(self: &Arc<Self>) {
+        let absent: Vec<_> = {
+            let state = self.lock();
+            let lanes = state.lanes.iter().enumerate();
+            let absent = lanes.filter(|(_, lane)| lane.role == Role::Out && !lane.lost);
+            absent.map(|(index, _)| index).collect()
+        };
+        for (index, opened) in self.each(absent, |shared, index| shared.open_again(index)) {
+            let mut state = self.lock();
+            let lane = &mut state.lanes[index];
+            match opened {
+                Ok(()) => lane.role = Role::Behind,
+                Err(error) => lane.trouble = Some(error),
+            }
+        }
+    }
+
+    /// Asks every child how it lies, and joins what they say.
+    pub(super) fn look(self: &Arc<Self>, epoch: Epoch) -> Result<Looked> {
+        let open = (0..self.children.len()).filter(|&index| self.children[index].store().is_some());
+        let asked = self.each(open, move |shared, index| {
+            shared.report_of(&*shared.children[index].open_store()?, epoch)
+        });
+        let mut reports = Vec::new();
+        let mut troubles = Vec::new();
+        for (index, answer) in asked {
+            match answer {
+                Ok(state) => reports.push((index, state)),
+                Err(error) if error.kind() == ErrorKind::Fenced => return Err(error),
+                Err(error) => troubles.push((index, error)),
+            }
+        }
+        let mut state = self.lock();
+        for (index, error) in troubles {
+            let lane = &mut state.lanes[index];
+            lane.lost = is_lost(&error);
+            lane.drop_out(Role::Out, error);
+        }
+        let looked = self.join(&mut state, reports);
+        if !state.adopted {
+            state.looked = looked.clone();
+            if let Ok(looked) = &looked {
+                self.take_note(&mut state, looked);
+            }
+        }
+        looked
+    }
+
+    fn join(&self, state: &mut State, states: Vec<(usize, StreamState)>) -> Result<Looked> {
+        let reports: Vec<_> = states
+            .into_iter()
+            .map(|(child, of)| {
+                let normal = self.children[child]
+                    .note()
+                    .map_or(Epoch::default(), |note| note.normal);
+                let counts = state.lanes[child].counts
+                    && !self.is_rolled_back(child, (normal, of.end.position));
+                Report {
+                    child,
+                    counts,
+                    normal,
+                    state: of,
+                }
+            })
+            .collect();
+        // The first writer of all needs every child: from then on an empty one has lost something.
+        let needed = match state.forming {
+            true => self.quorum.children,
+            false => self.quorum.fence(),
+        };
+        match join(&reports, needed, self.quorum.ack)? {
+            Some((best, joined)) => Ok(Looked {
+                reports,
+                best,
+                joined,
+            }),
+            None => {
+                let counted = reports.iter().filter(|report| report.counts).count();
+                let troubles = state.lanes.iter().enumerate().filter_map(|(index, lane)| {
+                    let error = lane.trouble.as_ref()?;
+                    Some(format!("; child {}: {error}", index + 1))
+                });
+                let text = format!(
+                    "{counted} of {} children know what they had acknowledged, and {needed} are \
+                     needed to tell what was; nothing was cut{}",
+                    self.quorum.children,
+                    troubles.collect::<String>()
+                );
+                let mut kinds = state.lanes.iter().filter_map(|lane| lane.trouble.as_ref());
+                Err(
+                    match kinds.all(|error| error.kind() == ErrorKind::Corrupt) && counted == 0 {
+                        true => Error::corrupt(text),
+                        false => Error::unavailable(text),
+                    },
+                )
+            }
+        }
+    }
+
+    /// Whether another child has seen this one further on than it is.
+    fn is_rolled_back(&self, child: usize, is: Seen) -> bool {
+        let Some(seat) = self.children[child].note().map(|note| note.seat) else {
+            return true;
+        };
+        let seen = self.children.iter().filter_map(|other| {
+            let note = other.note()?;
+            note.seen.get(note.roster.index(&seat)?).copied()
+        });
+        seen.max().is_some_and(|seen| seen > is)
+    }
+
+    /// What a report says of reading, as long as nothing was adopted.
+    fn take_note(&self, state: &mut State, looked: &Looked) {
+        let normal = looked
+            .reports
+            .iter()
+            .find(|report| report.child == looked.best);
+        let normal = normal.map(|report| report.normal);
+        for report in &looked.reports {
+            let child = &self.children[report.child];
+            child.set_applied(report.state.end.position);
+            child.set_readable(report.counts && Some(report.normal) == normal);
+            let lane = &mut state.lanes[report.child];
+            if lane.role == Role::Out {
+                lane.role = Role::Behind;
+                lane.trouble = None;
+            }
+        }
+        let joined = &looked.joined;
+        state.end = joined.end;
+        state.last = None;
+        state.acked = joined.end.position;
+        state.proven = joined.proven;
+        let markers = joined
+            .chain
+            .iter()
+            .filter_map(|link| Some(link.marker.as_ref()?.0));
+        state.newest = markers.max().or(joined.proven.map(|proven| proven.oid));
+        self.tail.store(joined.end.position.0, Ordering::Release);
+        self.vouched
+            .store(joined.clean && !self.read_only, Ordering::Release);
+    }
+
+    pub(super) fn adopt(self: &Arc<Self>, epoch: Epoch, vector: &Vector) -> Result<()> {
+        self.rest();
+        let asked = vector.iter().find(|(stream, _)| *stream == self.stream);
+        let asked = asked.map(|(_, end)| *end);
+        let (looked, forming) = {
+            let mut state = self.lock();
+            if let Some(closed) = &state.closed {
+                return Err(closed.clone());
+            }
+            if state.epoch != epoch || epoch.number == 0 {
+                return Err(Error::fenced(format!(
+                    "epoch {epoch} has not fenced this cluster"
+                )));
+            }
+            if state.adopted && state.end() != state.cut {
+                if asked.is_none_or(|end| end == state.cut) {
+                    return Ok(());
+                }
+                return Err(Error::invalid(format!(
+                    "epoch {epoch} has written since it decided that the older ones end at {}",
+                    state.cut.position
+                )));
+            }
+            (state.looked.clone()?, state.forming)
+        };
+        let joined = &looked.joined;
+        let cut = asked.unwrap_or(joined.end);
+        if cut.position < joined.durable {
+            return Err(Error::invalid(format!(
+                "a cut at {} would lose bytes known durable up to {}",
+                cut.position, joined.durable
+            )));
+        }
+        let known =
+            cut == joined.end || cut == START || joined.chain.iter().any(|link| link.end == cut);
+        if !known {
+            return Err(Error::invalid(format!(
+                "no batch of this cluster ends at {} with the running checksum given",
+                cut.position
+            )));
+        }
+        let needed = if forming {
+            self.quorum.children
+        } else {
+            self.quorum.ack
+        };
+        let ready = self.bring(epoch, &looked, cut, needed)?;
+        self.note_all(epoch, &ready, cut.position, needed)?;
+        self.reign(epoch, cut);
+        self.kick();
+        Ok(())
+    }
+
+    /// Makes the cut true on the children that hold it, and on as many more as are needed.
+    fn bring(
+        self: &Arc<Self>,
+        epoch: Epoch,
+        looked: &Looked,
+        cut: travertine_engine::contract::End,
+        needed: usize,
+    ) -> Result<Vec<usize>> {
+        let clean = looked.joined.clean;
+        let adopt = move |shared: &Arc<Self>, report: &Report, end| {
+            let index = report.child;
+            let mut store = shared.children[index].open_store()?;
+            if clean && !report.state.clean {
+                // The writer begins where the others ended, not above what this one had announced.
+                drop(store);
+                (store, _) = shared.unbind(index, epoch)?;
+            }
+            store.adopt(epoch, vec![(shared.stream, end)]).wait()?;
+            shared.children[index].set_applied(end.position);
+            shared.lock().lanes[index].adopted = true;
+            Ok(store)
+        };
+        let counted = || looked.reports.iter().filter(|report| report.counts);
+        let holds = |state: &StreamState| {
+            state.end == cut
+                || cut == START && state.durable == Position::START
+                || state.chain.iter().any(|link| link.end == cut)
+        };
+        let holders = counted().filter(|report| holds(&report.state));
+        let holders: Vec<_> = holders.map(|report| report.child).collect();
+        let reports = looked.reports.clone();
+        let mut ready = Vec::new();
+        let done = self.each(holders, move |shared, index| {
+            let report = reports.iter().find(|report| report.child == index);
+            let report = report.ok_or_else(|| Error::unavailable("the child was not asked"))?;
+            adopt(shared, report, cut).map(drop)
+        });
+        for (index, done) in done {
+            match done {
+                Ok(()) => ready.push(index),
+                Err(error) => self.left(index, error),
+            }
+        }
+        let Some(source) = ready
+            .first()
+            .and_then(|&index| self.children[index].store())
+        else {
+            return Err(self.lock().too_few(needed, &self.quorum));
+        };
+        for report in counted() {
+            if ready.len() >= needed {
+                break;
+            }
+            if ready.contains(&report.child) || self.lock().lanes[report.child].role == Role::Out {
+                continue;
+            }
+            let index = report.child;
+            let brought = self
+                .own_cut(&report.state, &*source, cut.position)
+                .and_then(|own| {
+                    let store = adopt(self, report, own)?;
+                    self.copy(&*source, &*store, own, cut.position, epoch)?;
+                    self.sync(&*store, epoch)
+                });
+            match brought {
+                Ok(()) => {
+                    self.children[index].set_applied(cut.position);
+                    ready.push(index);
+                }
+                Err(error) => self.left(index, error),
+            }
+        }
+        match ready.len() >= needed {
+            true => Ok(ready),
+            false => Err(self.lock().too_few(needed, &self.quorum)),
+        }
+    }
+
+    fn sync(&self, store: &dyn Store, epoch: Epoch) -> Result<()> {
+        let commit = Commit {
+            sender: epoch,
+            level: self.level.min(Level::Disk),
+            last: Vec::new(),
+        };
+        store.commit(commit).wait().map(drop)
+    }
+
+    fn left(&self, index: usize, error: Error) {
+        tracing::warn!(%error, child = self.children[index].title, "a child is left out");
+        Figures::add(&self.figures.left);
+        let mut state = self.lock();
+        let lane = &mut state.lanes[index];
+        lane.lost = is_lost(&error);
+        lane.drop_out(Role::Out, error);
+    }
+
+    /// Notes on the children that hold the cut that they do, and who counts from now on.
+    fn note_all(
+        self: &Arc<Self>,
+        epoch: Epoch,
+        ready: &[usize],
+        cut: Position,
+        needed: usize,
+    ) -> Result<()> {
+        let mut roster = self.lock().roster.clone();
+        roster.version = epoch;
+        if let Some((_, seat, id)) = self.lock().replacing {
+            roster.seats[seat] = id;
+        }
+        // Of the others only what was durable before: their notes are not written yet.
+        let mut seen: Vec<Seen> = vec![Seen::default(); roster.seats.len()];
+        for &index in ready {
+            if let Some(note) = self.children[index].note()
+                && let Some(seat) = roster.index(&note.seat)
+            {
+                seen[seat] = (note.normal, cut);
+            }
+        }
+        let known = roster.clone();
+        let done = self.each(ready.to_vec(), move |shared, index| {
+            shared.note_adopted(index, epoch, &known, &seen)
+        });
+        let mut noted = 0;
+        for (index, done) in done {
+            match done {
+                Ok(()) => {
+                    noted += 1;
+                    let mut state = self.lock();
+                    let lane = &mut state.lanes[index];
+                    lane.role = Role::Votes;
+                    lane.trouble = None;
+                    lane.tries = 0;
+                    lane.counts = true;
+                    drop(state);
+                    self.children[index].set_readable(true);
+                }
+                Err(error) => self.left(index, error),
+            }
+        }
+        if noted < needed {
+            return Err(self.lock().too_few(needed, &self.quorum));
+        }
+        self.lock().roster = roster;
+        Ok(())
+    }
+
+    /// From here on the epoch writes.
+    fn reign(&self, epoch: Epoch, cut: travertine_engine::contract::End) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        state.epoch = epoch;
+        state.adopted = true;
+        state.forming = false;
+        state.cut = cut;
+        state.end = cut;
+        state.last = None;
+        state.acked = cut.position;
+        state.boundary = cut.position;
+        state.ceiling = cut.position;
+        state.recent.clear();
+        state.recent_bytes = 0;
+        state.rounds.clear();
+        if let Ok(looked) = &state.looked {
+            let links = looked.joined.chain.iter();
+            let below = links.filter(|link| link.end.position <= cut.position);
+            let newest = below.filter_map(|link| Some(link.marker.as_ref()?.0)).max();
+            state.newest = newest.or(looked.joined.proven.map(|proven| proven.oid));
+        }
+        for (index, lane) in state.lanes.iter_mut().enumerate() {
+            lane.durable = if lane.role == Role::Votes {
+                cut.position
+            } else {
+                Position::START
+            };
+            lane.retry_ns = 0;
+            if lane.role != Role::Votes {
+                self.children[index].set_readable(false);
+            }
+        }
+        self.tail.store(cut.position.0, Ordering::Release);
+        self.vouched.store(true, Ordering::Release);
+    }
+}

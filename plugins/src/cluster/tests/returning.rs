@@ -1,0 +1,144 @@
+//! Children that were away, or are new.
+
+use super::*;
+use travertine_engine::contract::ErrorKind;
+
+#[test]
+fn a_child_that_was_away_for_a_reign_is_brought_what_it_lacks() {
+    let rig = Rig::new(3);
+    let engine = rig.write().unwrap();
+    let mut references = fill(&engine, 0..5);
+    drop(engine);
+    rig.hold(1);
+    let engine = rig.write().unwrap();
+    references.extend(fill(&engine, 5..40));
+    assert_eq!(told(&engine, "children_in_line"), 2);
+    rig.release(1);
+    for number in 40..60 {
+        rig.env.advance(std::time::Duration::from_secs(1));
+        references.push(commit(&engine, number).unwrap());
+    }
+    assert_eq!(told(&engine, "children_in_line"), 3);
+    all_read(&engine, 0, &references);
+    engine.close().unwrap();
+    rig.are_alike();
+    // It counts: with it, one of the others may be away.
+    rig.hold(2);
+    let engine = rig.write().unwrap();
+    assert_eq!(newest(&engine).unwrap(), Some(59));
+    all_read(&engine, 0, &references);
+}
+
+#[test]
+fn an_empty_child_stays_out_until_it_is_replaced() {
+    let rig = Rig::new(3);
+    let engine = rig.write().unwrap();
+    let mut references = fill(&engine, 0..30);
+    engine.close().unwrap();
+    let lost = rig.disks[1].image(4);
+    rig.wipe(2);
+    let engine = rig.write().unwrap();
+    references.extend(fill(&engine, 30..33));
+    assert_eq!(told(&engine, "children_out"), 1);
+    engine.close().unwrap();
+    assert!(
+        rig.disks[1].files().is_empty(),
+        "nothing is made in an empty child unasked"
+    );
+    // Empty, it is no knowledge: with another one away nobody knows enough.
+    rig.hold(1);
+    assert_eq!(rig.write().unwrap_err().kind(), ErrorKind::Unavailable);
+    rig.release(1);
+
+    let replacing = rig.with(cluster().with("replace", 2));
+    let engine = replacing.write().unwrap();
+    for number in 33..40 {
+        rig.env.advance(std::time::Duration::from_secs(1));
+        references.push(commit(&engine, number).unwrap());
+    }
+    assert_eq!(told(&engine, "children_in_line"), 3);
+    engine.close().unwrap();
+    rig.are_alike();
+    rig.hold(1);
+    let engine = rig.write().unwrap();
+    all_read(&engine, 0, &references);
+    assert_eq!(newest(&engine).unwrap(), Some(39));
+    drop(engine);
+    rig.release(1);
+    // What was replaced does not come back.
+    let mut back = rig.clone();
+    back.disks[1] = lost;
+    let engine = back.write().unwrap();
+    assert_eq!(told(&engine, "children_out"), 1);
+    all_read(&engine, 0, &references);
+}
+
+#[test]
+fn a_replacement_that_was_interrupted_goes_on_and_does_not_count_before() {
+    for calls in (1..200).step_by(7) {
+        let rig = Rig::new(3);
+        let engine = rig.write().unwrap();
+        let references = fill(&engine, 0..8);
+        engine.close().unwrap();
+        rig.wipe(3);
+        rig.disks[2].crash_in(calls);
+        let replacing = rig.with(cluster().with("replace", 3));
+        if let Ok(engine) = replacing.write() {
+            for number in 8..12 {
+                rig.env.advance(std::time::Duration::from_secs(1));
+                commit(&engine, number).unwrap();
+            }
+            drop(engine);
+        }
+        rig.disks[2].crash_never();
+        for disk in &rig.disks {
+            disk.power_cut();
+        }
+        let engine = rig.with(cluster().with("replace", 3)).write().unwrap();
+        let before = newest(&engine).unwrap().unwrap();
+        for number in before + 1..before + 6 {
+            rig.env.advance(std::time::Duration::from_secs(1));
+            commit(&engine, number).unwrap();
+        }
+        all_read(&engine, 0, &references);
+        assert_eq!(
+            told(&engine, "children_in_line"),
+            3,
+            "crashed after {calls} calls"
+        );
+        engine.close().unwrap();
+        rig.are_alike();
+    }
+}
+
+#[test]
+fn a_tail_that_was_never_acknowledged_is_cut_when_its_child_comes_back() {
+    let rig = Rig::new(3);
+    let engine = rig.write().unwrap();
+    let references = fill(&engine, 0..5);
+    // Two children go: the last commit reaches one only, and nobody acknowledges it.
+    rig.disks[0].fail_sync_after(0);
+    rig.disks[1].fail_sync_after(0);
+    assert!(commit(&engine, 77).is_err());
+    drop(engine);
+    for disk in &rig.disks[..2] {
+        disk.fail_no_sync();
+        disk.power_cut();
+    }
+    // The one that has it is away while the others go on.
+    rig.hold(3);
+    let engine = rig.write().unwrap();
+    let more = fill(&engine, 5..9);
+    rig.release(3);
+    for number in 9..15 {
+        rig.env.advance(std::time::Duration::from_secs(1));
+        commit(&engine, number).unwrap();
+    }
+    assert_eq!(told(&engine, "children_in_line"), 3);
+    all_read(&engine, 0, &references);
+    let first = newest(&engine).unwrap();
+    assert_eq!(first, Some(14));
+    drop(more);
+    engine.close().unwrap();
+    rig.are_alike();
+}

@@ -1,0 +1,246 @@
+//! Writing: what comes is checked once, put into the queue of every child in line, and answered when
+//! enough of them have it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use travertine_engine::contract::{
+    Batch, Commit, End, Epoch, Error, Level, Op, Position, Result, Tail,
+};
+
+use super::shared::{Figures, Shared, give};
+use super::slot::Slot;
+use super::state::{Call, Item, Reply, Role, Round, State};
+
+impl Shared {
+    pub(super) fn store(self: &Arc<Self>, sender: Epoch, batch: Batch) -> Op<Tail> {
+        let asked = self.submit(sender, std::slice::from_ref(&batch), None);
+        answer(asked, |reply| match reply {
+            Reply::Tail(tail) => Ok(tail),
+            Reply::Level(_) => Err(Error::invalid("a store was answered with a level")),
+        })
+    }
+
+    pub(super) fn commit(self: &Arc<Self>, commit: &Commit) -> Op<Level> {
+        if commit.level > self.level {
+            return Op::err(Error::invalid(format!(
+                "this cluster reaches {} at most, {} was asked",
+                self.level, commit.level
+            )));
+        }
+        let asked = self.submit(commit.sender, &commit.last, Some(commit.level));
+        answer(asked, |reply| match reply {
+            Reply::Level(level) => Ok(level),
+            Reply::Tail(_) => Err(Error::invalid("a commit was answered with a tail")),
+        })
+    }
+
+    fn submit(
+        self: &Arc<Self>,
+        sender: Epoch,
+        batches: &[Batch],
+        commit: Option<Level>,
+    ) -> Result<Arc<Slot<Reply>>> {
+        if self.read_only {
+            return Err(Error::closed("the cluster is open for reading only"));
+        }
+        let slot = Arc::new(Slot::default());
+        let answers = {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            state.admit(sender)?;
+            let needed = match commit {
+                Some(Level::Replicated(copies)) => self.quorum.ack.max(usize::from(copies)),
+                _ => self.quorum.ack,
+            };
+            if state.count(Role::Votes) < needed || state.in_line() < self.quorum.write {
+                let needed = needed.max(self.quorum.write);
+                let error = state.too_few(needed, &self.quorum);
+                drop(guard);
+                // Perhaps one of them is back by the next call.
+                self.kick();
+                return Err(error);
+            }
+            let before = self.take(state, batches)?;
+            let end = state.end.position;
+            if commit.is_some() {
+                state.boundary = end;
+            }
+            let number = state.next_round;
+            state.next_round += 1;
+            state.rounds.push_back(Round {
+                number,
+                needed,
+                before,
+                end,
+                replies: vec![None; state.lanes.len()],
+                slot: slot.clone(),
+            });
+            self.tail.store(end.0, Ordering::Release);
+            self.send(state, number, sender, batches, commit);
+            state.settle(&self.quorum, self.queue_max)
+        };
+        give(answers);
+        self.kick();
+        Ok(slot)
+    }
+
+    /// Checks that the batches follow on, or lie here already, and takes note of the new ones. What
+    /// the first new one follows on is the answer.
+    fn take(&self, state: &mut State, batches: &[Batch]) -> Result<Option<End>> {
+        let mut end = state.end();
+        let mut new = Vec::new();
+        for batch in batches {
+            let header = batch.header();
+            if header.stream != self.stream {
+                return Err(Error::invalid(format!(
+                    "a batch of stream {} does not belong in {}",
+                    header.stream, self.stream
+                )));
+            }
+            if header.end <= end.position {
+                continue;
+            }
+            let before = End {
+                position: header.before_end,
+                running: header.before_running,
+            };
+            if before != end {
+                return Err(Error::invalid(format!(
+                    "the batch at {} follows on {}, the cluster ends at {}",
+                    header.base, header.before_end, end.position
+                )));
+            }
+            new.push(batch);
+            end = End {
+                position: header.end,
+                running: batch.running(),
+            };
+        }
+        let before = state.end();
+        for batch in &new {
+            state.push(batch, self.queue_max);
+        }
+        Ok((!new.is_empty()).then_some(before))
+    }
+
+    /// Puts a call into the queue of every child in line, and leaves behind who is too slow.
+    fn send(
+        &self,
+        state: &mut State,
+        round: u64,
+        sender: Epoch,
+        batches: &[Batch],
+        commit: Option<Level>,
+    ) {
+        let bytes = batches.iter().map(|batch| batch.bytes().len() as u64).sum();
+        let end = state.end.position;
+        let most = self.level.min(Level::Disk);
+        for lane in &mut state.lanes {
+            if !lane.in_line() {
+                continue;
+            }
+            let joins = commit.is_some() && lane.role == Role::Follows;
+            let call = match (commit, batches) {
+                // What a child is to vote with has to be durable there, whatever is asked here.
+                (Some(level), last) => Call::Commit {
+                    level: if joins { most } else { level.min(Level::Disk) },
+                    last: last.to_vec(),
+                },
+                (None, [batch]) => Call::Store(batch.clone()),
+                (None, _) => continue,
+            };
+            lane.bytes += bytes;
+            lane.queue.push_back(Item {
+                round,
+                generation: lane.generation,
+                sender,
+                call,
+                bytes,
+                end,
+                joins,
+            });
+        }
+        self.leave_behind(state);
+    }
+
+    fn leave_behind(&self, state: &mut State) {
+        for index in 0..state.lanes.len() {
+            let (votes, in_line) = (state.count(Role::Votes), state.in_line());
+            let lane = &mut state.lanes[index];
+            if !lane.in_line() || lane.bytes <= self.queue_max {
+                continue;
+            }
+            let votes = votes - usize::from(lane.role == Role::Votes);
+            if votes >= self.quorum.ack && in_line > self.quorum.write {
+                let bytes = lane.bytes;
+                lane.drop_out(
+                    Role::Behind,
+                    Error::unavailable(format!("{bytes} bytes waited for it, too many to keep")),
+                );
+                Figures::add(&self.figures.left);
+            }
+        }
+    }
+
+    /// Puts a child that has everything up to `end` into line. `false`: it lacks batches that were
+    /// acknowledged meanwhile.
+    pub(super) fn join_line(self: &Arc<Self>, index: usize, end: Position) -> bool {
+        {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            let from = state
+                .recent
+                .iter()
+                .position(|batch| batch.header().before_end == end);
+            let missing: Vec<Batch> = match from {
+                Some(from) => state.recent.range(from..).cloned().collect(),
+                None if end == state.end.position => Vec::new(),
+                None => return false,
+            };
+            let sender = state.epoch;
+            let quiet = state.rounds.is_empty()
+                && state.acked == state.end.position
+                && (state.boundary == state.end.position
+                    || state.end.position.align_down(state.roster.unit) == state.end.position);
+            let lane = &mut state.lanes[index];
+            lane.role = Role::Follows;
+            lane.trouble = None;
+            let mut ask = |call, bytes, end, joins| {
+                lane.bytes += bytes;
+                lane.queue.push_back(Item {
+                    round: 0,
+                    generation: lane.generation,
+                    sender,
+                    call,
+                    bytes,
+                    end,
+                    joins,
+                });
+            };
+            for batch in missing {
+                let (bytes, end) = (batch.bytes().len() as u64, batch.header().end);
+                ask(Call::Store(batch), bytes, end, false);
+            }
+            if quiet {
+                // The next batch begins in a block of its own, so this is a place for a sync.
+                let call = Call::Commit {
+                    level: self.level.min(Level::Disk),
+                    last: Vec::new(),
+                };
+                ask(call, 0, state.end.position, true);
+            }
+        }
+        true
+    }
+}
+
+fn answer<T: Send + 'static>(
+    asked: Result<Arc<Slot<Reply>>>,
+    shape: impl FnOnce(Reply) -> Result<T> + Send + 'static,
+) -> Op<T> {
+    match asked {
+        Ok(slot) => slot.op().and_then(shape),
+        Err(error) => Op::err(error),
+    }
+}
