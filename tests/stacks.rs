@@ -402,6 +402,70 @@ conformance_suite!(
     )
 );
 
+/// A cluster of these stacks.
+fn cluster(layer: Layer, stacks: Vec<Vec<Layer>>) -> Spec {
+    Spec::linear([layer.over(stacks)])
+}
+
+fn simulated_cluster(seed: u64, layer: Layer, stacks: Vec<Vec<Layer>>) -> StackFixture {
+    let disk = DiskPlan::draw(seed, Class::Crash);
+    StackFixture::simulated(&cluster(layer, stacks), &standard(), seed, disk).unwrap()
+}
+
+fn three_directories() -> Vec<Vec<Layer>> {
+    ["a", "b", "c"].map(|name| vec![directory(name)]).into()
+}
+
+fn three_memories() -> Vec<Vec<Layer>> {
+    vec![vec![Layer::new("memory")]; 3]
+}
+
+conformance_suite!(
+    example_replicated,
+    example(include_str!("../examples/stacks/replicated.toml"))
+);
+conformance_suite!(
+    cluster_over_memories,
+    memory_of(cluster(Layer::new("cluster"), three_memories()))
+);
+conformance_suite!(
+    cluster_over_files,
+    simulated_cluster(18, Layer::new("cluster"), three_directories())
+);
+conformance_suite!(
+    cluster_with_jitter,
+    Jittered::new(
+        simulated_cluster(19, Layer::new("cluster"), three_directories()),
+        20
+    )
+);
+conformance_suite!(
+    cluster_of_all_that_must_agree,
+    simulated_cluster(
+        21,
+        Layer::new("cluster")
+            .with("ack", 2)
+            .with("read", "verify")
+            .with("verify", 2),
+        vec![vec![directory("a")], vec![directory("b")]],
+    )
+);
+conformance_suite!(
+    cluster_over_different_stacks,
+    simulated_cluster(
+        22,
+        Layer::new("cluster").with("read", "hedged"),
+        vec![
+            vec![Layer::new("cache"), directory("a")],
+            vec![Layer::new("monitor"), directory("b").with("read", "pread")],
+            vec![
+                Layer::new("sequence").with("segment", "256 KiB"),
+                directory("c")
+            ],
+        ],
+    )
+);
+
 #[test]
 fn every_example_stack_is_in_the_matrix() {
     let listed = [
@@ -410,6 +474,7 @@ fn every_example_stack_is_in_the_matrix() {
         "embedded.toml",
         "memory.toml",
         "monitored.toml",
+        "replicated.toml",
         "scale-up.toml",
         "sealed.toml",
         "sequence.toml",
@@ -709,6 +774,7 @@ fn random_stacks_put_every_floor_over_every_other_that_may_lie_below_it() {
     }
     let floors = [
         "cache",
+        "cluster",
         "fault",
         "jitter",
         "monitor",
@@ -723,8 +789,11 @@ fn random_stacks_put_every_floor_over_every_other_that_may_lie_below_it() {
     let all = all.chain(["compress encrypt".to_owned()]);
     let missing: Vec<_> = all.filter(|pair| !pairs.contains(pair)).collect();
     let illegal = [
+        "cluster cluster",
+        "cluster partition",
         "partition partition",
         "sequence cache",
+        "sequence cluster",
         "sequence partition",
         "sequence sequence",
     ];

@@ -7,10 +7,10 @@
 //!   monitor     counts and times every call below      │ over one: any number, in any order
 //!   cache       keeps records that were read           │ that `travertine check` finds legal
 //!   sequence    goes on in the next part               │
-//!   partition   spreads over several stacks            │ over many
 //!   fault       fails calls, for tests                 │
 //!   jitter      lets answers come late, for tests      │
-//!   cluster     keeps every batch on several stacks    │ over several
+//!   partition   spreads over several stacks            │ over several
+//!   cluster     keeps every batch on several stacks    │
 //!   ───────────────────────────────────────────────────┘
 //!   file        a log in a directory                     bottoms: one at the end of each branch
 //!   memory      a log in memory
@@ -21,11 +21,11 @@
 
 pub mod cache;
 mod chance;
+pub mod cluster;
 mod codec;
 pub mod compress;
 pub mod encrypt;
 pub mod fault;
-pub mod cluster;
 pub mod file;
 pub mod jitter;
 pub mod memory;
@@ -41,10 +41,10 @@ use travertine_engine::stack::Registry;
 pub fn standard() -> Registry {
     Registry::new()
         .with::<cache::Cache>()
-        .with::<fault::Fault>()
+        .with::<cluster::Cluster>()
         .with::<compress::Compress>()
         .with::<encrypt::Encrypt>()
-        .with::<cluster::Cluster>()
+        .with::<fault::Fault>()
         .with::<file::File>()
         .with::<jitter::Jitter>()
         .with::<memory::Memory>()

@@ -9,6 +9,7 @@
 
 mod bench;
 mod check;
+mod cluster;
 mod completions;
 mod count;
 mod del;
@@ -92,6 +93,7 @@ commands! {
     roots::Roots,
     inspect::Inspect,
     verify::Verify,
+    cluster::Cluster,
     export::Export,
     import::Import,
     migrate::Migrate,
