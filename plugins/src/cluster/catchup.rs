@@ -14,7 +14,7 @@ use travertine_engine::contract::{
     End, Epoch, Error, ErrorKind, Position, Result, Store, StreamState,
 };
 
-use super::note::{Note, Standing};
+use super::note::{Note, Roster, SeatId, Seen, Standing};
 use super::shared::{Figures, Shared, is_lost, reseated};
 use super::state::Role;
 
@@ -170,7 +170,7 @@ impl Shared {
     }
 
     /// Makes an empty child take a seat that the others have noted as its own.
-    fn seat_anew(&self, index: usize, seat: super::note::SeatId) -> Result<()> {
+    pub(super) fn seat_anew(&self, index: usize, seat: SeatId) -> Result<()> {
         let child = &self.children[index];
         let roster = self.lock().roster.clone();
         child.set_store(Some(child.below.open()?));
@@ -265,6 +265,15 @@ impl Shared {
         sender: Epoch,
     ) -> Result<End> {
         while from.position < to {
+            {
+                let state = self.lock();
+                if let Some(closed) = &state.closed {
+                    return Err(closed.clone());
+                }
+                if state.epoch != sender {
+                    return Err(Error::fenced(format!("epoch {} took over", state.epoch)));
+                }
+            }
             let found = source.scan(self.stream, from.position).wait()?;
             let began = from;
             for batch in found.batches {
@@ -300,8 +309,8 @@ impl Shared {
         &self,
         index: usize,
         epoch: Epoch,
-        roster: &super::note::Roster,
-        seen: &[super::note::Seen],
+        roster: &Roster,
+        seen: &[Seen],
     ) -> Result<()> {
         let child = &self.children[index];
         let note = child.note().ok_or_else(wiped)?;

@@ -39,7 +39,7 @@ pub(super) const KIND: PluginKind = PluginKind {
           and everything before it. A child that fails is left out, opened again and caught up \
           batch by batch while the others serve. A new writer takes over only where so many \
           children accept it that one of them has whatever was acknowledged: all but `ack` - 1 of \
-          them, and never less than a majority. A child whose directory is empty does not come \
+          them. A child whose directory is empty does not come \
           back by itself: `travertine cluster replace` brings it in. `ack` and the number of \
           children are fixed when the cluster is made.",
     options: &[

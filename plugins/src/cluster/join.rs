@@ -25,18 +25,14 @@ pub(super) struct Report {
 }
 
 impl Report {
-    fn rank(&self) -> (Epoch, Position) {
-        (self.normal, self.state.end.position)
+    fn rank(&self) -> (Epoch, Position, bool) {
+        (self.normal, self.state.end.position, self.state.clean)
     }
 }
 
 /// The report of all, and which child's chain it is. `None`: fewer than `needed` of those that
 /// reported count.
-pub(super) fn join(
-    reports: &[Report],
-    needed: usize,
-    ack: usize,
-) -> Result<Option<(usize, StreamState)>> {
+pub(super) fn join(reports: &[Report], needed: usize) -> Result<Option<(usize, StreamState)>> {
     let counted: Vec<_> = reports.iter().filter(|report| report.counts).collect();
     let Some(best) = counted.iter().max_by_key(|report| report.rank()) else {
         return Ok(None);
@@ -56,9 +52,6 @@ pub(super) fn join(
     }
     let in_line = counted.iter().filter(|report| report.normal == best.normal);
     let durable = in_line.map(|report| report.state.durable).max();
-    let closed = counted
-        .iter()
-        .filter(|report| report.state.clean && report.state.end == end);
     let state = StreamState {
         stream: best.state.stream,
         end,
@@ -67,7 +60,8 @@ pub(super) fn join(
             .map(|state| state.ceiling)
             .max()
             .unwrap_or_default(),
-        clean: best.state.clean && closed.count() >= ack,
+        // Whoever handed out positions since has adopted first, and outranks it.
+        clean: best.state.clean,
         proven,
         epoch: states().map(|state| state.epoch).max().unwrap_or_default(),
         chain: best.state.chain.clone(),
@@ -106,7 +100,7 @@ mod tests {
     }
 
     fn joined(reports: &[Report]) -> Option<(usize, StreamState)> {
-        join(reports, 2, 2).unwrap()
+        join(reports, 2).unwrap()
     }
 
     #[test]
@@ -144,18 +138,19 @@ mod tests {
             epoch: 1,
             oid: Oid::new(Stream(0), Position(200)).unwrap(),
         });
-        assert!(join(&[knows, report(1, 1, 60)], 2, 2).is_err());
+        assert!(join(&[knows, report(1, 1, 60)], 2).is_err());
     }
 
     #[test]
-    fn an_end_is_clean_where_enough_children_closed_at_it() {
+    fn an_end_is_clean_where_the_child_that_has_most_closed_at_it() {
         let clean = |child, end| {
             let mut report = report(child, 1, end);
             report.state.clean = true;
             report
         };
         assert!(joined(&[clean(0, 50), clean(1, 50)]).unwrap().1.clean);
-        assert!(!joined(&[clean(0, 50), clean(1, 40)]).unwrap().1.clean);
-        assert!(!joined(&[clean(0, 50), report(1, 1, 50)]).unwrap().1.clean);
+        assert!(joined(&[clean(0, 50), report(1, 1, 40)]).unwrap().1.clean);
+        assert!(!joined(&[clean(0, 50), report(1, 1, 60)]).unwrap().1.clean);
+        assert!(!joined(&[clean(0, 50), report(1, 2, 40)]).unwrap().1.clean);
     }
 }

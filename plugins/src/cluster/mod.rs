@@ -15,9 +15,10 @@
 //! acknowledged (`quorum.rs`), makes one report of theirs (`join.rs`) and brings the chosen end to
 //! enough of them before anything is served (`takeover.rs`).
 //!
-//! What is noticed: a child of another store, a wiped one, a copy, one put back to a state older than
-//! the last takeover or clean close, a tail that left the line. What is not: a child put back to a
-//! state of the same reign, if those that know better cannot be asked either.
+//! What is noticed: a child of another store, a wiped one, a copy, a tail that left the line, and a child
+//! put back to a state older than its last clean close, or than what it reported at the last takeover.
+//! What is not: a child put back to a newer state than that, if those that know better cannot be asked
+//! either; that is two faults.
 //!
 //! A damaged record is read from another child; no verb of the contract can write it again in its
 //! place. So a child with damage is named, and made whole by clearing its directory and replacing it.

@@ -2,7 +2,9 @@
 //!
 //! A child in line holds a beginning of the one line. It can prove that nothing lies at a position
 //! below its own end, and above it only if nothing was sent that it has not got yet. Whoever cannot
-//! answer is passed over, and counted.
+//! answer is passed over, and counted. That a gap below a child's end, or the room above it, holds
+//! nothing is proof because one process holds every child at a time: where two can, only what lies below
+//! the ceiling that `ack` children have announced may be called absent.
 
 use std::pin::Pin;
 use std::sync::Arc;

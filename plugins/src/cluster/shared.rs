@@ -328,7 +328,7 @@ impl Shared {
     }
 
     /// Notes on a child that it holds the line of this epoch.
-    fn note_member(&self, index: usize, epoch: Epoch) -> Result<()> {
+    pub(super) fn note_member(&self, index: usize, epoch: Epoch) -> Result<()> {
         let child = &self.children[index];
         let roster = self.lock().roster.clone();
         let note = child.note().ok_or_else(|| {

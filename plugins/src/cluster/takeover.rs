@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use travertine_engine::contract::{
-    Commit, Epoch, Error, ErrorKind, Level, Position, Result, Store, StreamState, Vector,
+    Commit, End, Epoch, Error, ErrorKind, Level, Position, Result, Store, StreamState, Vector,
 };
 
 use super::catchup::START;
@@ -132,13 +132,25 @@ impl Shared {
     }
 
     fn join(&self, state: &mut State, states: Vec<(usize, StreamState)>) -> Result<Looked> {
+        // One that was opened since may know better who counts.
+        let notes = self.children.iter().filter_map(|child| child.note());
+        let newest = notes.filter(|note| note.store == self.identity);
+        let newest = newest
+            .map(|note| note.roster)
+            .max_by_key(|roster| roster.version);
+        if let Some(newest) = newest.filter(|newest| newest.version > state.roster.version) {
+            state.roster = newest;
+        }
         let reports: Vec<_> = states
             .into_iter()
             .map(|(child, of)| {
                 let normal = self.children[child]
                     .note()
                     .map_or(Epoch::default(), |note| note.normal);
+                let note = self.children[child].note();
+                let seated = note.is_some_and(|note| state.roster.index(&note.seat).is_some());
                 let counts = state.lanes[child].counts
+                    && seated
                     && !self.is_rolled_back(child, (normal, of.end.position));
                 Report {
                     child,
@@ -153,7 +165,7 @@ impl Shared {
             true => self.quorum.children,
             false => self.quorum.fence(),
         };
-        match join(&reports, needed, self.quorum.ack)? {
+        match join(&reports, needed)? {
             Some((best, joined)) => Ok(Looked {
                 reports,
                 best,
@@ -272,8 +284,29 @@ impl Shared {
         } else {
             self.quorum.ack
         };
-        let ready = self.bring(epoch, &looked, cut, needed)?;
-        self.note_all(epoch, &ready, cut.position, needed)?;
+        // Where too few are left of those that know, who does not know is brought everything first.
+        let new = self.lock().replacing.map(|(index, ..)| index);
+        let unknowing = looked.reports.iter().filter(|report| !report.counts);
+        let unknowing = unknowing.map(|report| report.child).chain(new);
+        let unknowing: Vec<_> = unknowing.collect();
+        let least = match unknowing.is_empty() {
+            true => needed,
+            false => needed.min(self.quorum.notes()),
+        };
+        let ready = self.bring(epoch, &looked, cut, least)?;
+        let mut noted = self.note_all(epoch, &ready, cut.position, least)?;
+        for index in unknowing {
+            if noted.len() >= needed {
+                break;
+            }
+            match self.bring_new(epoch, index, noted[0], cut) {
+                Ok(()) => noted.push(index),
+                Err(error) => self.left(index, error),
+            }
+        }
+        if noted.len() < needed {
+            return Err(self.lock().too_few(needed, &self.quorum));
+        }
         self.reign(epoch, cut);
         self.kick();
         Ok(())
@@ -284,7 +317,7 @@ impl Shared {
         self: &Arc<Self>,
         epoch: Epoch,
         looked: &Looked,
-        cut: travertine_engine::contract::End,
+        cut: End,
         needed: usize,
     ) -> Result<Vec<usize>> {
         let clean = looked.joined.clean;
@@ -357,6 +390,39 @@ impl Shared {
         }
     }
 
+    /// Brings a child that does not know what it had acknowledged everything, before anything else is
+    /// done.
+    fn bring_new(&self, epoch: Epoch, index: usize, source: usize, cut: End) -> Result<()> {
+        let replacing = self.lock().replacing;
+        if let Some((_, _, seat)) = replacing.filter(|(new, ..)| *new == index) {
+            self.seat_anew(index, seat)?;
+        }
+        let child = &self.children[index];
+        let source = self.children[source].open_store()?;
+        let (store, report) = self.unbind(index, epoch)?;
+        let own = self.own_cut(&report, &*source, cut.position)?;
+        store.adopt(epoch, vec![(self.stream, own)]).wait()?;
+        self.copy(&*source, &*store, own, cut.position, epoch)?;
+        self.sync(&*store, epoch)?;
+        self.note_member(index, epoch)?;
+        child.set_applied(cut.position);
+        self.votes(index, true);
+        Ok(())
+    }
+
+    fn votes(&self, index: usize, adopted: bool) {
+        let mut state = self.lock();
+        let lane = &mut state.lanes[index];
+        lane.role = Role::Votes;
+        lane.trouble = None;
+        lane.tries = 0;
+        lane.counts = true;
+        lane.lost = false;
+        lane.adopted |= adopted;
+        drop(state);
+        self.children[index].set_readable(true);
+    }
+
     fn sync(&self, store: &dyn Store, epoch: Epoch) -> Result<()> {
         let commit = Commit {
             sender: epoch,
@@ -382,7 +448,7 @@ impl Shared {
         ready: &[usize],
         cut: Position,
         needed: usize,
-    ) -> Result<()> {
+    ) -> Result<Vec<usize>> {
         let mut roster = self.lock().roster.clone();
         roster.version = epoch;
         if let Some((_, seat, id)) = self.lock().replacing {
@@ -401,32 +467,25 @@ impl Shared {
         let done = self.each(ready.to_vec(), move |shared, index| {
             shared.note_adopted(index, epoch, &known, &seen)
         });
-        let mut noted = 0;
+        let mut noted = Vec::new();
         for (index, done) in done {
             match done {
                 Ok(()) => {
-                    noted += 1;
-                    let mut state = self.lock();
-                    let lane = &mut state.lanes[index];
-                    lane.role = Role::Votes;
-                    lane.trouble = None;
-                    lane.tries = 0;
-                    lane.counts = true;
-                    drop(state);
-                    self.children[index].set_readable(true);
+                    noted.push(index);
+                    self.votes(index, false);
                 }
                 Err(error) => self.left(index, error),
             }
         }
-        if noted < needed {
+        if noted.len() < needed {
             return Err(self.lock().too_few(needed, &self.quorum));
         }
         self.lock().roster = roster;
-        Ok(())
+        Ok(noted)
     }
 
     /// From here on the epoch writes.
-    fn reign(&self, epoch: Epoch, cut: travertine_engine::contract::End) {
+    fn reign(&self, epoch: Epoch, cut: End) {
         let mut guard = self.lock();
         let state = &mut *guard;
         state.epoch = epoch;

@@ -12,6 +12,10 @@ use super::shared::{Figures, Shared, give};
 use super::slot::Slot;
 use super::state::{Call, Item, Reply, Role, Round, State};
 
+/// Bytes of acknowledged batches that are kept at hand, so that a child that has almost caught up with a
+/// busy writer gets into line.
+const KEEP: u64 = 1 << 20;
+
 impl Shared {
     pub(super) fn store(self: &Arc<Self>, sender: Epoch, batch: Batch) -> Op<Tail> {
         let asked = self.submit(sender, std::slice::from_ref(&batch), None);
@@ -119,7 +123,7 @@ impl Shared {
         }
         let before = state.end();
         for batch in &new {
-            state.push(batch, self.queue_max);
+            state.push(batch, KEEP);
         }
         Ok((!new.is_empty()).then_some(before))
     }

@@ -36,6 +36,8 @@ struct Rig {
     disks: Vec<SimDisk>,
     env: SimEnv,
     layer: Layer,
+    /// What lies between the cluster and each directory.
+    between: Option<Layer>,
     /// Locks that somebody else holds.
     held: Arc<Mutex<BTreeMap<usize, SimMedium>>>,
 }
@@ -46,10 +48,15 @@ struct Disks(Vec<SimDisk>);
 
 impl Media for Disks {
     fn medium(&self, place: &Path, _unit: u64) -> Arc<dyn Medium> {
-        let text = place.to_string_lossy();
-        let number = text.trim_start_matches("/child-").parse::<usize>();
+        let mut names = place
+            .components()
+            .skip(1)
+            .map(|name| name.as_os_str().to_string_lossy());
+        let child = names.next().unwrap();
+        let number = child.trim_start_matches("child-").parse::<usize>();
         let disk = &self.0[number.unwrap() - 1];
-        Arc::new(disk.medium().within("it"))
+        let medium = disk.medium().within("it");
+        Arc::new(names.fold(medium, |medium, name| medium.within(&name)))
     }
 }
 
@@ -64,6 +71,7 @@ impl Rig {
             disks: (0..children).map(disk).collect(),
             env: SimEnv::new(1),
             layer,
+            between: None,
             held: Arc::default(),
         }
     }
@@ -77,7 +85,8 @@ impl Rig {
     }
 
     fn store(&self, read_only: bool) -> Result<Arc<dyn Store>> {
-        let over = (1..=self.disks.len()).map(child).collect();
+        let tower = |number| self.between.iter().cloned().chain(child(number)).collect();
+        let over = (1..=self.disks.len()).map(tower).collect();
         let spec = Spec::linear([self.layer.clone().over(over)]);
         let plan = Plan::new(&spec, &crate::standard(), Path::new("/")).unwrap();
         let opening = Opening {

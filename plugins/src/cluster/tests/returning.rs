@@ -75,26 +75,38 @@ fn an_empty_child_stays_out_until_it_is_replaced() {
 
 #[test]
 fn a_replacement_that_was_interrupted_goes_on_and_does_not_count_before() {
-    for calls in (1..200).step_by(7) {
-        let rig = Rig::new(3);
+    for (children, calls) in (1..200)
+        .step_by(7)
+        .flat_map(|calls| [(3, calls), (2, calls)])
+    {
+        let rig = Rig::new(children);
+        let last = children - 1;
         let engine = rig.write().unwrap();
         let references = fill(&engine, 0..8);
         engine.close().unwrap();
-        rig.wipe(3);
-        rig.disks[2].crash_in(calls);
-        let replacing = rig.with(cluster().with("replace", 3));
+        rig.wipe(children);
+        rig.disks[last].crash_in(calls);
+        let replacing = rig.with(cluster().with("replace", children as i64));
         if let Ok(engine) = replacing.write() {
             for number in 8..12 {
                 rig.env.advance(std::time::Duration::from_secs(1));
-                commit(&engine, number).unwrap();
+                // Of two, none goes on alone.
+                let done = commit(&engine, number);
+                assert!(done.is_ok() || children == 2, "{done:?}");
+                if done.is_err() {
+                    break;
+                }
             }
             drop(engine);
         }
-        rig.disks[2].crash_never();
+        rig.disks[last].crash_never();
         for disk in &rig.disks {
             disk.power_cut();
         }
-        let engine = rig.with(cluster().with("replace", 3)).write().unwrap();
+        let engine = rig
+            .with(cluster().with("replace", children as i64))
+            .write()
+            .unwrap();
         let before = newest(&engine).unwrap().unwrap();
         for number in before + 1..before + 6 {
             rig.env.advance(std::time::Duration::from_secs(1));
@@ -103,7 +115,7 @@ fn a_replacement_that_was_interrupted_goes_on_and_does_not_count_before() {
         all_read(&engine, 0, &references);
         assert_eq!(
             told(&engine, "children_in_line"),
-            3,
+            children as u64,
             "crashed after {calls} calls"
         );
         engine.close().unwrap();
@@ -141,4 +153,98 @@ fn a_tail_that_was_never_acknowledged_is_cut_when_its_child_comes_back() {
     drop(more);
     engine.close().unwrap();
     rig.are_alike();
+}
+
+#[test]
+fn of_a_pair_the_lost_one_is_replaced_and_nothing_is_written_without_it() {
+    let rig = Rig::new(2);
+    let engine = rig.write().unwrap();
+    let mut references = fill(&engine, 0..12);
+    engine.close().unwrap();
+    let lost = rig.disks[0].image(3);
+    rig.wipe(1);
+    // One alone does not make two copies; it is still read.
+    let engine = rig.write().unwrap();
+    all_read(&engine, 0, &references);
+    assert_eq!(
+        commit(&engine, 99).unwrap_err().kind(),
+        ErrorKind::Unavailable
+    );
+    drop(engine);
+    let engine = rig.with(cluster().with("replace", 1)).write().unwrap();
+    references.push(commit(&engine, 12).unwrap());
+    assert_eq!(told(&engine, "children_in_line"), 2);
+    engine.close().unwrap();
+    rig.are_alike();
+    let engine = rig.write().unwrap();
+    all_read(&engine, 0, &references);
+    engine.close().unwrap();
+    // The old one is back, in its own place: it does not count.
+    let mut back = rig.clone();
+    back.disks[0] = lost;
+    let engine = back.write().unwrap();
+    assert_eq!(newest(&engine).unwrap(), Some(12));
+    assert!(commit(&engine, 99).is_err());
+}
+
+#[test]
+fn a_sequence_or_a_cache_that_failed_below_a_cluster_comes_back() {
+    let between = [
+        Layer::new("sequence").with("segment", "64 KiB"),
+        Layer::new("cache").with("memory", "64 KiB"),
+        Layer::new("monitor"),
+    ];
+    for layer in between {
+        let mut rig = Rig::new(3);
+        rig.between = Some(layer);
+        let engine = rig.write().unwrap();
+        let mut references = fill(&engine, 0..300);
+        rig.disks[1].fail_sync_after(0);
+        references.extend(fill(&engine, 300..310));
+        rig.disks[1].fail_no_sync();
+        for number in 310..500 {
+            rig.env.advance(std::time::Duration::from_millis(100));
+            references.push(commit(&engine, number).unwrap());
+        }
+        let status = &engine.status().below[0];
+        let troubles: Vec<_> = status
+            .below
+            .iter()
+            .filter_map(|child| child.refusing.clone())
+            .collect();
+        assert_eq!(
+            figure(status, "children_in_line"),
+            3,
+            "{:?} {troubles:?}",
+            rig.between
+        );
+        engine.close().unwrap();
+        rig.disks[0].fail_sync_after(0);
+        let engine = rig.write().unwrap();
+        all_read(&engine, 0, &references);
+        commit(&engine, 500).unwrap();
+        drop(engine);
+        // Away for a reign, too.
+        rig.wipe(3);
+        rig.layer = cluster().with("replace", 3);
+        let engine = rig.write().unwrap();
+        for number in 501..520 {
+            rig.env.advance(std::time::Duration::from_secs(1));
+            commit(&engine, number).unwrap();
+        }
+        let status = &engine.status().below[0];
+        let troubles: Vec<_> = status
+            .below
+            .iter()
+            .filter_map(|child| child.refusing.clone())
+            .collect();
+        assert_eq!(
+            figure(status, "children_in_line"),
+            3,
+            "{:?} {troubles:?}",
+            rig.between
+        );
+        all_read(&engine, 0, &references);
+        engine.close().unwrap();
+    }
 }
