@@ -21,18 +21,28 @@ pub enum Action {
     Send(usize, usize),
     /// A child syncs what it holds and says so.
     Commit(usize, usize),
+    /// A child that has the chain up to the cut notes the epoch as adopted, and tells the writer.
+    Adopt(usize, usize),
     /// The sync fails. The log is poisoned and its writer ends.
     FailSync(usize, usize),
     /// A writer counts a quorum: it adopts, or calls markers proven.
     Count(usize),
     /// A serving writer makes a batch, with or without a marker, and hands out its positions.
     Make(usize, bool),
+    /// A serving writer, all of whose commits are proven, makes its last batch.
+    Close(usize),
     /// A child loses power and comes back with its chain ending at the mark.
     Crash(usize, Mark),
     /// A child loses its medium.
     Wipe(usize),
     /// A child loses what it had made durable above the mark.
     Damage(usize, Mark),
+    /// Somebody keeps an image of a child.
+    Copy(usize),
+    /// A child is rolled back to the image.
+    Restore(usize),
+    /// A child notes that it answers unknown from now on, and drops its chain.
+    Rebuild(usize, usize),
     /// A child notes for the writer that the wiped child has a new medium.
     Note(usize, usize),
     /// The writer has brought the wiped child back.
@@ -63,12 +73,19 @@ impl Action {
                 format!("{} sends the next batch to {}", w(writer), c(child))
             }
             Self::Commit(writer, child) => format!("{} syncs and tells {}", c(child), w(writer)),
+            Self::Adopt(writer, child) => format!("{} notes the epoch of {}", c(child), w(writer)),
             Self::FailSync(writer, child) => {
                 format!("{} fails to sync for {}", c(child), w(writer))
             }
             Self::Count(writer) => format!("{} counts a quorum", w(writer)),
             Self::Make(writer, true) => format!("{} makes a batch with a marker", w(writer)),
             Self::Make(writer, false) => format!("{} makes a batch without a marker", w(writer)),
+            Self::Close(writer) => format!("{} closes", w(writer)),
+            Self::Copy(child) => format!("an image of {} is kept", c(child)),
+            Self::Restore(child) => format!("{} is rolled back to the image", c(child)),
+            Self::Rebuild(writer, child) => {
+                format!("{} drops its chain to follow {}", c(child), w(writer))
+            }
             Self::Crash(child, end) => format!("{} crashes, keeping up to {end}", c(child)),
             Self::Wipe(child) => format!("{} is wiped", c(child)),
             Self::Damage(child, end) => format!("{} is damaged above {end}", c(child)),

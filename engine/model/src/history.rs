@@ -14,6 +14,8 @@ pub struct Batch {
     pub before: Mark,
     /// Whether it holds a root marker.
     pub is_marker: bool,
+    /// Whether its writer closed with it: it holds nothing, and nothing follows in its epoch.
+    pub is_last: bool,
     /// The newest marker that its writer knew to be proven when it made the batch.
     pub names: Mark,
     /// Ghost: whether some writer has called it proven. No rule reads this.

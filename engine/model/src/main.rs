@@ -1,7 +1,8 @@
 //! Explores the model and prints what held: `travertine-model [mutations | NAME]`.
 //!
 //! Without an argument it explores the right rules in every setting. With `mutations` it shows that
-//! each planted mistake is found, and with the name of one, the run that finds it. The exit code is
+//! each planted mistake is found, with the name of one, the run that finds it, and with the name of a
+//! setting, what came of that one. The exit code is
 //! 1 if a property does not hold or a mistake is not found, and 2 if the call is wrong.
 
 use std::io::{self, Write};
@@ -19,11 +20,14 @@ fn main() -> ExitCode {
             .find(|it| format!("{it:?}") == name)
     };
     let held = match args.as_slice() {
-        [] => explore(&mut io::stdout()),
+        [] => explore(&mut io::stdout(), &Setting::full()),
         [word] if word == "mutations" => hunt(&mut io::stdout(), &Mutation::ALL, false),
         [word] => match named(word) {
             Some(mutation) => hunt(&mut io::stdout(), &[mutation], true),
-            None => return usage(),
+            None => match Setting::full().into_iter().find(|it| it.name == word) {
+                Some(setting) => explore(&mut io::stdout(), &[setting]),
+                None => return usage(),
+            },
         },
         _ => return usage(),
     };
@@ -42,14 +46,17 @@ fn usage() -> ExitCode {
     for mutation in Mutation::ALL {
         eprintln!("  {mutation:?}");
     }
+    for setting in Setting::full() {
+        eprintln!("  {:?}", setting.name);
+    }
     ExitCode::from(2)
 }
 
-fn explore(out: &mut impl Write) -> io::Result<bool> {
+fn explore(out: &mut impl Write, settings: &[Setting]) -> io::Result<bool> {
     let mut all_held = true;
-    for setting in Setting::full() {
+    for setting in settings {
         writeln!(out, "{setting}")?;
-        let outcome = check(&setting);
+        let outcome = check(setting);
         writeln!(
             out,
             "  {} states, depth {}, all explored",

@@ -1,7 +1,7 @@
 //! Planted mistakes. Each must be found; a model that finds none of them proves nothing.
 
 use crate::model;
-use crate::setting::Setting;
+use crate::setting::{Adoption, Setting};
 
 /// One mistake an engine could make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,10 +47,37 @@ pub enum Mutation {
     RejoinUnnoted,
     /// The others note a new medium, but recovery still counts an answer from the old one.
     TrustOldMedium,
+    /// Recovery finds the note of a new medium among the answers that it chooses from, not in one
+    /// that comes later.
+    IgnoreLateAnswers,
     /// A writer keeps counting what the old medium acknowledged.
     KeepAcksOfOldMedium,
     /// A new medium joins with what is proven, without the ceiling that is in use.
     RejoinWithoutCeiling,
+    /// One child fewer than needed is fenced: the count is off by one.
+    FenceOneTooFew,
+    /// Recovery looks at the children, chooses from what it saw, and takes their promises later.
+    ChooseFromLooks,
+    /// Chains are ranked by their newest marker alone, where an epoch is adopted without writing one.
+    RankByMarker,
+    /// Chains are ranked by what the child promised, not by what it adopted.
+    RankByPromise,
+    /// A child notes an epoch as adopted before it has the chain up to the cut.
+    NoteBeforeCaughtUp,
+    /// A child that lags says that it has the newest batch.
+    AckAhead,
+    /// The new epoch goes on where some child says that its writer closed, though another child
+    /// adopted a newer one.
+    GoOnWhereOneClosed,
+    /// A writer says absent of what lies above its ceiling.
+    AbsentAboveCeiling,
+    /// A child says absent of what it has not been sent yet.
+    AbsentFromLagging,
+    /// A child that drops its chain does not note before that it answers unknown.
+    RebuildUnnoted,
+    /// A child that was rolled back counts as any other, and no more children are asked than
+    /// without rollbacks.
+    TrustRolledBack,
     /// Recovery syncs the tail it found without writing it again.
     SyncWithoutRewrite,
     /// Recovery writes the unproven tail again in its old place, on a medium where a torn write
@@ -62,7 +89,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 37] = [
         Self::ChooseBelowProven,
         Self::ChooseByPosition,
         Self::CutAboveMarker,
@@ -83,8 +110,20 @@ impl Mutation {
         Self::CountDamaged,
         Self::RejoinUnnoted,
         Self::TrustOldMedium,
+        Self::IgnoreLateAnswers,
         Self::KeepAcksOfOldMedium,
         Self::RejoinWithoutCeiling,
+        Self::FenceOneTooFew,
+        Self::ChooseFromLooks,
+        Self::RankByMarker,
+        Self::RankByPromise,
+        Self::NoteBeforeCaughtUp,
+        Self::AckAhead,
+        Self::GoOnWhereOneClosed,
+        Self::AbsentAboveCeiling,
+        Self::AbsentFromLagging,
+        Self::RebuildUnnoted,
+        Self::TrustRolledBack,
         Self::SyncWithoutRewrite,
         Self::RewriteInPlace,
         Self::RetryFailedSync,
@@ -94,6 +133,10 @@ impl Mutation {
     #[must_use]
     pub fn setting(self) -> Setting {
         let cluster = Setting::cluster("cluster");
+        let marked = Setting {
+            adoption: Adoption::Marker,
+            ..cluster.clone()
+        };
         let single = Setting::single("single log");
         let setting = match self {
             Self::ChooseBelowProven | Self::AckBeforeQuorum | Self::CutAboveMarker => Setting {
@@ -104,27 +147,24 @@ impl Mutation {
             Self::StartAtTail => Setting {
                 takes: 1,
                 births: 1,
-                ..cluster
+                ..marked
             },
             Self::UseUnprovenCeiling => Setting {
                 takes: 1,
                 births: 2,
-                ..cluster
+                ..marked
             },
             Self::StartAtLowestCeiling => Setting {
                 takes: 2,
                 births: 1,
-                ..cluster
+                ..marked
             },
             Self::CutAtOpen => Setting {
                 takes: 2,
                 births: 1,
                 ..cluster
             },
-            Self::ChooseByPosition => Setting {
-                takes: 3,
-                ..cluster
-            },
+            Self::ChooseByPosition => Setting { takes: 3, ..marked },
             Self::CutLowersCeiling => Setting {
                 takes: 2,
                 births: 2,
@@ -155,7 +195,7 @@ impl Mutation {
             Self::ServeBeforeAdopted | Self::NameCarriedAsProven => Setting {
                 takes: 3,
                 births: 1,
-                ..cluster
+                ..marked
             },
             Self::ServeBeforeSync => Setting {
                 takes: 2,
@@ -181,6 +221,13 @@ impl Mutation {
                 wipes: 1,
                 ..cluster
             },
+            Self::IgnoreLateAnswers => Setting {
+                children: 2,
+                takes: 1,
+                births: 1,
+                wipes: 1,
+                ..cluster
+            },
             Self::KeepAcksOfOldMedium => Setting {
                 takes: 1,
                 births: 1,
@@ -191,6 +238,49 @@ impl Mutation {
                 takes: 1,
                 births: 2,
                 wipes: 1,
+                ..marked
+            },
+            Self::FenceOneTooFew | Self::ChooseFromLooks | Self::AckAhead => Setting {
+                takes: 1,
+                births: 1,
+                ..cluster
+            },
+            Self::RankByMarker => Setting {
+                writers: 1,
+                takes: 3,
+                births: 2,
+                only_markers: true,
+                ..cluster
+            },
+            Self::RankByPromise | Self::NoteBeforeCaughtUp => Setting {
+                takes: 2,
+                births: 1,
+                ..cluster
+            },
+            Self::GoOnWhereOneClosed => Setting {
+                writers: 1,
+                takes: 2,
+                births: 2,
+                only_markers: true,
+                closes: 1,
+                ..cluster
+            },
+            Self::AbsentAboveCeiling | Self::AbsentFromLagging => Setting {
+                takes: 1,
+                births: 1,
+                ..cluster
+            },
+            Self::RebuildUnnoted => Setting {
+                takes: 1,
+                births: 1,
+                rebuilds: 1,
+                ..cluster
+            },
+            Self::TrustRolledBack => Setting {
+                takes: 1,
+                births: 1,
+                forgetful: 1,
+                rollbacks: 1,
                 ..cluster
             },
             Self::SyncWithoutRewrite => Setting {
@@ -226,7 +316,10 @@ impl Mutation {
             | Self::StartAtLowestCeiling
             | Self::CutLowersCeiling
             | Self::UseUnprovenCeiling
+            | Self::GoOnWhereOneClosed
             | Self::RejoinWithoutCeiling => model::ONE_CONTENT,
+            Self::RankByMarker => model::GROWS,
+            Self::AbsentAboveCeiling | Self::AbsentFromLagging => model::ABSENT_IS_TRUE,
             Self::NameCarriedAsProven => model::FLOOR_MET,
             Self::AcceptFenced => model::NO_LATE_ACK,
             Self::ChooseByPosition => model::GROWS,

@@ -14,11 +14,13 @@ pub struct Child {
     pub durable: Mark,
     /// The epoch it promised; durable before the promise is told.
     pub promised: Epoch,
+    /// The newest epoch whose chain it had up to the cut; durable before it is told.
+    pub adopted: Epoch,
     /// The highest ceiling in a durable frame.
     pub ceiling: u8,
     /// Goes up when the medium is wiped.
     pub medium: u8,
-    /// False from the wipe until a writer has brought the child back.
+    /// False from a wipe, or from when it is rebuilt, until a writer has brought the child back.
     pub knows: bool,
     /// Whether it has durably noted that the wiped child has a new medium.
     pub noted: bool,
@@ -34,6 +36,12 @@ pub struct Child {
 pub struct Answer {
     /// The end of the valid chain.
     pub end: Mark,
+    /// Whether that is where a writer closed, and no other was promised before this one.
+    pub clean: bool,
+    /// What it promised before.
+    pub promised: Epoch,
+    /// What it adopted.
+    pub adopted: Epoch,
     /// The durable frontier as the child remembers it.
     pub durable_base: u8,
     /// The highest ceiling it holds.
@@ -51,6 +59,8 @@ pub struct Answer {
 pub struct Link {
     /// The answer to the fence, until the writer has chosen.
     pub answer: Option<Answer>,
+    /// The medium of the answer that was counted, while that matters.
+    pub counted: Option<u8>,
     /// How far the child has the writer's chain durable. An answer on its way is one that the
     /// writer has not yet acted on.
     pub acked: Mark,
@@ -65,6 +75,8 @@ pub struct Place {
     pub child: Child,
     /// One link a writer.
     pub links: [Link; 2],
+    /// An image of the child that somebody kept.
+    pub image: Option<Child>,
 }
 
 /// How far a writer has come.
@@ -78,6 +90,8 @@ pub enum Phase {
     Recovering,
     /// It has adopted.
     Serving,
+    /// It has made its last batch.
+    Closing,
 }
 
 /// One writer process.
@@ -104,6 +118,8 @@ pub struct Left {
     pub takes: u8,
     /// Batches.
     pub births: u8,
+    /// Clean closes.
+    pub closes: u8,
     /// Crashes.
     pub crashes: u8,
     /// Wipes.
@@ -112,6 +128,10 @@ pub struct Left {
     pub damages: u8,
     /// Failed syncs.
     pub failed_syncs: u8,
+    /// Rollbacks to an image.
+    pub rollbacks: u8,
+    /// Rebuilt children.
+    pub rebuilds: u8,
 }
 
 /// Everything.
@@ -133,6 +153,14 @@ pub struct State {
     pub met_lost_proof: bool,
 }
 
+impl Child {
+    /// Whether it stands on a new medium and nobody has brought it back yet.
+    #[must_use]
+    pub fn is_wiped(&self) -> bool {
+        !self.knows && self.promised == Epoch::default()
+    }
+}
+
 impl Writer {
     /// A place where no process runs.
     #[must_use]
@@ -150,7 +178,10 @@ impl Writer {
     /// Whether it sends batches.
     #[must_use]
     pub fn sends(&self) -> bool {
-        matches!(self.phase, Phase::Recovering | Phase::Serving)
+        matches!(
+            self.phase,
+            Phase::Recovering | Phase::Serving | Phase::Closing
+        )
     }
 }
 
@@ -166,6 +197,7 @@ impl State {
             mark: root,
             before: Mark::NONE,
             is_marker: true,
+            is_last: false,
             names: Mark::NONE,
             was_proven: true,
         });
@@ -173,6 +205,7 @@ impl State {
             end: root,
             durable: root,
             promised: epoch,
+            adopted: epoch,
             ceiling: crate::rules::announced(root.base, setting.window),
             medium: 0,
             knows: true,
@@ -187,6 +220,7 @@ impl State {
         let place = Place {
             child,
             links: [known, Link::default()],
+            image: None,
         };
         let serving = Writer {
             phase: Phase::Serving,
@@ -204,10 +238,13 @@ impl State {
             left: Left {
                 takes: setting.takes,
                 births: setting.births,
+                closes: setting.closes,
                 crashes: setting.crashes,
                 wipes: setting.wipes,
                 damages: setting.damages,
                 failed_syncs: setting.failed_syncs,
+                rollbacks: setting.rollbacks,
+                rebuilds: setting.rebuilds,
             },
             late_ack: false,
             met_lost_proof: false,

@@ -1,12 +1,15 @@
 //! How the state changes. The rules decide; this file applies them, or breaks them on demand.
 
+mod faults;
+mod takeover;
+
 use crate::action::Action;
 use crate::history::Batch;
 use crate::mark::{Epoch, Mark};
 use crate::mutations::Mutation;
 use crate::rules::{self, Report};
-use crate::setting::Setting;
-use crate::state::{Answer, Child, Link, Phase, State, Writer};
+use crate::setting::{Adoption, Setting};
+use crate::state::{Answer, Child, Phase, State, Writer};
 
 /// The state after `action`, with the children in their old places; none if it cannot happen.
 #[must_use]
@@ -18,6 +21,11 @@ pub fn step(setting: &Setting, state: &State, action: Action) -> Option<State> {
         Action::Choose(writer, mask) => step.choose(writer, mask),
         Action::Send(writer, child) => step.send(writer, child),
         Action::Commit(writer, child) => step.commit(writer, child),
+        Action::Adopt(writer, child) => step.adopt(writer, child),
+        Action::Close(writer) => step.close(writer),
+        Action::Copy(child) => step.copy(child),
+        Action::Restore(child) => step.restore(child),
+        Action::Rebuild(writer, child) => step.rebuild(writer, child),
         Action::FailSync(writer, child) => step.fail_sync(writer, child),
         Action::Count(writer) => step.count(writer),
         Action::Make(writer, is_marker) => step.make(writer, is_marker),
@@ -54,117 +62,40 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn take(&self, writer: usize) -> Option<State> {
-        if self.state.left.takes == 0 {
-            return None;
-        }
-        let promised = self
-            .state
-            .places
-            .iter()
-            .map(|place| place.child.promised.number);
-        let born = self
-            .state
-            .history
-            .batches()
-            .iter()
-            .map(|batch| batch.mark.epoch.number);
-        let own = self.state.writers[writer].epoch;
-        let number = promised.chain(born).fold(own.number, u8::max) + 1;
-        let mut next = self.state.clone();
-        next.left.takes -= 1;
-        next.end_process(writer);
-        next.writers[writer].epoch = Epoch { number, ..own };
-        next.writers[writer].phase = Phase::Fencing;
-        Some(next)
+    fn notes(&self) -> bool {
+        self.setting.adoption == Adoption::Note
     }
 
-    fn fence(&self, writer: usize, place: usize) -> Option<State> {
-        let Writer { epoch, phase, .. } = self.state.writers[writer];
-        let child = self.child(place);
-        if phase == Phase::Idle || !child.knows || !self.may_fence(child.promised, epoch) {
-            return None;
-        }
-        let mut next = self.state.clone();
-        if self.setting.has(Mutation::CutAtOpen) {
-            let kept = self.state.history.newest_named(child.end).max(self.root());
-            next.places[place].child.end = kept;
-            next.places[place].child.durable = kept;
-        }
-        next.places[place].child.promised = epoch;
-        if phase == Phase::Fencing {
-            next.places[place].links[writer].answer = Some(self.answer(&next.places[place].child));
-        }
-        Some(next)
+    /// Where the older epochs end, for this writer.
+    fn cut_of(&self, writer: usize) -> Mark {
+        self.state.history.before(self.state.writers[writer].first)
     }
 
-    fn choose(&self, writer: usize, mask: u8) -> Option<State> {
-        let Writer { epoch, phase, .. } = self.state.writers[writer];
-        if phase != Phase::Fencing {
-            return None;
+    /// How far a child may go: with notes, no further than the cut before it has noted.
+    fn goal(&self, writer: usize, child: &Child) -> Mark {
+        let Writer { epoch, tail, .. } = self.state.writers[writer];
+        if self.notes() && child.adopted != epoch {
+            self.cut_of(writer)
+        } else {
+            tail
         }
-        let mut reports = Vec::new();
-        for place in (0..self.state.places.len()).filter(|place| mask & (1 << place) != 0) {
-            let answer = self.state.places[place].links[writer].answer?;
-            reports.push(self.report(place, &answer));
-        }
-        let mut next = self.state.clone();
-        let choice = match rules::choose(self.setting.children, &reports) {
-            Ok(choice) => choice,
-            Err(rules::Refusal::TooFew { .. }) => return None,
-            Err(rules::Refusal::BelowProven { .. }) => {
-                next.met_lost_proof = true;
-                next.end_process(writer);
-                return Some(next);
-            }
-        };
-        let cut = self.broken_cut(&reports).unwrap_or(choice.marker);
-        let mut base = choice.first_base;
-        if self.setting.has(Mutation::StartAtTail) {
-            base = cut.base + 1;
-        }
-        if self.setting.has(Mutation::StartAtLowestCeiling) {
-            let lowest = reports.iter().map(|report| report.ceiling).min();
-            base = lowest.unwrap_or(base).max(cut.base + 1);
-        }
-        let first = Mark { epoch, base };
-        let carried = self.setting.has(Mutation::NameCarriedAsProven);
-        let names = if carried { cut } else { choice.proven };
-        next.history.add(Batch {
-            mark: first,
-            before: cut,
-            is_marker: true,
-            names,
-            was_proven: false,
-        });
-        for place in &mut next.places {
-            place.links[writer] = Link::default();
-        }
-        next.writers[writer] = Writer {
-            epoch,
-            phase: Phase::Recovering,
-            first,
-            tail: first,
-            on_quorum: Mark::NONE,
-            proven: names,
-        };
-        Some(next)
     }
 
     fn send(&self, writer: usize, place: usize) -> Option<State> {
-        let Writer {
-            first, tail, phase, ..
-        } = self.state.writers[writer];
+        let Writer { first, phase, .. } = self.state.writers[writer];
         let child = self.child(place);
-        if !self.may_send(writer, &child) {
+        let is_due = !self.notes() || phase != Phase::Recovering || child.adopted < first.epoch;
+        let is_heard = self.unread(writer, place).is_none();
+        if !self.may_send(writer, &child) || !is_due || !is_heard {
             return None;
         }
-        let kept = self.state.history.common(child.end, tail);
-        let sent = self.state.history.after(kept, tail)?;
+        let goal = self.goal(writer, &child);
+        let kept = self.state.history.common(child.end, goal);
+        let sent = self.state.history.after(kept, goal)?;
         debug_assert_eq!(
             rules::cut(
                 &self.state.history.chain(child.end),
-                &self.state.history.chain(tail)
+                &self.state.history.chain(goal)
             ),
             self.state.history.chain(kept).len(),
             "a child keeps the common prefix",
@@ -193,13 +124,21 @@ impl Step<'_> {
 
     fn commit(&self, writer: usize, place: usize) -> Option<State> {
         let child = self.child(place);
+        let Writer { epoch, tail, .. } = self.state.writers[writer];
         let acked = self.state.places[place].links[writer].acked;
-        let is_news = child.durable != child.end || acked != child.end;
-        let is_ours = self
-            .state
-            .history
-            .holds(self.state.writers[writer].tail, child.end);
-        if !self.may_send(writer, &child) || !is_news || !is_ours || child.end.is_none() {
+        // Before it has adopted it makes durable what it has, and that is no acknowledgement.
+        let tells = !self.notes() || child.adopted == epoch;
+        let mut told = if tells { child.end } else { acked };
+        if tells && self.setting.has(Mutation::AckAhead) {
+            told = tail;
+        }
+        let is_news = child.durable != child.end || acked != told;
+        let is_ours = self.state.history.holds(tail, child.end);
+        let is_heard = self.unread(writer, place).is_none();
+        if !self.may_send(writer, &child) || !is_heard || !is_news || !is_ours {
+            return None;
+        }
+        if child.end.is_none() {
             return None;
         }
         let mut next = self.state.clone();
@@ -207,7 +146,7 @@ impl Step<'_> {
         if !held.ghost {
             self.survive(held, child.end);
         }
-        next.places[place].links[writer].acked = child.end;
+        next.places[place].links[writer].acked = told;
         Some(next)
     }
 
@@ -235,7 +174,7 @@ impl Step<'_> {
             proven,
             ..
         } = self.state.writers[writer];
-        if phase != Phase::Recovering && phase != Phase::Serving {
+        if !self.state.writers[writer].sends() {
             return None;
         }
         let acked: Vec<Mark> = self
@@ -245,12 +184,12 @@ impl Step<'_> {
             .map(|place| place.links[writer].acked)
             .collect();
         let chain = self.state.history.chain(tail);
-        let mut reached = rules::newest_on_quorum(&chain, &acked);
+        let mut reached = rules::newest_acked(self.setting.quorums(), &chain, &acked);
         if phase == Phase::Serving && self.setting.has(Mutation::AckBeforeQuorum) {
             reached = acked.iter().copied().max().unwrap_or(reached);
         }
         let mut needed = first;
-        if self.setting.has(Mutation::ServeBeforeAdopted) {
+        if self.notes() || self.setting.has(Mutation::ServeBeforeAdopted) {
             needed = self.state.history.before(first);
         }
         if reached.base <= on_quorum.base || reached.base < needed.base {
@@ -271,6 +210,40 @@ impl Step<'_> {
             next.writers[writer].proven = newest;
         }
         next.history.prove(reached);
+        if phase == Phase::Closing && reached == tail {
+            next.end_process(writer);
+        }
+        Some(next)
+    }
+
+    fn close(&self, writer: usize) -> Option<State> {
+        let Writer {
+            epoch,
+            phase,
+            tail,
+            proven,
+            ..
+        } = self.state.writers[writer];
+        let is_proven = self.state.history.newest_marker(tail) == proven;
+        if self.state.left.closes == 0 || phase != Phase::Serving || !is_proven {
+            return None;
+        }
+        let mut next = self.state.clone();
+        next.left.closes -= 1;
+        let mark = Mark {
+            epoch,
+            base: tail.base + 1,
+        };
+        next.history.add(Batch {
+            mark,
+            before: tail,
+            is_marker: false,
+            is_last: true,
+            names: proven,
+            was_proven: false,
+        });
+        next.writers[writer].tail = mark;
+        next.writers[writer].phase = Phase::Closing;
         Some(next)
     }
 
@@ -297,127 +270,11 @@ impl Step<'_> {
             mark,
             before: tail,
             is_marker,
+            is_last: false,
             names: proven,
             was_proven: false,
         });
         next.writers[writer].tail = mark;
-        Some(next)
-    }
-
-    fn crash(&self, place: usize, end: Mark) -> Option<State> {
-        let child = self.child(place);
-        let forgets = self.setting.has(Mutation::FenceNotDurable);
-        let is_settled = child.end == child.durable && !forgets;
-        if self.state.left.crashes == 0 || !child.knows || is_settled {
-            return None;
-        }
-        let mut next = self.state.clone();
-        next.left.crashes -= 1;
-        let held = &mut next.places[place].child;
-        held.end = end;
-        held.ghost = false;
-        self.survive(held, end);
-        if forgets {
-            held.promised = end.epoch;
-        }
-        if self.setting.local {
-            (0..self.setting.writers).for_each(|writer| next.end_process(writer));
-        }
-        Some(next)
-    }
-
-    fn wipe(&self, place: usize) -> Option<State> {
-        if self.state.left.wipes == 0 || !self.child(place).knows {
-            return None;
-        }
-        let unnoticed = self.setting.has(Mutation::CountWiped);
-        let mut next = self.state.clone();
-        next.left.wipes -= 1;
-        next.places[place].child = Child {
-            end: Mark::NONE,
-            durable: Mark::NONE,
-            promised: Epoch::default(),
-            ceiling: 0,
-            medium: u8::from(!unnoticed),
-            knows: unnoticed,
-            noted: false,
-            short_of: 0,
-            ghost: false,
-        };
-        Some(next)
-    }
-
-    fn damage(&self, place: usize, end: Mark) -> Option<State> {
-        let child = self.child(place);
-        if self.state.left.damages == 0 || !child.knows || end == child.durable {
-            return None;
-        }
-        let mut next = self.state.clone();
-        next.left.damages -= 1;
-        let held = &mut next.places[place].child;
-        held.end = end;
-        held.durable = end;
-        held.ghost = false;
-        held.short_of = child.short_of.max(child.durable.base);
-        Some(next)
-    }
-
-    fn note(&self, writer: usize, place: usize) -> Option<State> {
-        let child = self.child(place);
-        let is_wanted = self.state.places.iter().any(|place| !place.child.knows)
-            && !self.state.places[place].links[writer].noted;
-        let serves = self.state.writers[writer].phase == Phase::Serving;
-        if !is_wanted || !serves || !self.may_send(writer, &child) {
-            return None;
-        }
-        let mut next = self.state.clone();
-        next.places[place].child.noted = true;
-        next.places[place].links[writer].noted = true;
-        Some(next)
-    }
-
-    fn rejoin(&self, writer: usize, place: usize) -> Option<State> {
-        let Writer {
-            epoch,
-            phase,
-            on_quorum,
-            proven,
-            ..
-        } = self.state.writers[writer];
-        let child = self.child(place);
-        let noted = self
-            .state
-            .places
-            .iter()
-            .filter(|place| place.links[writer].noted)
-            .count();
-        let may_rejoin = rules::may_rejoin(self.setting.children, noted)
-            || self.setting.has(Mutation::RejoinUnnoted);
-        if child.knows || phase != Phase::Serving || !may_rejoin {
-            return None;
-        }
-        // The chain up to what a quorum has, and so with it every ceiling that was used.
-        let brought = match self.setting.mutation {
-            Some(Mutation::RejoinWithoutCeiling) => proven,
-            _ => on_quorum,
-        };
-        let mut next = self.state.clone();
-        let held = &mut next.places[place].child;
-        *held = Child {
-            end: brought,
-            promised: epoch,
-            knows: true,
-            noted: true,
-            ..*held
-        };
-        self.survive(held, brought);
-        let link = &mut next.places[place].links[writer];
-        if !self.setting.has(Mutation::KeepAcksOfOldMedium) {
-            link.acked = brought;
-        }
-        for place in &mut next.places {
-            place.links.iter_mut().for_each(|link| link.noted = false);
-        }
         Some(next)
     }
 
@@ -469,12 +326,22 @@ impl Step<'_> {
     fn answer(&self, child: &Child) -> Answer {
         Answer {
             end: child.end,
+            clean: self.is_closed(child),
+            promised: child.promised,
+            adopted: child.adopted,
             durable_base: child.short_of,
             ceiling: child.ceiling.max(self.ceiling_of(child.end)),
             medium: child.medium,
             knows: child.knows,
             noted: child.noted,
         }
+    }
+
+    /// Whether the newest epoch that was promised here has closed here.
+    fn is_closed(&self, child: &Child) -> bool {
+        let last = self.state.history.get(child.durable);
+        let is_last = last.is_some_and(|batch| batch.is_last && batch.mark.epoch == child.promised);
+        is_last && child.end == child.durable
     }
 
     fn report(&self, place: usize, answer: &Answer) -> Report {
@@ -499,7 +366,14 @@ impl Step<'_> {
             child: place,
             medium: answer.medium,
             knows: answer.knows,
+            adopted: match self.setting.mutation {
+                _ if !self.notes() => Epoch::default(),
+                Some(Mutation::RankByMarker) => Epoch::default(),
+                Some(Mutation::RankByPromise) => answer.promised,
+                _ => answer.adopted,
+            },
             end: answer.end,
+            clean: answer.clean,
             durable_base: if is_damage_ignored {
                 0
             } else {
@@ -513,19 +387,6 @@ impl Step<'_> {
             candidates,
             ceiling: answer.ceiling,
             replaced: replaced.map(|child| (child, 1)).into_iter().collect(),
-        }
-    }
-
-    /// Where a planted mistake cuts instead.
-    fn broken_cut(&self, reports: &[Report]) -> Option<Mark> {
-        let newest = reports.iter().map(rules::newest);
-        match self.setting.mutation {
-            Some(Mutation::ChooseBelowProven) => reports.iter().map(|report| report.proven).max(),
-            Some(Mutation::ChooseByPosition) => {
-                newest.max_by_key(|mark| (mark.base, std::cmp::Reverse(mark.epoch)))
-            }
-            Some(Mutation::CutAboveMarker) => reports.iter().map(|report| report.end).max(),
-            _ => None,
         }
     }
 }
