@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 use travertine_engine::stack::{
-    Arity, ByteSize, Declared, LevelRule, OptionRow, OptionType, PluginKind, Properties, Property,
-    TreeRule,
+    Arity, ByteSize, Declared, Growth, LevelRule, OptionRow, OptionType, PluginKind, Properties,
+    Property, TreeRule,
 };
 
 /// The config of a `cluster` layer.
@@ -48,7 +48,8 @@ pub(super) const KIND: PluginKind = PluginKind {
             CHILDREN,
             "a majority of the children",
             "a batch is acknowledged once so many children have it",
-        ),
+        )
+        .structural(),
         OptionRow::optional(
             "write",
             CHILDREN,
@@ -107,6 +108,7 @@ pub(super) const KIND: PluginKind = PluginKind {
         },
     ],
     structural: true,
+    growth: Growth::AnyOrder,
     ..PluginKind::new(
         "cluster",
         Arity::Many {

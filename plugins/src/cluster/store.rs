@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use travertine_engine::contract::{
-    Batch, Batches, Commit, Epoch, Error, Freed, Level, Oid, Op, Placement, Position, Reclaim,
-    Record, Result, RootAt, RootMarker, Status, Store, Stream, StreamState, StreamStatus, Tail,
-    Vector,
+    Batch, Batches, Codecs, Commit, Epoch, Error, Freed, Level, Oid, Op, Placement, Position,
+    Reclaim, Record, Result, RootAt, RootMarker, Status, Store, Stream, StreamState, StreamStatus,
+    Tail, Vector,
 };
 
 use super::note::{Note, Seen};
@@ -66,9 +66,12 @@ impl Shared {
             level: self.level,
             root_stream: self.stream.0,
             placement: Placement::One(self.stream.0),
+            codecs: Codecs::default(),
             unit: state.roster.unit,
             refusing: self.refusing(&state),
             streams: vec![stream],
+            parts: Vec::new(),
+            gate: None,
             figures: vec![
                 ("children", self.children.len() as u64),
                 ("children_in_line", state.count(Role::Votes) as u64),
@@ -99,10 +102,13 @@ impl Shared {
                 level: floor.gives().level,
                 root_stream: self.stream.0,
                 placement: Placement::One(self.stream.0),
+                codecs: Codecs::default(),
                 unit: state.roster.unit,
                 refusing: Some("not open".to_owned()),
                 streams: Vec::new(),
+                parts: Vec::new(),
                 figures: Vec::new(),
+                gate: None,
                 below: Vec::new(),
             });
             if let Some(trouble) = &lane.trouble {
