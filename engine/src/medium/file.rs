@@ -439,6 +439,16 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_tells_the_room_of_its_device_once_it_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let medium = FileMedium::new(directory.path().join("log"), 4096);
+        assert_eq!(medium.space(), None);
+        medium.lock().unwrap();
+        let space = medium.space().unwrap();
+        assert!(space.total > 0 && space.free <= space.total, "{space:?}");
+    }
+
+    #[test]
     fn a_lock_given_back_is_free_though_a_fork_holds_a_copy_of_its_file() {
         let directory = tempfile::tempdir().unwrap();
         let medium = FileMedium::new(directory.path(), 4096);

@@ -340,7 +340,7 @@ impl State {
         let sum = self.window(number).fold((0, 0), |sum, slice| {
             (sum.0 + slice.commits, sum.1 + slice.commit_ns)
         });
-        let mean = if sum.0 == 0 { 0 } else { sum.1 / sum.0 };
+        let mean = sum.1.checked_div(sum.0).unwrap_or(0);
         let began = self.commits.iter().map(|(_, began)| *began).min();
         mean.max(began.map_or(0, |began| now.saturating_sub(began))) as f64
     }

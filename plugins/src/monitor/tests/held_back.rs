@@ -364,7 +364,7 @@ fn bytes_that_no_commit_covers_are_bounded() {
         assert!(bytes < 64 << 20, "nobody held it back");
     };
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(bytes >= 4 << 20 && bytes < 8 << 20, "{bytes}");
+    assert!((4 << 20..8 << 20).contains(&bytes), "{bytes}");
     assert!(house.figure("dirty_bytes") >= 4 << 20);
     // A commit is the way out, so that is let through.
     let newest = store(&house.session(), b"new");

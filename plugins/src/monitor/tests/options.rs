@@ -28,13 +28,17 @@ fn moderated(option: &str, value: impl Into<Value>) -> Result<Plan, String> {
 
 #[test]
 fn each_option_takes_what_lies_within_its_bounds_and_nothing_past_them() {
-    for (option, least, most) in [("sample", 1, 1_000_000)] {
-        assert!(with(option, least).is_ok() && with(option, most).is_ok());
-        assert!(with(option, least - 1).is_err() && with(option, most + 1).is_err());
+    for least_and_most in [1, 1_000_000] {
+        assert!(with("sample", least_and_most).is_ok());
     }
-    for (option, least, less, most, more) in [("slow", "1 us", "999 ns", "1 h", "3601 s")] {
-        assert!(with(option, least).is_ok() && with(option, most).is_ok());
-        assert!(with(option, less).is_err() && with(option, more).is_err());
+    for past in [0, 1_000_001] {
+        assert!(with("sample", past).is_err());
+    }
+    for least_and_most in ["1 us", "1 h"] {
+        assert!(with("slow", least_and_most).is_ok());
+    }
+    for past in ["999 ns", "3601 s"] {
+        assert!(with("slow", past).is_err());
     }
     for (option, least, less, most, more) in [
         ("pause", "10 us", "9 us", "1 s", "1001 ms"),
