@@ -1,7 +1,6 @@
 //! `migrate`, `check --from`, `check --disk` and `inspect DIR`: what a user does who changes a stack.
 #![expect(
     clippy::disallowed_methods,
-    clippy::unwrap_used,
     reason = "a test of files, which fails where it unwraps"
 )]
 

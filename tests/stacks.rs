@@ -495,37 +495,6 @@ fn every_example_stack_is_in_the_matrix() {
     assert_eq!(found, listed, "give the new stack a suite here");
 }
 
-/// Every floor right above every other: tried by the kit above, or refused.
-#[test]
-fn every_ordered_pair_of_floors_is_legal_or_refused_for_a_reason() {
-    let registry = standard();
-    let refused = |layers: [&str; 2]| {
-        let file = Layer::new("file").with("path", "place");
-        let layers = layers.map(|kind| match kind {
-            "encrypt" => encrypt(),
-            kind => Layer::new(kind),
-        });
-        let spec = Spec::linear(layers.into_iter().chain([file])).for_tests();
-        Plan::new(&spec, &registry, Path::new("/nowhere")).is_err()
-    };
-    let floors = [
-        "compress", "encrypt", "cache", "fault", "jitter", "monitor", "sequence",
-    ];
-    let pairs = floors
-        .into_iter()
-        .flat_map(|top| floors.map(|below| [top, below]));
-    let illegal: Vec<_> = pairs.filter(|pair| refused(*pair)).collect();
-    // Codecs come first, in their order. One budget would become one for each part; and one sequence
-    // does what two would.
-    let mut expected = Vec::from([["compress", "compress"], ["encrypt", "compress"]]);
-    expected.push(["encrypt", "encrypt"]);
-    for floor in ["cache", "monitor", "sequence"] {
-        expected.extend([[floor, "compress"], [floor, "encrypt"]]);
-    }
-    expected.extend([["sequence", "cache"], ["sequence", "sequence"]]);
-    assert_eq!(illegal, expected);
-}
-
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }

@@ -355,7 +355,7 @@ impl Model for Takeover {
         if self.setting.crashes > 0 {
             properties.push(Property::sometimes(CUTS, Self::cuts));
         }
-        if self.setting.writers > 1 {
+        if self.setting.writers > 1 && self.setting.births > 0 {
             properties.push(Property::sometimes(OLD_WRITES, Self::old_writes));
         }
         let abandons = self.setting.adoption == Adoption::Marker;

@@ -47,7 +47,8 @@ pub(super) const KIND: PluginKind = PluginKind {
             "ack",
             CHILDREN,
             "a majority of the children",
-            "a batch is acknowledged once so many children have it",
+            "a batch is acknowledged once so many children have it; said when the cluster is made, or \
+             never",
         )
         .structural(),
         OptionRow::optional(
