@@ -58,7 +58,15 @@ fn directories(place: &Path) -> Result<Vec<PathBuf>, Failure> {
     )]
     let entries = match std::fs::read_dir(place) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        // What may not be listed, as `lost+found` often, cannot be looked through.
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(failed(error).into()),
     };
     let mut inside = Vec::new();

@@ -82,7 +82,7 @@ impl LogFacts {
             store: identity.map(|identity| hex(&identity.store)),
             medium: identity.map(|identity| hex(&identity.medium)),
             stream: identity.map(|identity| identity.stream.0),
-            written_by: wrote.map(|writer| writer.fingerprint.clone()),
+            written_by: wrote.map(|writer| plain(&writer.fingerprint)),
             epoch: wrote.map(|writer| writer.epoch.to_string()),
             clean: writer.map(|writer| match writer {
                 Some(writer) => writer.clean.is_some(),
@@ -177,7 +177,7 @@ fn needs(found: &[Found], registry: &Registry) -> Vec<String> {
     }
     wrote
         .into_iter()
-        .map(|(text, places)| need(text, &places, registry))
+        .map(|(text, places)| need(&plain(text), &places, registry))
         .collect()
 }
 
@@ -195,6 +195,18 @@ fn without_parts(place: &Path) -> PathBuf {
         .count();
     let kept = place.components().count() - parts;
     place.components().take(kept).collect()
+}
+
+/// What a file of strangers says, so that no terminal takes it for orders.
+fn plain(text: &str) -> String {
+    let shown = |c: char| {
+        if c.is_control() {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c
+        }
+    };
+    text.chars().map(shown).collect()
 }
 
 fn need(text: &str, places: &BTreeSet<PathBuf>, registry: &Registry) -> String {

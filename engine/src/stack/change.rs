@@ -315,28 +315,29 @@ impl Judge<'_> {
         }
     }
 
-    /// Lists in which a stack is known by where it lies.
+    /// Lists in which a stack is known by where it lies: by any of its places, for it may have grown.
     fn in_any_order(
         &mut self,
         (was, before): (&[Arc<Floor>], &[Vec<PathBuf>]),
         (now, after): (&[Arc<Floor>], &[Vec<PathBuf>]),
         new: &Floor,
     ) {
-        let pairs = before.iter().filter(|place| after.contains(place));
-        let same = pairs.eq(after.iter().filter(|place| before.contains(place)));
-        if !same {
+        let same = |one: &[PathBuf], other: &[PathBuf]| one.iter().any(|it| other.contains(it));
+        let find = |of: &[PathBuf], list: &[Vec<PathBuf>]| list.iter().position(|it| same(of, it));
+        let now_at: Vec<_> = before.iter().map(|place| find(place, after)).collect();
+        if !now_at.iter().flatten().is_sorted() {
             let what = format!("the stacks under {} stand in another order", title(new));
             let why = "each is known by what it holds";
             self.safe(what, why, Some(new.span()));
         }
-        for (was, place) in was.iter().zip(before) {
-            match after.iter().position(|other| other == place) {
+        for (was, at) in was.iter().zip(now_at) {
+            match at {
                 Some(at) => self.floors(was, &now[at]),
                 None => self.one_less(new, was),
             }
         }
         for (now, place) in now.iter().zip(after) {
-            if !before.contains(place) {
+            if find(place, before).is_none() {
                 self.one_more(new, now);
             }
         }

@@ -412,7 +412,12 @@ impl<'a> Builder<'a> {
                     continue;
                 };
                 let same = above.iter().find(|up| up.uses.value == draft.uses.value);
-                let split = above.iter().find(|up| up.below.len() > 1);
+                // Also over one: what lies below may be opened once more for each part.
+                let many = |up: &&&Draft| match &up.known {
+                    Some(known) => matches!(known.kind.arity, Arity::Many { .. }),
+                    None => false,
+                };
+                let split = above.iter().find(many);
                 let Some(culprit) = same.or(split) else {
                     continue;
                 };

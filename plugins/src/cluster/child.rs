@@ -77,7 +77,11 @@ impl Child {
     }
 
     pub(super) fn set_store(&self, store: Option<Arc<dyn Store>>) {
-        *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
+        let mut place = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *place, store);
+        // It may take a while to go, and readers wait for the lock.
+        drop(place);
+        drop(old);
     }
 
     /// The store, if it may be read.

@@ -55,8 +55,9 @@ pub(super) const KIND: PluginKind = PluginKind {
             "write",
             CHILDREN,
             "as many as `ack`",
-            "writes are refused while fewer children than this are in line, and a slow child among \
-             the last so many slows the writer instead of being left behind",
+            "writes end while fewer children than this are in line, until the stack is opened again, \
+             and a slow child among the last so many slows the writer instead of being left behind; \
+             never fewer than `ack`",
         ),
         OptionRow::preset(
             "read",

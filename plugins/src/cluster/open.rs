@@ -10,13 +10,12 @@
 //!
 //! Children may stand in another order than before: which one it is, its note says.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
 
-use travertine_engine::contract::{Env, Epoch, Error, Level, Position, Result, Stream};
+use travertine_engine::contract::{Env, Epoch, Error, Level, Result, Stream};
 use travertine_engine::stack::{Below, OpenContext, Property};
 
-use super::catchup::{START, wiped};
+use super::catchup::wiped;
 use super::child::{Child, UNIT};
 use super::config::Cluster;
 use super::note::{Note, Roster, SeatId, Standing};
@@ -91,28 +90,7 @@ pub(super) fn open(
         verify: config.verify,
         queue_max: config.queue.0,
         children,
-        state: Mutex::new(State {
-            epoch: Epoch::default(),
-            adopted: false,
-            cut: START,
-            closed: None,
-            forming,
-            roster,
-            replacing,
-            looked: Err(Error::unavailable("the children were not asked yet")),
-            end: START,
-            last: None,
-            acked: Position::START,
-            boundary: Position::START,
-            ceiling: Position::START,
-            newest: None,
-            proven: None,
-            recent: VecDeque::new(),
-            recent_bytes: 0,
-            rounds: VecDeque::new(),
-            next_round: 1,
-            lanes,
-        }),
+        state: Mutex::new(State::new(forming, roster, replacing, lanes)),
         changed: Condvar::new(),
         tail: Default::default(),
         vouched: Default::default(),

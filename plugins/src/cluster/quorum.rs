@@ -24,7 +24,7 @@ pub(super) struct Quorum {
 impl Quorum {
     pub(super) fn new(children: usize, write: Option<usize>, ack: Option<usize>) -> Result<Self> {
         let majority = children / 2 + 1;
-        let ack = ack.unwrap_or_else(|| majority.min(write.unwrap_or(majority)));
+        let ack = ack.unwrap_or(majority);
         let write = write.unwrap_or(ack);
         if ack == 0 || ack > write || write > children {
             return Err(Error::invalid(format!(
@@ -76,8 +76,9 @@ mod tests {
     fn what_is_not_said_is_a_majority() {
         let quorum = Quorum::new(3, None, None).unwrap();
         assert_eq!((quorum.ack, quorum.write, quorum.fence()), (2, 2, 2));
-        let quorum = Quorum::new(3, Some(1), None).unwrap();
-        assert_eq!((quorum.ack, quorum.write, quorum.fence()), (1, 1, 3));
+        let quorum = Quorum::new(3, Some(3), None).unwrap();
+        assert_eq!((quorum.ack, quorum.write, quorum.fence()), (2, 3, 2));
+        assert!(Quorum::new(3, Some(1), None).is_err());
         let quorum = Quorum::new(5, Some(4), Some(4)).unwrap();
         assert_eq!(quorum.fence(), 2);
     }

@@ -1,7 +1,7 @@
 //! Reading: found on any child in line is found; absent needs a child that must know.
 //!
 //! A child in line holds a beginning of the one line. It can prove that nothing lies at a position
-//! below its own end, and above it only if nothing was sent that it has not got yet. Whoever cannot
+//! below the end that it had when it was asked, and above it only if nothing was sent that it has not got yet. Whoever cannot
 //! answer is passed over, and counted. That a gap below a child's end, or the room above it, holds
 //! nothing is proof because one process holds every child at a time: where two can, only what lies below
 //! the ceiling that `ack` children have announced may be called absent.
@@ -47,8 +47,9 @@ impl Shared {
             let Some(store) = self.children[index].in_line() else {
                 continue;
             };
+            let applied = self.children[index].applied();
             match store.read(oid).try_ready() {
-                Ok(answer) => match self.judge(index, oid, answer, &mut trouble) {
+                Ok(answer) => match self.judge((index, applied), oid, answer, &mut trouble) {
                     Some(answer) => return Op::ready(answer),
                     None => continue,
                 },
@@ -56,7 +57,7 @@ impl Shared {
                     let shared = self.clone();
                     return op.shape(Ok).then(move |answer| {
                         let mut trouble = trouble;
-                        match shared.judge(index, oid, answer, &mut trouble) {
+                        match shared.judge((index, applied), oid, answer, &mut trouble) {
                             Some(answer) => Op::ready(answer),
                             None => shared.nearest(oid, index + 1, trouble),
                         }
@@ -67,10 +68,11 @@ impl Shared {
         Op::err(trouble.unwrap_or_else(|| nobody(oid)))
     }
 
-    /// The answer, if this child can give one.
+    /// The answer, if this child can give one: where it ended is from before it was asked, for what it
+    /// did not have then it may have taken since.
     fn judge(
         &self,
-        index: usize,
+        (index, applied): (usize, Position),
         oid: Oid,
         answer: Result<Option<Record>>,
         trouble: &mut Option<Error>,
@@ -84,7 +86,6 @@ impl Shared {
                 return Some(Ok(Some(record)));
             }
             Ok(None) => {
-                let applied = child.applied();
                 let tail = Position(self.tail.load(Ordering::Acquire));
                 let knows = oid.position() < applied
                     || applied >= tail && self.vouched.load(Ordering::Acquire);
@@ -119,13 +120,14 @@ impl Shared {
             let Some(store) = self.children[index].in_line() else {
                 continue;
             };
+            let from = (index, self.children[index].applied());
             match store.read(oid).try_ready() {
                 Ok(answer) => {
-                    if let Some(answer) = self.judge(index, oid, answer, &mut trouble) {
+                    if let Some(answer) = self.judge(from, oid, answer, &mut trouble) {
                         return Op::ready(answer);
                     }
                 }
-                Err(op) => asked.push((index, op)),
+                Err(op) => asked.push((from, op)),
             }
             if asked.len() == 2 {
                 Figures::add(&self.figures.hedged);
@@ -152,8 +154,9 @@ impl Shared {
             let Some(store) = self.children[index].in_line() else {
                 continue;
             };
+            let from = (index, self.children[index].applied());
             let answer = store.read(oid).wait();
-            let Some(Ok(found)) = self.judge(index, oid, answer, &mut trouble) else {
+            let Some(Ok(found)) = self.judge(from, oid, answer, &mut trouble) else {
                 continue;
             };
             let first = first.get_or_insert_with(|| found.clone());
@@ -241,7 +244,8 @@ fn nobody(oid: Oid) -> Error {
 struct Race {
     shared: Arc<Shared>,
     oid: Oid,
-    asked: Vec<(usize, Found)>,
+    /// Which child, where it ended, and its answer.
+    asked: Vec<((usize, Position), Found)>,
     trouble: Option<Error>,
     /// Where neither could answer: the children after them.
     rest: Option<Found>,
@@ -255,15 +259,13 @@ impl Race {
         let mut last = 0;
         let mut at = 0;
         while at < self.asked.len() {
-            let (index, op) = &mut self.asked[at];
+            let ((index, _), op) = &mut self.asked[at];
             last = last.max(*index);
             match Pin::new(op).poll(context) {
                 Poll::Pending => at += 1,
                 Poll::Ready(answer) => {
-                    let (index, _) = self.asked.remove(at);
-                    let judged = self
-                        .shared
-                        .judge(index, self.oid, answer, &mut self.trouble);
+                    let (from, _) = self.asked.remove(at);
+                    let judged = self.shared.judge(from, self.oid, answer, &mut self.trouble);
                     if let Some(answer) = judged {
                         return Poll::Ready(answer);
                     }

@@ -152,6 +152,8 @@ impl Shared {
                 drop(state);
                 if !on {
                     shared.watching.store(false, Ordering::Release);
+                    // One that left just now found that somebody was watching.
+                    shared.kick();
                     return;
                 }
                 shared.kick();
@@ -310,6 +312,7 @@ impl Shared {
             match noted {
                 Ok(()) => {
                     lane.role = Role::Votes;
+                    lane.votes_from = item.round + 1;
                     lane.trouble = None;
                     lane.counts = true;
                     lane.tries = 0;

@@ -13,6 +13,7 @@ use travertine_engine::contract::{
     Batch, End, Epoch, Error, ErrorKind, Level, Oid, Position, Proven, Result, StreamState, Tail,
 };
 
+use super::catchup::START;
 use super::join::Report;
 use super::note::{Roster, SeatId};
 use super::quorum::Quorum;
@@ -61,6 +62,8 @@ pub(super) enum Reply {
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) role: Role,
+    /// The first round whose answer counts: it may have been only following when an older one was sent.
+    pub(super) votes_from: u64,
     /// Why it is not in line.
     pub(super) trouble: Option<Error>,
     /// Trying again is of no use: it has to be replaced.
@@ -90,6 +93,7 @@ impl Lane {
     pub(super) fn new() -> Self {
         Self {
             role: Role::Out,
+            votes_from: 0,
             trouble: None,
             lost: false,
             counts: false,
@@ -177,6 +181,36 @@ pub(super) struct State {
 pub(super) type Answers = Vec<(Arc<Slot<Reply>>, Result<Reply>)>;
 
 impl State {
+    pub(super) fn new(
+        forming: bool,
+        roster: Roster,
+        replacing: Option<(usize, usize, SeatId)>,
+        lanes: Vec<Lane>,
+    ) -> Self {
+        Self {
+            epoch: Epoch::default(),
+            adopted: false,
+            cut: START,
+            closed: None,
+            forming,
+            roster,
+            replacing,
+            looked: Err(Error::unavailable("the children were not asked yet")),
+            end: START,
+            last: None,
+            acked: Position::START,
+            boundary: Position::START,
+            ceiling: Position::START,
+            newest: None,
+            proven: None,
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+            rounds: VecDeque::new(),
+            next_round: 1,
+            lanes,
+        }
+    }
+
     /// Refuses who may not write.
     pub(super) fn admit(&self, sender: Epoch) -> Result<()> {
         if let Some(closed) = &self.closed {
@@ -258,7 +292,10 @@ impl State {
                 .lanes
                 .iter()
                 .zip(&round.replies)
-                .filter(|(lane, reply)| lane.role == Role::Votes && reply.is_none())
+                .filter(|(lane, reply)| {
+                    let asked = lane.role == Role::Votes && lane.votes_from <= round.number;
+                    asked && reply.is_none()
+                })
                 .count();
             let jam = |lane: &Lane| lane.role == Role::Votes && lane.bytes > queue_max;
             let enough = good >= round.needed;
@@ -361,4 +398,40 @@ pub(super) fn is_refusal(error: &Error) -> bool {
         error.kind(),
         ErrorKind::Full | ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::Conflict
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_joined_late_is_not_waited_for_in_an_older_round() {
+        let roster = Roster {
+            version: Epoch::default(),
+            ack: 2,
+            unit: 8,
+            seats: Vec::new(),
+        };
+        let lanes = (0..3).map(|_| Lane::new()).collect();
+        let mut state = State::new(false, roster, None, lanes);
+        for (lane, role) in [(0, Role::Votes), (1, Role::Votes), (2, Role::Follows)] {
+            state.lanes[lane].role = role;
+        }
+        state.rounds.push_back(Round {
+            number: 7,
+            needed: 2,
+            before: None,
+            end: Position::START,
+            replies: vec![Some(Ok(Reply::Level(Level::Disk))), None, None],
+            slot: Arc::default(),
+        });
+        let quorum = Quorum::new(3, None, None).unwrap();
+        // Its answer came while it only followed, so it is never noted.
+        state.lanes[2].role = Role::Votes;
+        state.lanes[2].votes_from = 8;
+        assert!(state.settle(&quorum, u64::MAX).is_empty());
+        state.lanes[1].drop_out(Role::Out, Error::unavailable("gone"));
+        let answers = state.settle(&quorum, u64::MAX);
+        assert!(answers.len() == 1 && answers[0].1.is_err());
+    }
 }

@@ -128,6 +128,10 @@ impl Shared {
                 self.take_note(&mut state, looked);
             }
         }
+        // Nobody waits for those that left.
+        let answers = state.settle(&self.quorum, self.queue_max);
+        drop(state);
+        give(answers);
         looked
     }
 

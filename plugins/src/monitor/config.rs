@@ -177,7 +177,8 @@ pub(super) const OPTIONS: &[OptionRow] = &[
         "nothing is served",
         "an address and a port for /metrics (Prometheus), /health and /figures.json, \
          while the stack is open for writing; port 0 is a free one",
-    ),
+    )
+    .topmost(),
     OptionRow::preset(
         "serve_public",
         OptionType::Flag,

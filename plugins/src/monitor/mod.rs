@@ -63,7 +63,9 @@ use travertine_engine::contract::{
     Batch, Commit, Epoch, Error, Level, Op, Result, Status, Store, Tail,
 };
 use travertine_engine::forward;
-use travertine_engine::stack::{Arity, Below, Declared, Fault, OpenContext, Plugin, PluginKind};
+use travertine_engine::stack::{
+    Arity, Below, Declared, Fault, LevelRule, OpenContext, Plugin, PluginKind,
+};
 
 use self::figures::Figures;
 use self::look::Look;
@@ -111,13 +113,14 @@ impl Plugin for Monitor {
         let watch = Watch::new(env, below.floor(), self.sample, slow.as_ref());
         let watch = Arc::new(watch);
         let floors = below.floor().walk().map(|(_, floor)| floor);
-        let many = floors.filter(|floor| floor.below().len() > 1);
-        let many = many.map(|floor| floor.kind().name).collect();
+        let copies =
+            floors.filter(|floor| matches!(floor.declared().level, LevelRule::Copies { .. }));
+        let copies = copies.map(|floor| floor.kind().name).collect();
         let below = below.probed(watch.clone()).open()?;
         let look = Arc::new(Look::new(env, below.clone()));
         let moderator = self.rules().map_err(wrong)?.map(|rules| {
             let (watch, look) = (watch.clone(), look.clone());
-            Arc::new(Moderator::new(env, rules, watch, look, many))
+            Arc::new(Moderator::new(env, rules, watch, look, copies))
         });
         let figures = Figures::new(env, &below, watch, look, slow, moderator.clone());
         let figures = Arc::new(figures);

@@ -36,8 +36,8 @@ pub(super) struct Moderator {
     rules: Rules,
     watch: Arc<Watch>,
     look: Arc<Look>,
-    /// Kinds of floors that stand over several stacks: only below those does a replica lag.
-    many: Vec<&'static str>,
+    /// Kinds of floors that keep copies: only below those does a replica lag.
+    copies: Vec<&'static str>,
     stage: AtomicU8,
     again_ns: AtomicU64,
     dirty: AtomicU64,
@@ -74,7 +74,7 @@ impl Moderator {
         rules: Rules,
         watch: Arc<Watch>,
         look: Arc<Look>,
-        many: Vec<&'static str>,
+        copies: Vec<&'static str>,
     ) -> Self {
         let state = State {
             judge: Judge::new(rules.clone()),
@@ -89,7 +89,7 @@ impl Moderator {
             rules,
             watch,
             look,
-            many,
+            copies,
             stage: AtomicU8::new(Stage::Ok as u8),
             again_ns: AtomicU64::new(0),
             dirty: AtomicU64::new(0),
@@ -187,7 +187,7 @@ impl Moderator {
     fn lag(&self, status: &Status) -> u64 {
         let deeper = status.below.iter().map(|below| self.lag(below));
         let deepest = deeper.max().unwrap_or(0);
-        if !self.many.contains(&status.kind) {
+        if !self.copies.contains(&status.kind) {
             return deepest;
         }
         let ends = || status.below.iter().flat_map(|below| &below.streams);

@@ -54,16 +54,12 @@ impl Run for Check {
             ..Opening::default()
         };
         let stack = file.plan().open(&Env::system(), opening)?;
-        let stream = Stream(stack.status().root_stream);
         let stores = gather
             .found
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let walked: Vec<_> = stores
-            .iter()
-            .map(|store| walk(store.as_deref(), stream))
-            .collect();
+        let walked: Vec<_> = stores.iter().map(|store| walk(store.as_deref())).collect();
         let longest = walked.iter().max_by_key(|child| child.ends.len());
         let longest = longest.map_or(&[][..], |child| &child.ends);
         let facts: Vec<_> = walked
@@ -138,12 +134,14 @@ struct Walked {
 }
 
 /// The ends of all batches of a child.
-fn walk(store: Option<&dyn Store>, stream: Stream) -> Walked {
+fn walk(store: Option<&dyn Store>) -> Walked {
     let mut walked = Walked::default();
     let Some(store) = store else {
         walked.trouble = Some("it does not belong to the cluster, or cannot be opened".to_owned());
         return walked;
     };
+    // Under a partition it need not be the stream of the roots.
+    let stream = Stream(store.status().root_stream);
     if let Err(error) = read(store, stream, &mut walked.ends) {
         walked.trouble = Some(error.to_string());
     }

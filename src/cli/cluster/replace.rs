@@ -12,6 +12,8 @@ use crate::stack::Registry;
 
 /// How often one looks how far it is.
 const PAUSE: Duration = Duration::from_millis(20);
+/// It is given up when so many looks in a row found that nothing had moved: a minute.
+const STILL_MAX: u32 = 3_000;
 
 /// Bring an empty directory into a cluster, in the place of a child that was lost
 ///
@@ -56,6 +58,7 @@ impl Run for Replace {
             // A writer is needed: the others must note who counts.
             drop(engine.session()?);
             let mut last = None;
+            let mut still = 0;
             loop {
                 let status = engine.status();
                 let Some(status) = cluster(&status, self.layer.as_deref()) else {
@@ -74,7 +77,13 @@ impl Run for Replace {
                 let now = (figure("bytes_behind"), figure("batches_caught_up"));
                 let moved = last != Some(now);
                 last = Some(now);
-                if figure("children_lost") > 0 && !moved {
+                still = if moved { 0 } else { still + 1 };
+                let patience = if figure("children_lost") > 0 {
+                    1
+                } else {
+                    STILL_MAX
+                };
+                if still >= patience {
                     let troubles = status
                         .below
                         .iter()

@@ -133,7 +133,8 @@ impl Served {
     /// How the floors below are now; `None` if they do not say within some time.
     async fn look(&self) -> Option<Arc<Looked>> {
         let asked = self.figures.env.clock.monotonic_ns();
-        for _ in 0..PATIENCE.as_millis() / STEP.as_millis() {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        while tokio::time::Instant::now() < end {
             let look = &self.figures.look;
             if let Some(looked) = look.latest().filter(|looked| looked.at_ns >= asked) {
                 return Some(looked);
