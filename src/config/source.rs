@@ -39,6 +39,20 @@ impl Source {
         }
     }
 
+    /// Puts stars where something stands that nobody is to see.
+    fn blank(&mut self, span: Span) {
+        let shown = |at: usize, c: char| !(span.start..span.end).contains(&at) || c == '\n';
+        let text = self
+            .text
+            .char_indices()
+            .flat_map(|(at, c)| match shown(at, c) {
+                true => std::iter::repeat_n(c, 1),
+                // As long as before: other errors stand behind it.
+                false => std::iter::repeat_n('*', c.len_utf8()),
+            });
+        self.text = text.collect();
+    }
+
     /// Line and column of a byte, both from one, columns counted in characters.
     #[must_use]
     pub fn line_column(&self, at: usize) -> (usize, usize) {
@@ -65,7 +79,13 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(sources: Vec<Source>, mut errors: Vec<SpecError>) -> Self {
+    pub(super) fn new(mut sources: Vec<Source>, mut errors: Vec<SpecError>) -> Self {
+        for error in errors.iter().filter(|error| error.secret) {
+            let SourceId(index) = error.span.source;
+            if let Some(source) = sources.get_mut(index as usize) {
+                source.blank(error.span);
+            }
+        }
         errors.sort_by_key(|error| error.span);
         errors.dedup();
         let more = errors.len().saturating_sub(ERRORS_MAX);

@@ -74,6 +74,8 @@ pub struct SpecError {
     pub related: Vec<(Span, String)>,
     /// What to change.
     pub help: Option<String>,
+    /// What stands there may be a secret: it is not to be shown.
+    pub secret: bool,
 }
 
 impl SpecError {
@@ -85,6 +87,7 @@ impl SpecError {
             label: label.into(),
             related: Vec::new(),
             help: None,
+            secret: false,
         }
     }
 

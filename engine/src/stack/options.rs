@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use super::fault::{Fault, SpecError, did_you_mean, listed};
+use super::secret::Secret;
 use super::units::{ByteSize, Time};
 use super::value::{Data, Span, Spanned, Table, Value};
 
@@ -330,7 +331,11 @@ fn settle_into(
             None => format!("it has {}", listed(names(), "and")),
         };
         let message = format!("the `{owner}` layer has no option `{prefix}{key}`");
-        errors.push(SpecError::new(message, entry.key.span, "unknown option").help(help));
+        let mut error = SpecError::new(message, entry.key.span, "unknown option").help(help);
+        if rows == Secret::ROWS {
+            (error.span, error.secret) = (entry.value.span, true);
+        }
+        errors.push(error);
     }
     for row in rows {
         let name = format!("{prefix}{}", row.name);
@@ -341,6 +346,10 @@ fn settle_into(
                     let message = format!("`{name}` of the `{owner}` layer: {fault}");
                     let mut error = SpecError::new(message, entry.value.span, "this value");
                     error.help = fault.help;
+                    // Somebody may have written the secret itself where its place belongs.
+                    let of_secret = |rows: &[OptionRow]| rows == Secret::ROWS;
+                    error.secret =
+                        matches!(row.kind, OptionType::Table { rows } if of_secret(rows));
                     errors.push(error);
                     continue;
                 }

@@ -20,6 +20,9 @@
 //! What is not: a child put back to a newer state than that, if those that know better cannot be asked
 //! either; that is two faults.
 //!
+//! A store or a commit waits for nobody but those who make up its quorum. Closing and a takeover wait for
+//! every call that is under way: a child whose calls never end holds those up.
+//!
 //! A damaged record is read from another child; no verb of the contract can write it again in its
 //! place. So a child with damage is named, and made whole by clearing its directory and replacing it.
 //! Nothing comes back by itself with nothing in it: an empty child knows nothing of what it
