@@ -1,5 +1,6 @@
 //! Clusters of directories on simulated disks, one disk for each child.
 
+mod damage;
 mod failing;
 mod returning;
 mod storm;

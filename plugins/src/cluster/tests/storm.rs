@@ -178,17 +178,17 @@ impl Run {
     }
 }
 
-fn seeds() -> std::ops::Range<u64> {
+pub(super) fn seeds(most: u64) -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
     match number("SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("TRAVERTINE_SEEDS").unwrap_or(150),
+        None => 0..number("SEEDS").unwrap_or(most),
     }
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_with_one_bad_child_at_a_time() {
-    for seed in seeds() {
+    for seed in seeds(150) {
         println!("SEED={seed}");
         let children = if seed % 4 == 3 { 5 } else { 3 };
         let mut run = Run::new(seed, children);
