@@ -12,8 +12,10 @@ use crate::stack::Registry;
 
 /// How often one looks how far it is.
 const PAUSE: Duration = Duration::from_millis(20);
-/// It is given up when so many looks in a row found that nothing had moved: a minute.
-const STILL_MAX: u32 = 3_000;
+/// So often one looks while nothing moves: half a minute, in which a device may come to itself.
+const LOOKS: u32 = 1500;
+/// So often one looks before there is another commit.
+const COMMIT: u32 = 10;
 
 /// Bring an empty directory into a cluster, in the place of a child that was lost
 ///
@@ -55,10 +57,10 @@ impl Run for Replace {
         let progress = Progress::bytes("bringing it up", 0, 0);
         progress.show(terminal);
         let brought = self.stack.write(registry, |engine| {
-            // A writer is needed: the others must note who counts.
-            drop(engine.session()?);
-            let mut last = None;
-            let mut still = 0;
+            // Only a writer has the others note who counts, and it begins with its first commit.
+            let commit = || engine.session()?.commit(&[], None).wait();
+            commit()?;
+            let (mut last, mut still) = (None, 0);
             loop {
                 let status = engine.status();
                 let Some(status) = cluster(&status, self.layer.as_deref()) else {
@@ -68,27 +70,29 @@ impl Run for Replace {
                     let found = status.figures.iter().find(|(of, _)| *of == name);
                     found.map_or(0, |(_, value)| *value)
                 };
-                if figure("children_in_line") == figure("children") {
+                let troubles = status.below.iter().map(|child| child.refusing.as_deref());
+                let troubles: Vec<_> = troubles.collect();
+                let (out, lost) = (figure("children_out"), figure("children_lost"));
+                let settled = figure("children_in_line") + out == figure("children");
+                let ours = troubles.get(usize::from(child) - 1).copied().flatten();
+                // Another child may be out: that is for another day.
+                if settled && ours.is_none() {
                     return Ok(figure("batches_caught_up"));
                 }
                 if let Some(refusing) = &status.refusing {
                     return Err(Failure::fault(refusing.clone()));
                 }
-                let now = (figure("bytes_behind"), figure("batches_caught_up"));
-                let moved = last != Some(now);
+                let now = (figure("children_in_line"), figure("batches_caught_up"));
+                still = if last == Some(now) { still + 1 } else { 0 };
                 last = Some(now);
-                still = if moved { 0 } else { still + 1 };
-                let patience = if figure("children_lost") > 0 {
-                    1
-                } else {
-                    STILL_MAX
-                };
-                if still >= patience {
-                    let troubles = status
-                        .below
-                        .iter()
-                        .filter_map(|child| child.refusing.clone());
-                    return Err(Failure::fault(troubles.collect::<Vec<_>>().join("; ")));
+                // One that is lost is not tried again.
+                if settled && out == lost || still > LOOKS {
+                    let troubles: Vec<_> = troubles.into_iter().flatten().collect();
+                    return Err(Failure::fault(troubles.join("; ")));
+                }
+                if still % COMMIT == COMMIT - 1 {
+                    // Who has everything is told so at the end of a commit, and counts from then on.
+                    commit()?;
                 }
                 clock.sleep(PAUSE);
             }
