@@ -115,6 +115,8 @@ impl Run {
         match self.trouble {
             Trouble::Full => self.rig.disks[self.bad].set_capacity(None),
             Trouble::Swapped => self.rig.disks.swap(self.bad, (self.bad + 1) % 3),
+            // Too old to count, it is still a beginning of the line, which may be gone on with.
+            Trouble::PutBack if self.rng.chance(1, 2) => {}
             _ => self.rig.wipe(self.bad + 1),
         }
         let layer = cluster().with("replace", self.bad as i64 + 1);
