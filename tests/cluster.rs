@@ -87,9 +87,9 @@ fn place_of(desk: &Desk, child: &str, row: u64) -> (PathBuf, u64) {
         let mut all = bytes.windows(needle.len());
         all.rposition(|found| found == needle)
     };
-    let files = desk.bytes_of(child).into_iter();
-    let found = files.filter_map(|(path, bytes)| Some((path, last(&bytes)? as u64)));
-    found.last().unwrap()
+    let mut files = desk.bytes_of(child).into_iter().rev();
+    let found = files.find_map(|(path, bytes)| Some((path, last(&bytes)? as u64)));
+    found.unwrap()
 }
 
 /// Flips a bit of the letter there, a `v`.

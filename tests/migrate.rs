@@ -1,8 +1,5 @@
 //! `migrate`, `check --from`, `check --disk` and `inspect DIR`: what a user does who changes a stack.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a test of files, which fails where it unwraps"
-)]
+#![expect(clippy::disallowed_methods, reason = "a test of files")]
 
 mod desk;
 

@@ -22,7 +22,7 @@ const COMMIT: u32 = 10;
 /// Clear the directory of the child first, or put an empty disk in its place. The others note durably
 /// that the old one counts no more; then the new one is brought every batch, and counts once it has
 /// them all. Should the old one turn up again, it stays out. Interrupted, it goes on with the next
-/// writer, or when it is called again.
+/// writer, or when it is called again. In the history it leaves commits that change nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: travertine cluster replace stack.toml 2")]
 pub(super) struct Replace {

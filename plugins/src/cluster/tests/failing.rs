@@ -88,8 +88,7 @@ fn a_damaged_record_is_read_from_another_child() {
     let files = rig.disks[0].files();
     let (name, bytes) = files
         .iter()
-        .filter(|(_, bytes)| bytes.len() > 20_000)
-        .next_back()
+        .rfind(|(_, bytes)| bytes.len() > 20_000)
         .unwrap();
     let wanted = 7u64.to_le_bytes().repeat(40);
     let at = bytes
