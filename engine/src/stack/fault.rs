@@ -69,7 +69,7 @@ pub struct SpecError {
     /// Where.
     pub span: Span,
     /// A few words for that place.
-    pub label: String,
+    pub label: Box<str>,
     /// Other places that have a part in it.
     pub related: Vec<(Span, String)>,
     /// What to change.
@@ -80,7 +80,7 @@ pub struct SpecError {
 
 impl SpecError {
     /// An error at a place.
-    pub fn new(message: impl Into<String>, span: Span, label: impl Into<String>) -> Self {
+    pub fn new(message: impl Into<String>, span: Span, label: impl Into<Box<str>>) -> Self {
         Self {
             message: message.into(),
             span,

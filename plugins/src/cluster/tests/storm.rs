@@ -182,7 +182,7 @@ pub(super) fn seeds(most: u64) -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
     match number("SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").unwrap_or(most),
+        None => 0..number("TRAVERTINE_SEEDS").unwrap_or(most),
     }
 }
 
