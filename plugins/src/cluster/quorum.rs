@@ -24,8 +24,12 @@ pub(super) struct Quorum {
 impl Quorum {
     pub(super) fn new(children: usize, write: Option<usize>, ack: Option<usize>) -> Result<Self> {
         let majority = children / 2 + 1;
-        let ack = ack.unwrap_or(majority);
-        let write = write.unwrap_or(ack);
+        let (ack, least) = match ack {
+            Some(ack) => (ack, 0),
+            // What is not said is never less than a majority.
+            None => (majority, majority),
+        };
+        let write = write.unwrap_or(ack).max(least);
         if ack == 0 || ack > write || write > children {
             return Err(Error::invalid(format!(
                 "a cluster of {children} children cannot have ack = {ack} and write = {write}: \
@@ -78,7 +82,9 @@ mod tests {
         assert_eq!((quorum.ack, quorum.write, quorum.fence()), (2, 2, 2));
         let quorum = Quorum::new(3, Some(3), None).unwrap();
         assert_eq!((quorum.ack, quorum.write, quorum.fence()), (2, 3, 2));
-        assert!(Quorum::new(3, Some(1), None).is_err());
+        let quorum = Quorum::new(3, Some(1), None).unwrap();
+        assert_eq!((quorum.ack, quorum.write, quorum.fence()), (2, 2, 2));
+        assert!(Quorum::new(3, Some(1), Some(2)).is_err());
         let quorum = Quorum::new(5, Some(4), Some(4)).unwrap();
         assert_eq!(quorum.fence(), 2);
     }
