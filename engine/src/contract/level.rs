@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::error::{Error, Result};
+
 /// How far bytes have got. A commit names the level it needs; the reply names the level reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -35,6 +37,25 @@ pub struct Epoch {
     pub number: u32,
     /// Drawn at random when the epoch is taken.
     pub tag: u64,
+}
+
+impl Epoch {
+    /// Refuses who may not write where this epoch is in force, and has or has not adopted.
+    ///
+    /// Errors: `Fenced` (an older one), `Invalid` (one that must fence and adopt first).
+    pub fn admit(self, sender: Self, adopted: bool) -> Result<()> {
+        if sender < self {
+            return Err(Error::fenced(format!(
+                "epoch {sender} may not write any more: epoch {self} took over"
+            )));
+        }
+        if sender > self || !adopted {
+            return Err(Error::invalid(format!(
+                "epoch {sender} must fence and adopt before it writes"
+            )));
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Epoch {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::batch::{Batch, End, Proven};
 use super::codec::Codecs;
-use super::error::Result;
+use super::error::{Error, Result};
 use super::level::{Epoch, Level};
 use super::marker::{RootMarker, Vector};
 use super::oid::{Oid, Position, Stream};
@@ -244,6 +244,30 @@ impl Status {
             below: vec![below.clone()],
             ..below
         }
+    }
+
+    /// How an identity is told.
+    #[must_use]
+    pub fn identity_text(identity: &[u8; 16]) -> String {
+        identity.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The identity that is told.
+    ///
+    /// Errors: `Invalid`, where a floor tells something else.
+    pub fn identity_bytes(&self) -> Result<[u8; 16]> {
+        let told = &self.identity;
+        let byte = |index: usize| u8::from_str_radix(told.get(2 * index..2 * index + 2)?, 16).ok();
+        let mut identity = [0; 16];
+        for (index, place) in identity.iter_mut().enumerate() {
+            *place = byte(index).ok_or_else(|| {
+                Error::invalid(format!(
+                    "`{}` says that it is {told:?}, no identity",
+                    self.kind
+                ))
+            })?;
+        }
+        Ok(identity)
     }
 }
 

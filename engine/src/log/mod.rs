@@ -201,12 +201,7 @@ impl Shared {
         Status {
             kind: self.kind,
             name: None,
-            identity: self
-                .identity
-                .store
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            identity: Status::identity_text(&self.identity.store),
             level: self.medium.level(),
             root_stream: self.identity.stream.0,
             placement: Placement::One(self.identity.stream.0),

@@ -137,9 +137,9 @@ impl Opening<'_> {
             let status = opened.status();
             unit = unit.max(status.unit);
             if identity.is_none() {
-                identity = Some(identity_of(&status.identity)?);
+                identity = Some(status.identity_bytes()?);
                 let child = &mut self.children[index];
-                child.below = child.below.clone().identity(identity_of(&status.identity)?);
+                child.below = child.below.clone().identity(status.identity_bytes()?);
             }
             self.children[index].set_store(Some(opened));
             lane.counts = true;
@@ -288,17 +288,6 @@ fn most(notes: &[Note]) -> Result<[u8; 16]> {
         )),
         None => Ok(best.store),
     }
-}
-
-fn identity_of(told: &str) -> Result<[u8; 16]> {
-    let byte = |index: usize| u8::from_str_radix(told.get(2 * index..2 * index + 2)?, 16).ok();
-    let mut identity = [0; 16];
-    for (index, place) in identity.iter_mut().enumerate() {
-        *place = byte(index).ok_or_else(|| {
-            Error::invalid(format!("a child says that it is {told:?}, no identity"))
-        })?;
-    }
-    Ok(identity)
 }
 
 /// Refuses to begin anew over a place that outlives the process, where others do not, while something

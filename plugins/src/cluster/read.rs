@@ -134,10 +134,11 @@ impl Shared {
                 break;
             }
         }
-        if asked.is_empty() {
+        let Some(((last, _), _)) = asked.last() else {
             return Op::err(trouble.unwrap_or_else(|| nobody(oid)));
-        }
+        };
         Op::pending(Race {
+            last: *last,
             shared: self.clone(),
             oid,
             asked,
@@ -246,6 +247,8 @@ struct Race {
     oid: Oid,
     /// Which child, where it ended, and its answer.
     asked: Vec<((usize, Position), Found)>,
+    /// The last child that was asked.
+    last: usize,
     trouble: Option<Error>,
     /// Where neither could answer: the children after them.
     rest: Option<Found>,
@@ -256,11 +259,9 @@ impl Race {
         if let Some(rest) = &mut self.rest {
             return Pin::new(rest).poll(context);
         }
-        let mut last = 0;
         let mut at = 0;
         while at < self.asked.len() {
-            let ((index, _), op) = &mut self.asked[at];
-            last = last.max(*index);
+            let (_, op) = &mut self.asked[at];
             match Pin::new(op).poll(context) {
                 Poll::Pending => at += 1,
                 Poll::Ready(answer) => {
@@ -275,7 +276,9 @@ impl Race {
         if !self.asked.is_empty() {
             return Poll::Pending;
         }
-        let rest = self.shared.nearest(self.oid, last + 1, self.trouble.take());
+        let rest = self
+            .shared
+            .nearest(self.oid, self.last + 1, self.trouble.take());
         Pin::new(self.rest.insert(rest)).poll(context)
     }
 }

@@ -216,18 +216,7 @@ impl State {
         if let Some(closed) = &self.closed {
             return Err(closed.clone());
         }
-        if sender < self.epoch {
-            return Err(Error::fenced(format!(
-                "epoch {sender} may not write any more: epoch {} took over",
-                self.epoch
-            )));
-        }
-        if sender > self.epoch || !self.adopted {
-            return Err(Error::invalid(format!(
-                "epoch {sender} must fence and adopt before it writes"
-            )));
-        }
-        Ok(())
+        self.epoch.admit(sender, self.adopted)
     }
 
     pub(super) fn count(&self, role: Role) -> usize {

@@ -58,11 +58,7 @@ impl Shared {
         Status {
             kind: "cluster",
             name: self.name.clone(),
-            identity: self
-                .identity
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            identity: Status::identity_text(&self.identity),
             level: self.level,
             root_stream: self.stream.0,
             placement: Placement::One(self.stream.0),

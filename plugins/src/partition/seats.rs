@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use travertine_engine::contract::{Error, ErrorKind, Result, Status, Stream};
+use travertine_engine::contract::{Error, ErrorKind, Result, Stream};
 use travertine_engine::medium::{Medium, read_small, replace_small};
 use travertine_engine::stack::{Below, OpenContext, Property};
 
@@ -129,7 +129,7 @@ impl<'a> Seats<'a> {
         })?;
         if store.is_none() {
             // The first child is the first to be made: the store is what it says.
-            *store = Some(identity_of(&child.status())?);
+            *store = Some(child.status().identity_bytes()?);
         }
         Ok(Child::new(stream, child))
     }
@@ -264,19 +264,4 @@ fn card_in(medium: &dyn Medium) -> Result<Option<Card>> {
         return Ok(None);
     }
     Card::decode(&read_small(medium, card::NAME)?).map(Some)
-}
-
-/// The identity that a store tells.
-fn identity_of(status: &Status) -> Result<[u8; 16]> {
-    let told = &status.identity;
-    let byte = |index: usize| u8::from_str_radix(told.get(2 * index..2 * index + 2)?, 16).ok();
-    let mut identity = [0; 16];
-    for (index, place) in identity.iter_mut().enumerate() {
-        *place = byte(index).ok_or_else(|| {
-            Error::invalid(format!(
-                "the first stack says that it is {told:?}, no identity"
-            ))
-        })?;
-    }
-    Ok(identity)
 }

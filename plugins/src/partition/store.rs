@@ -127,11 +127,7 @@ impl Parted {
         Status {
             kind: "partition",
             name: self.name.clone(),
-            identity: self
-                .identity
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            identity: Status::identity_text(&self.identity),
             level: self.level,
             root_stream: ROOT.0,
             placement: self.placement.clone(),

@@ -159,18 +159,9 @@ fn identity_of(first: &Below) -> Result<[u8; 16]> {
         make: true,
     };
     let store = first.clone().extent(extent).open()?;
-    let told = store.status().identity;
+    let status = store.status();
     store.close().wait()?;
-    let byte = |index: usize| u8::from_str_radix(told.get(2 * index..2 * index + 2)?, 16).ok();
-    let mut identity = [0; 16];
-    for (index, place) in identity.iter_mut().enumerate() {
-        *place = byte(index).ok_or_else(|| {
-            Error::invalid(format!(
-                "the first stack says that it is {told:?}, no identity"
-            ))
-        })?;
-    }
-    Ok(identity)
+    status.identity_bytes()
 }
 
 /// Where the catalogue lies: over one stack, beside its parts; over several, in the place of each.

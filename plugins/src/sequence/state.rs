@@ -105,18 +105,7 @@ impl State {
         if let Some(poison) = &self.poison {
             return Err(poison.clone());
         }
-        if sender < self.epoch {
-            return Err(Error::fenced(format!(
-                "epoch {sender} may not write any more: epoch {} took over",
-                self.epoch
-            )));
-        }
-        if sender > self.epoch || !self.adopted {
-            return Err(Error::invalid(format!(
-                "epoch {sender} must fence and adopt before it writes"
-            )));
-        }
-        Ok(())
+        self.epoch.admit(sender, self.adopted)
     }
 
     pub(super) fn active_index(&self) -> Option<usize> {

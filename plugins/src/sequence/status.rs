@@ -65,7 +65,7 @@ impl Shared {
         Status {
             kind: "sequence",
             name: self.setup.name.clone(),
-            identity: identity.iter().map(|byte| format!("{byte:02x}")).collect(),
+            identity: Status::identity_text(&identity),
             level: self.setup.level,
             root_stream: self.setup.stream.0,
             placement: Placement::One(self.setup.stream.0),
