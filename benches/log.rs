@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use travertine_benches::raw::{RawGroup, RawLog, Timing, median};
+use travertine_benches::raw::{RawGroup, RawLog, Timing, compare};
 use travertine_engine::contract::{Env, Kind, Level, Name, NewRecord, Oid, Store};
 use travertine_engine::front::{Change, Engine, Hint, Options};
 use travertine_engine::log::{Log, LogOptions};
@@ -29,7 +29,7 @@ fn main() -> Outcome<()> {
     let directory = tempfile::tempdir()?;
     let rounds = if quick { 3 } else { 7 };
     println!(
-        "{:<34} {:>12} {:>12} {:>7}  spread",
+        "{:<44} {:>12} {:>12} {:>7}  spread",
         "row", "raw", "ours", "ratio"
     );
     if wanted("buffered") {
@@ -80,30 +80,6 @@ fn main() -> Outcome<()> {
             reads(directory.path(), size, rounds)?;
         }
     }
-    Ok(())
-}
-
-/// Runs both sides `rounds` times in turn and prints medians, their ratio and the spread of ratios.
-fn compare(
-    name: &str,
-    rounds: usize,
-    mut both: impl FnMut() -> Outcome<(f64, f64)>,
-) -> Outcome<()> {
-    let (mut raw, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        let (a, b) = both()?;
-        raw.push(a);
-        ours.push(b);
-        ratios.push(b / a);
-    }
-    let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = ratios.iter().copied().fold(0.0, f64::max);
-    println!(
-        "{name:<34} {:>12.0} {:>12.0} {:>7.2}  {low:.2}..{high:.2}",
-        median(raw),
-        median(ours),
-        median(ratios)
-    );
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use travertine_benches::raw::median;
+use travertine_benches::raw::compare;
 use travertine_engine::contract::{Env, Kind, Level, NewRecord, Op, Result};
 use travertine_engine::front::{Engine, Hint, Options};
 use travertine_engine::medium::memory::MemoryMedium;
@@ -36,7 +36,7 @@ fn main() -> Outcome<()> {
     let (rounds, commits) = if quick { (5, 40) } else { (9, 200) };
     let real = tempfile::tempdir()?;
     println!(
-        "{:<44} {:>10} {:>10} {:>7}  spread",
+        "{:<44} {:>12} {:>12} {:>7}  spread",
         "row", "one", "partition", "ratio"
     );
     for media in [2, 4, 8] {
@@ -58,30 +58,6 @@ fn main() -> Outcome<()> {
             || Ok((megabytes(&open(1, None)?)?, megabytes(&open(media, None)?)?)),
         )?;
     }
-    Ok(())
-}
-
-/// Runs both sides `rounds` times in turn and prints medians, their ratio and the spread of ratios.
-fn compare(
-    name: &str,
-    rounds: usize,
-    mut both: impl FnMut() -> Outcome<(f64, f64)>,
-) -> Outcome<()> {
-    let (mut one, mut many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        let (a, b) = both()?;
-        one.push(a);
-        many.push(b);
-        ratios.push(b / a);
-    }
-    let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = ratios.iter().copied().fold(0.0, f64::max);
-    println!(
-        "{name:<44} {:>10.0} {:>10.0} {:>7.2}  {low:.2}..{high:.2}",
-        median(one),
-        median(many),
-        median(ratios)
-    );
     Ok(())
 }
 

@@ -205,3 +205,31 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
+
+/// Runs both sides `rounds` times in turn and prints medians, their ratio and the spread of ratios.
+///
+/// # Errors
+///
+/// What one of the sides answers.
+pub fn compare(
+    name: &str,
+    rounds: usize,
+    mut both: impl FnMut() -> Result<(f64, f64), Box<dyn std::error::Error>>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let (mut one, mut other, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let (a, b) = both()?;
+        one.push(a);
+        other.push(b);
+        ratios.push(b / a);
+    }
+    let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = ratios.iter().copied().fold(0.0, f64::max);
+    println!(
+        "{name:<44} {:>12.0} {:>12.0} {:>7.2}  {low:.2}..{high:.2}",
+        median(one),
+        median(other),
+        median(ratios)
+    );
+    Ok(())
+}
