@@ -6,16 +6,29 @@ use travertine::workload::random::{Rng, Shuffle};
 use travertine::workload::{KEY, Rows};
 
 use crate::Asked;
-use crate::measure::{Better, Outcome, Report, Side, sides};
+use crate::fjall_side::Fjall;
+use crate::lmdb_side::Lmdb;
+use crate::measure::{Better, Outcome, Report, Side, turns};
+use crate::nebari_side::Nebari;
 use crate::ours::OurTree;
 use crate::redb_side::Redb;
+use crate::sled_side::Sled;
+use crate::sqlite_side::Sqlite;
+
+/// What every store that has a cache may keep in it.
+pub const CACHE: usize = 2 << 30;
 
 const VALUE: usize = 150;
 /// Rows of a range.
 const RANGE: u64 = 10;
 
 /// A store that is compared.
-pub trait Kv: Sized {
+pub trait Kv: Sized + Sync {
+    const NAME: &'static str;
+    /// Whether a durable commit flushes the device.
+    const FLUSHES: bool = true;
+    /// Whether there are commits that are not synced.
+    const LOOSE: bool = true;
     type Reader<'s>: Reader
     where
         Self: 's;
@@ -28,6 +41,8 @@ pub trait Kv: Sized {
     /// Removes rows in one durable transaction.
     fn remove(&self, data: &Data, numbers: &[u64]) -> Outcome<()>;
     fn reader(&self) -> Outcome<Self::Reader<'_>>;
+    /// Makes the store at `path` as small as it can; `false` if it cannot.
+    fn compact(&mut self, path: &Path) -> Outcome<bool>;
     fn close(self) -> Outcome<()>;
 }
 
@@ -93,18 +108,80 @@ pub fn run(asked: &Asked, report: &mut Report) -> Outcome<()> {
         let ground = tempfile::Builder::new()
             .prefix("rivals-")
             .tempdir_in(&asked.directory)?;
-        let mut ours = Open::<OurTree>::new(ground.path().join("ours"));
-        let mut theirs = Open::<Redb>::new(ground.path().join("redb"));
+        let mut stores = contenders(ground.path(), &asked.against);
+        if stores.len() < 2 {
+            return Err(format!("--against knows {}", RIVALS.join(", ")).into());
+        }
+        report.sides = stores.iter().map(|store| store.name()).collect();
         for row in ROWS {
-            for side in sides(round) {
-                match side {
-                    Side::Ours => one(*row, &mut ours, side, &data, &sizes, report)?,
-                    Side::Theirs => one(*row, &mut theirs, side, &data, &sizes, report)?,
-                }
+            for side in turns(round, stores.len()) {
+                let store = &mut stores[side];
+                store
+                    .row(*row, side, &data, &sizes, report)
+                    .map_err(|error| format!("{}: {error}", store.name()))?;
             }
         }
     }
     Ok(())
+}
+
+/// A store in its rows, whatever its type.
+trait Contender {
+    fn name(&self) -> &'static str;
+
+    fn row(
+        &mut self,
+        row: Row,
+        side: Side,
+        data: &Data,
+        sizes: &Sizes,
+        report: &mut Report,
+    ) -> Outcome<()>;
+}
+
+impl<S: Kv> Contender for Open<S> {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    fn row(
+        &mut self,
+        row: Row,
+        side: Side,
+        data: &Data,
+        sizes: &Sizes,
+        report: &mut Report,
+    ) -> Outcome<()> {
+        one(row, self, side, data, sizes, report)
+    }
+}
+
+/// What `--against` chooses from.
+const RIVALS: &[&str] = &[
+    "redb", "fjall", "lmdb", "lmdb-map", "sqlite", "sled", "nebari",
+];
+
+/// Ours, and those of the others that were asked for; all of them, if none was.
+fn contenders(ground: &Path, against: &[String]) -> Vec<Box<dyn Contender>> {
+    fn open<S: Kv + 'static>(ground: &Path, name: &str) -> Box<dyn Contender> {
+        Box::new(Open::<S>::new(ground.join(name)))
+    }
+    let mut stores = vec![open::<OurTree>(ground, "travertine")];
+    for name in RIVALS {
+        if !against.is_empty() && !against.iter().any(|asked| asked == name) {
+            continue;
+        }
+        stores.push(match *name {
+            "redb" => open::<Redb>(ground, name),
+            "fjall" => open::<Fjall>(ground, name),
+            "lmdb" => open::<Lmdb<false>>(ground, name),
+            "lmdb-map" => open::<Lmdb<true>>(ground, name),
+            "sqlite" => open::<Sqlite>(ground, name),
+            "sled" => open::<Sled>(ground, name),
+            _ => open::<Nebari>(ground, name),
+        });
+    }
+    stores
 }
 
 /// The rows in order. Each begins where the one before ended.
@@ -122,6 +199,7 @@ enum Row {
     Length,
     Removals,
     Reopened,
+    Compact,
     Sorted,
 }
 
@@ -141,10 +219,11 @@ const ROWS: &[Row] = &[
     Row::Length,
     Row::Removals,
     Row::Reopened,
+    Row::Compact,
     Row::Sorted,
 ];
 
-fn one<S: Kv + Sync>(
+fn one<S: Kv>(
     row: Row,
     open: &mut Open<S>,
     side: Side,
@@ -165,6 +244,9 @@ fn one<S: Kv + Sync>(
             report.rate("bulk load, random", side, first, || {
                 open.store()?.put(data, &data.shuffled, true)
             })?;
+            if !S::FLUSHES {
+                report.set_apart("bulk load, random", side);
+            }
             let size = open.size()? / payload(first);
             report.add("size, loaded", "x", Better::Less, side, size, None);
         }
@@ -172,6 +254,9 @@ fn one<S: Kv + Sync>(
             report.rate("single durable commits", side, sizes.single, || {
                 (first..single).try_for_each(|number| open.store()?.put(data, &[number], true))
             })?;
+            if !S::FLUSHES {
+                report.set_apart("single durable commits", side);
+            }
         }
         Row::Batches => {
             report.rate(
@@ -185,6 +270,13 @@ fn one<S: Kv + Sync>(
                     })
                 },
             )?;
+            if !S::FLUSHES {
+                report.set_apart("batches of 1000 durable", side);
+            }
+        }
+        Row::Loose if !S::LOOSE => {
+            open.store()?
+                .put(data, &(batches..all).collect::<Vec<_>>(), true)?
         }
         Row::Loose => {
             report.rate("single commits, not synced", side, sizes.loose, || {
@@ -237,6 +329,9 @@ fn one<S: Kv + Sync>(
             report.rate("removals of half", side, half.len() as u64, || {
                 open.store()?.remove(data, half)
             })?;
+            if !S::FLUSHES {
+                report.set_apart("removals of half", side);
+            }
             let reader = open.store()?.reader()?;
             let left = all - half.len() as u64;
             expect("rows", reader.len()?, left)?;
@@ -249,7 +344,23 @@ fn one<S: Kv + Sync>(
             report.add("size, half removed", "x", Better::Less, side, size, None);
             open.open()?;
             check(&open.store()?.reader()?, &[], u64::MAX, left, data)?;
+        }
+        Row::Compact => {
+            let left = all - first / 2;
+            let path = open.path.clone();
+            let store = open.store.as_mut().ok_or("the store is not open")?;
+            let began = std::time::Instant::now();
+            let compacted = store.compact(&path)?;
+            let took = began.elapsed().as_secs_f64() * 1e3;
             open.close()?;
+            if compacted {
+                report.add("compaction", "ms", Better::Less, side, took, None);
+                let size = open.size()? / payload(left);
+                report.add("size, compacted", "x", Better::Less, side, size, None);
+                open.open()?;
+                check(&open.store()?.reader()?, &[], u64::MAX, left, data)?;
+                open.close()?;
+            }
             open.remove()?;
         }
         Row::Sorted => {
@@ -257,6 +368,9 @@ fn one<S: Kv + Sync>(
             report.rate("bulk load, sorted", side, first, || {
                 open.store()?.load_sorted(data)
             })?;
+            if !S::FLUSHES {
+                report.set_apart("bulk load, sorted", side);
+            }
             check(&open.store()?.reader()?, &[], u64::MAX, first, data)?;
             open.close()?;
             let size = open.size()? / payload(first);
@@ -268,7 +382,7 @@ fn one<S: Kv + Sync>(
 }
 
 /// Every loaded row once, in no order, by so many threads.
-fn gets<S: Kv + Sync>(store: &S, data: &Data, threads: u64, count: u64) -> Outcome<()> {
+fn gets<S: Kv>(store: &S, data: &Data, threads: u64, count: u64) -> Outcome<()> {
     let share = |lane: u64| {
         let part = (count * lane / threads) as usize..(count * (lane + 1) / threads) as usize;
         let reader = store.reader()?;
@@ -352,9 +466,17 @@ impl<S: Kv> Open<S> {
         if self.path.is_file() {
             return Ok(on_disk(std::fs::metadata(&self.path)?));
         }
-        let mut sum = 0.0;
-        for entry in std::fs::read_dir(&self.path)? {
-            sum += on_disk(entry?.metadata()?);
+        let (mut sum, mut below) = (0.0, vec![self.path.clone()]);
+        while let Some(directory) = below.pop() {
+            for entry in std::fs::read_dir(directory)? {
+                let entry = entry?;
+                let meta = entry.metadata()?;
+                if meta.is_dir() {
+                    below.push(entry.path());
+                } else {
+                    sum += on_disk(meta);
+                }
+            }
         }
         Ok(sum)
     }

@@ -7,7 +7,7 @@ use travertine::workload::Rows;
 use travertine::workload::random::Rng;
 
 use crate::Asked;
-use crate::measure::{Better, Outcome, Report, Side, sides};
+use crate::measure::{Better, Outcome, Report, Side, turns};
 use crate::okaywal_side::Okaywal;
 use crate::ours::OurLog;
 
@@ -35,6 +35,7 @@ const KEPT: u64 = 50_000;
 
 /// All rows, all rounds.
 pub fn run(asked: &Asked, report: &mut Report) -> Outcome<()> {
+    report.sides = vec!["Travertine", "okaywal"];
     for round in 0..asked.rounds {
         eprintln!("round {} of {}", round + 1, asked.rounds);
         for (label, size, total) in [
@@ -55,18 +56,18 @@ pub fn run(asked: &Asked, report: &mut Report) -> Outcome<()> {
                 durable,
                 rows: Rows::new(1, size, 5),
             };
-            for side in sides(round) {
+            for side in turns(round, 2) {
                 match side {
-                    Side::Ours => sized::<OurLog>(asked, &job, side, report)?,
-                    Side::Theirs => sized::<Okaywal>(asked, &job, side, report)?,
+                    0 => sized::<OurLog>(asked, &job, side, report)?,
+                    _ => sized::<Okaywal>(asked, &job, side, report)?,
                 }
             }
         }
         for threads in [1, 4, 16, 64] {
-            for side in sides(round) {
+            for side in turns(round, 2) {
                 match side {
-                    Side::Ours => group::<OurLog>(asked, threads, side, report)?,
-                    Side::Theirs => group::<Okaywal>(asked, threads, side, report)?,
+                    0 => group::<OurLog>(asked, threads, side, report)?,
+                    _ => group::<Okaywal>(asked, threads, side, report)?,
                 }
             }
         }

@@ -1,25 +1,31 @@
 //! Travertine beside other engines on the same work, in one run.
 //!
 //! ```text
-//!   cargo run --release --manifest-path benches/rivals/Cargo.toml -- kv     beside redb
+//!   cargo run --release --manifest-path benches/rivals/Cargo.toml -- kv     beside redb, fjall, LMDB, SQLite, sled, nebari
 //!   cargo run --release --manifest-path benches/rivals/Cargo.toml -- log    beside okaywal
 //!       --quick         a tenth of the rows          --rounds N   3 unless told otherwise
 //!       --only TEXT     rows whose name has this     --dir DIR    a directory on a disk
-//!       --json          a line of JSON per row
+//!       --json          a line of JSON per row           --report FILE   one page with plots
+//!       --against A,B   kv beside these only
 //! ```
 //!
-//! Both sides do each row in turn, and who begins changes from round to round, so that what else the
-//! machine does meets both alike. A ratio is ours to theirs, the median over rounds, and always so that
-//! more than 1 is better for us; `cpu` is the same of the processor time of the whole process, which
-//! other processes disturb less. Everything that is read is checked. Durable rows are one `fdatasync`
-//! on either side; compression is off where there is one.
+//! All sides do each row in turn, and who begins changes from round to round, so that what else the
+//! machine does meets all alike. A ratio is ours to the best of the others, the median over rounds, and
+//! always so that more than 1 is better for us. Everything that is read is checked. What a durable
+//! commit syncs is said in each side's own file; compression is off where there is one.
 
+mod fjall_side;
 mod kv;
+mod lmdb_side;
 mod log;
 mod measure;
+mod nebari_side;
 mod okaywal_side;
 mod ours;
+mod page;
 mod redb_side;
+mod sled_side;
+mod sqlite_side;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,6 +39,8 @@ struct Asked {
     rounds: usize,
     only: Option<String>,
     directory: PathBuf,
+    against: Vec<String>,
+    page: Option<PathBuf>,
 }
 
 fn main() -> Outcome<ExitCode> {
@@ -44,6 +52,8 @@ fn main() -> Outcome<ExitCode> {
             rounds: 3,
             only: None,
             directory: std::env::temp_dir(),
+            against: Vec::new(),
+            page: None,
         },
     );
     let mut arguments = std::env::args().skip(1);
@@ -56,9 +66,12 @@ fn main() -> Outcome<ExitCode> {
             "--rounds" => asked.rounds = value()?.parse()?,
             "--only" => asked.only = Some(value()?),
             "--dir" => asked.directory = value()?.into(),
+            "--against" => asked.against = value()?.split(',').map(str::to_owned).collect(),
+            "--report" => asked.page = Some(value()?.into()),
             _ => {
                 eprintln!(
-                    "what is `{argument}`? kv or log, --quick, --json, --rounds N, --only TEXT, --dir DIR"
+                    "what is `{argument}`? kv or log, --quick, --json, --rounds N, --only TEXT, --dir DIR, \
+                     --against NAMES, --report FILE"
                 );
                 return Ok(ExitCode::from(2));
             }
@@ -74,5 +87,9 @@ fn main() -> Outcome<ExitCode> {
         }
     }
     report.print(asked.json);
+    if let Some(file) = &asked.page {
+        std::fs::write(file, page::page(&report, "Travertine beside other engines"))?;
+        eprintln!("wrote {}", file.display());
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,26 +1,20 @@
-//! Rows of figures for two sides, and their ratios.
+//! Rows of figures, one column for each side; and what they say: who leads, and where we stand.
 
 use std::time::Instant;
 
 use travertine::workload::{Process, Spread};
 
-/// Whatever went wrong on either side.
+/// Whatever went wrong on any side.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Which side a figure is of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    Ours,
-    Theirs,
-}
+/// Which side a figure is of, by its place in the report's names. The first is ours.
+pub type Side = usize;
 
-/// The sides in the order of a round.
-pub fn sides(round: usize) -> [Side; 2] {
-    if round.is_multiple_of(2) {
-        [Side::Ours, Side::Theirs]
-    } else {
-        [Side::Theirs, Side::Ours]
-    }
+const OURS: Side = 0;
+
+/// `sides` in the order of a round: each begins in its turn.
+pub fn turns(round: usize, sides: usize) -> impl Iterator<Item = Side> {
+    (0..sides).map(move |side| (side + round) % sides)
 }
 
 /// What is better.
@@ -33,21 +27,37 @@ pub enum Better {
 /// All rows, in the order in which they first came.
 pub struct Report {
     only: Option<String>,
-    rows: Vec<Row>,
+    pub sides: Vec<&'static str>,
+    pub rows: Vec<Row>,
 }
 
-struct Row {
-    name: String,
-    unit: &'static str,
-    better: Better,
-    figures: [Vec<f64>; 2],
-    cpu: [Vec<f64>; 2],
+/// What was measured in one row, round by round; a side that does not do it has no figures.
+pub struct Row {
+    pub name: String,
+    pub unit: &'static str,
+    pub better: Better,
+    pub figures: Vec<Vec<f64>>,
+    cpu: Vec<Vec<f64>>,
+    /// Sides that do not do what the row says, and so do not lead it.
+    pub apart: Vec<Side>,
+}
+
+/// Ours beside the best of the others.
+pub struct Standing {
+    pub leader: Side,
+    /// More than 1 is better for us, round by round.
+    pub ratio: Spread,
+    /// 1 is the first.
+    pub place: usize,
 }
 
 impl Report {
     pub fn new(only: Option<String>) -> Self {
-        let rows = Vec::new();
-        Self { only, rows }
+        Self {
+            only,
+            sides: Vec::new(),
+            rows: Vec::new(),
+        }
     }
 
     /// Whether a row is asked for. Rows that others need are done all the same.
@@ -67,14 +77,8 @@ impl Report {
         let answer = work()?;
         let took = began.elapsed().as_secs_f64();
         let cpu = (Process::now().cpu_ns - cpu) as f64 / count as f64;
-        self.add(
-            name,
-            "/s",
-            Better::More,
-            side,
-            count as f64 / took,
-            Some(cpu),
-        );
+        let rate = count as f64 / took;
+        self.add(name, "/s", Better::More, side, rate, Some(cpu));
         Ok(answer)
     }
 
@@ -111,73 +115,134 @@ impl Report {
                 name: name.to_owned(),
                 unit,
                 better,
-                figures: Default::default(),
-                cpu: Default::default(),
+                figures: vec![Vec::new(); self.sides.len()],
+                cpu: vec![Vec::new(); self.sides.len()],
+                apart: Vec::new(),
             });
             self.rows.len() - 1
         });
-        self.rows[at].figures[side as usize].push(figure);
-        self.rows[at].cpu[side as usize].extend(cpu);
+        self.rows[at].figures[side].push(figure);
+        self.rows[at].cpu[side].extend(cpu);
+    }
+
+    /// Notes that a side does not do what a row says.
+    pub fn set_apart(&mut self, name: &str, side: Side) {
+        let row = self.rows.iter_mut().find(|row| row.name == name);
+        if let Some(row) = row.filter(|row| !row.apart.contains(&side)) {
+            row.apart.push(side);
+        }
     }
 
     /// Prints every row.
     pub fn print(&self, json: bool) {
-        if !json {
-            println!(
-                "{:<34} {:>13} {:>13} {:>7} {:>13} {:>9} {:>9} {:>7}",
-                "row", "ours", "theirs", "ratio", "spread", "cpu ours", "theirs", "cpu"
-            );
+        if json {
+            self.rows.iter().for_each(|row| self.print_json(row));
+            return;
         }
+        print!("{:<34}", "row");
+        self.sides.iter().for_each(|side| print!(" {side:>14}"));
+        println!(
+            " {:>7} {:>13} {:>6}  best of the others",
+            "ratio", "spread", "place"
+        );
         for row in &self.rows {
-            row.print(json);
+            print!("{:<34}", format!("{}, {}", row.name, row.unit));
+            for side in 0..self.sides.len() {
+                let mark = if row.apart.contains(&side) { "*" } else { "" };
+                let text = row.median(side).map_or("-".to_owned(), figure);
+                print!(" {:>14}", format!("{text}{mark}"));
+            }
+            match row.standing() {
+                Some(Standing {
+                    leader,
+                    ratio,
+                    place,
+                }) => println!(
+                    " {:>7.2} {:>13} {place:>6}  {}",
+                    ratio.median,
+                    format!("{:.2}..{:.2}", ratio.least, ratio.most),
+                    self.sides[leader]
+                ),
+                None => println!(),
+            }
         }
+        if self.rows.iter().any(|row| !row.apart.is_empty()) {
+            println!("* does not flush the device: leads no durable row");
+        }
+    }
+
+    fn print_json(&self, row: &Row) {
+        let figures: serde_json::Map<_, _> = (0..self.sides.len())
+            .filter(|&side| !row.figures[side].is_empty())
+            .map(|side| {
+                let about = serde_json::json!({
+                    "median": row.median(side), "rounds": row.figures[side],
+                    "cpu_us": row.cpu_us(side), "apart": row.apart.contains(&side),
+                });
+                (self.sides[side].to_owned(), about)
+            })
+            .collect();
+        let standing = row.standing();
+        let standing = standing.as_ref();
+        println!(
+            "{}",
+            serde_json::json!({
+                "row": row.name, "unit": row.unit, "figures": figures,
+                "best_of_others": standing.map(|standing| self.sides[standing.leader]),
+                "ratio": standing.map(|standing| standing.ratio.median),
+                "ratio_least": standing.map(|standing| standing.ratio.least),
+                "ratio_most": standing.map(|standing| standing.ratio.most),
+                "place": standing.map(|standing| standing.place),
+            })
+        );
     }
 }
 
 impl Row {
-    fn print(&self, json: bool) {
-        let median = |figures: &[f64]| Spread::of(figures.iter().copied()).median;
-        let (ours, theirs) = (median(&self.figures[0]), median(&self.figures[1]));
-        // Round by round, so that both sides of a ratio met the same machine.
-        let pairs = self.figures[0].iter().zip(&self.figures[1]);
-        let ratio = Spread::of(pairs.map(|(ours, theirs)| match self.better {
-            Better::More => ours / theirs,
-            Better::Less => theirs / ours,
-        }));
-        let cpu = self.cpu.each_ref().map(|cpu| median(cpu) / 1e3);
-        let cpu_ratio = cpu[1] / cpu[0];
-        let known = !self.cpu[0].is_empty() && !self.cpu[1].is_empty();
-        if json {
-            println!(
-                "{}",
-                serde_json::json!({
-                    "row": self.name, "unit": self.unit, "ours": ours, "theirs": theirs,
-                    "ratio": ratio.median, "ratio_least": ratio.least, "ratio_most": ratio.most,
-                    "rounds": self.figures[0].len(),
-                    "cpu_us_ours": known.then_some(cpu[0]),
-                    "cpu_us_theirs": known.then_some(cpu[1]),
-                    "cpu_ratio": known.then_some(cpu_ratio),
-                })
-            );
-            return;
-        }
-        let name = format!("{}, {}", self.name, self.unit);
-        let spread = format!("{:.2}..{:.2}", ratio.least, ratio.most);
-        print!(
-            "{name:<34} {:>13} {:>13} {:>7.2} {spread:>13}",
-            figure(ours),
-            figure(theirs),
-            ratio.median
-        );
-        if known {
-            print!(" {:>9.2} {:>9.2} {cpu_ratio:>7.2}", cpu[0], cpu[1]);
-        }
-        println!();
+    /// The middle figure of a side.
+    pub fn median(&self, side: Side) -> Option<f64> {
+        let figures = &self.figures[side];
+        (!figures.is_empty()).then(|| Spread::of(figures.iter().copied()).median)
+    }
+
+    /// Microseconds of processor time a thing.
+    pub fn cpu_us(&self, side: Side) -> Option<f64> {
+        let cpu = &self.cpu[side];
+        (!cpu.is_empty()).then(|| Spread::of(cpu.iter().copied()).median / 1e3)
+    }
+
+    /// How ours stands, if anybody else does the same.
+    pub fn standing(&self) -> Option<Standing> {
+        let better = |one: f64, other: f64| match self.better {
+            Better::More => one / other,
+            Better::Less => other / one,
+        };
+        let ours = self.median(OURS)?;
+        let rivals = (1..self.figures.len()).filter(|side| !self.apart.contains(side));
+        let mut rivals: Vec<_> = rivals
+            .filter_map(|side| Some((side, self.median(side)?)))
+            .collect();
+        rivals.sort_by(|one, other| better(other.1, one.1).total_cmp(&1.0));
+        let (leader, _) = *rivals.first()?;
+        // Round by round, so that both of a ratio met the same machine.
+        let pairs = self.figures[OURS].iter().zip(&self.figures[leader]);
+        Some(Standing {
+            leader,
+            ratio: Spread::of(pairs.map(|(ours, theirs)| better(*ours, *theirs))),
+            place: 1 + rivals
+                .iter()
+                .filter(|rival| better(rival.1, ours) > 1.0)
+                .count(),
+        })
     }
 }
 
-fn figure(value: f64) -> String {
+/// A figure as people read it.
+pub fn figure(value: f64) -> String {
     match value {
+        value if value >= 1e7 => format!("{:.1}M", value / 1e6),
+        value if value >= 1e6 => format!("{:.2}M", value / 1e6),
+        value if value >= 1e4 => format!("{:.0}k", value / 1e3),
         value if value >= 100.0 => format!("{value:.0}"),
         value => format!("{value:.2}"),
     }

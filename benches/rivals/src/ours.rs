@@ -35,6 +35,7 @@ pub struct OurTree {
 }
 
 impl Kv for OurTree {
+    const NAME: &'static str = "Travertine";
     type Reader<'s> = TreeReader;
 
     fn open(path: &Path) -> Outcome<Self> {
@@ -88,6 +89,10 @@ impl Kv for OurTree {
 
     fn reader(&self) -> Outcome<TreeReader> {
         Ok(self.durable.reader()?)
+    }
+
+    fn compact(&mut self, _: &Path) -> Outcome<bool> {
+        Ok(false)
     }
 
     fn close(self) -> Outcome<()> {

@@ -5,21 +5,24 @@ use std::path::Path;
 use redb::{Database, Durability, ReadableDatabase, ReadableTableMetadata};
 use redb::{ReadOnlyTable, TableDefinition};
 
-use crate::kv::{Data, Kv, Reader};
+use crate::kv::{CACHE, Data, Kv, Reader};
 use crate::measure::Outcome;
 
 const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
-const CACHE: usize = 2 << 30;
 
 pub struct Redb(Database);
 
 pub struct RedbReader(ReadOnlyTable<&'static [u8], &'static [u8]>);
 
 impl Kv for Redb {
+    const NAME: &'static str = "redb";
     type Reader<'s> = RedbReader;
 
     fn open(path: &Path) -> Outcome<Self> {
-        let database = Database::builder().set_cache_size(CACHE).create(path)?;
+        std::fs::create_dir_all(path)?;
+        let database = Database::builder()
+            .set_cache_size(CACHE)
+            .create(path.join("rows.redb"))?;
         Ok(Self(database))
     }
 
@@ -59,6 +62,11 @@ impl Kv for Redb {
 
     fn reader(&self) -> Outcome<RedbReader> {
         Ok(RedbReader(self.0.begin_read()?.open_table(TABLE)?))
+    }
+
+    fn compact(&mut self, _: &Path) -> Outcome<bool> {
+        self.0.compact()?;
+        Ok(true)
     }
 
     fn close(self) -> Outcome<()> {
