@@ -94,17 +94,18 @@ fn explain_tells_who_set_what_and_flags_win_over_the_environment() {
 }
 
 #[test]
-fn init_writes_a_legal_stack_once() {
+fn init_writes_each_example_as_it_is_and_once() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path();
-    for template in ["solo", "embedded", "memory", "monitored"] {
+    for example in examples() {
+        let template = example.file_stem().unwrap().to_str().unwrap();
         let name = format!("{template}.toml");
         fine(place, &["init", "--template", template, &name]);
         fine(place, &["check", &name]);
-        assert_eq!(
-            fine(place, &["init", "--template", template, "-"]),
-            std::fs::read_to_string(place.join(&name)).unwrap()
-        );
+        let text = std::fs::read_to_string(&example).unwrap();
+        assert_eq!(std::fs::read_to_string(place.join(&name)).unwrap(), text);
+        let printed = fine(place, &["init", "--template", template, "-"]);
+        assert_eq!(printed, text);
     }
     fine(place, &["init"]);
     std::fs::write(place.join("stack.toml"), "mine").unwrap();

@@ -40,6 +40,14 @@ enum Template {
     Disks,
     /// One stream over many directories, with what is read often in memory, watched
     Cached,
+    /// Records spread over several disks that work side by side
+    ScaleUp,
+    /// Every batch in two directories
+    DurableLaptop,
+    /// Every batch in three directories, of which one may be lost
+    Replicated,
+    /// A log whose bodies are packed and encrypted
+    Sealed,
 }
 
 impl Template {
@@ -51,6 +59,10 @@ impl Template {
             Self::Sequence => include_str!("../../examples/stacks/sequence.toml"),
             Self::Disks => include_str!("../../examples/stacks/disks.toml"),
             Self::Cached => include_str!("../../examples/stacks/cached.toml"),
+            Self::ScaleUp => include_str!("../../examples/stacks/scale-up.toml"),
+            Self::DurableLaptop => include_str!("../../examples/stacks/durable-laptop.toml"),
+            Self::Replicated => include_str!("../../examples/stacks/replicated.toml"),
+            Self::Sealed => include_str!("../../examples/stacks/sealed.toml"),
             Self::Memory => include_str!("../../examples/stacks/memory.toml"),
         }
     }
