@@ -11,6 +11,9 @@
 //! A run that meets anything else is an error, not a figure. Preparing and reading back are not
 //! measured; the checks in between are, on every stack alike.
 //!
+//! A stack that lets nothing new begin for a while is waited for as long as it asks, and that is part of
+//! the figures; for a minute at most.
+//!
 //! It refuses nothing of a stack: what a stack cannot do is an error of the stack's own. It makes no
 //! files and knows no directories.
 //!
@@ -39,6 +42,7 @@ mod keyed;
 mod kind;
 mod lanes;
 mod params;
+mod patience;
 pub mod random;
 mod records;
 mod rows;
@@ -90,7 +94,7 @@ pub fn run(workload: Workload, engine: &Engine, env: &Env, params: &Params) -> R
         engine,
         params,
         rows: &Rows::new(params.records, params.value_size, params.seed),
-        table: &Table::new(engine, "bench", params.level)?,
+        table: &Table::new(engine, "bench", params.level)?.patient(env),
     };
     if workload.reads_rows() {
         keyed::load(&bench, || {})?;

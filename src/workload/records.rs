@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use super::lanes::{self, Did};
+use super::patience::patiently;
 use super::rows::Rows;
 use super::{Bench, Run};
 use crate::contract::{Error, Kind, Name, NewRecord, Reference, Result};
@@ -27,13 +28,13 @@ pub(super) fn append(bench: &Bench<'_>) -> Result<Run> {
         let (mut body, mut mine) = (Vec::new(), Vec::new());
         for number in first..first + count {
             rows.value(number, 0, &mut body);
-            let reference = store(&session, &body)?;
+            let reference = store(bench, &session, &body)?;
             if number % stride == 0 {
                 mine.push((number, reference));
             }
             lane.step();
         }
-        session.commit(&[], params.level).wait()?;
+        submit(bench, &session, &[])?;
         kept.lock().map_err(|_| died())?.extend(mine);
         Ok(Did {
             ops: count,
@@ -63,9 +64,8 @@ pub(super) fn commit(bench: &Bench<'_>) -> Result<Run> {
         for number in first..first + count {
             rows.value(number, 0, &mut body);
             let session = engine.session()?;
-            let reference = store(&session, &body)?;
-            let change = Change::set(name.clone(), reference);
-            session.commit(&[change], params.level).wait()?;
+            let reference = store(bench, &session, &body)?;
+            submit(bench, &session, &[Change::set(name.clone(), reference)])?;
             lane.step();
         }
         Ok(Did {
@@ -86,13 +86,18 @@ pub(super) fn commit(bench: &Bench<'_>) -> Result<Run> {
     Ok(run)
 }
 
-fn store(session: &Session, body: &[u8]) -> Result<Reference> {
+fn store(bench: &Bench<'_>, session: &Session, body: &[u8]) -> Result<Reference> {
     let record = NewRecord {
         kind: Kind::BLOB,
         references: &[],
         body: &[body],
     };
-    session.store(&record, Hint::default())
+    patiently(bench.env, || session.store(&record, Hint::default()))
+}
+
+fn submit(bench: &Bench<'_>, session: &Session, changes: &[Change]) -> Result<()> {
+    let level = bench.params.level;
+    patiently(bench.env, || session.commit(changes, level).wait()).map(drop)
 }
 
 fn check(rows: &Rows, number: u64, body: &[u8]) -> Result<()> {

@@ -10,7 +10,8 @@ use travertine_interfaces::map::Turn;
 use travertine_interfaces::reader::{Range, Reader};
 use travertine_interfaces::{Btree, Direction, Index, Map, Value, View};
 
-use crate::contract::{Level, Name, Op, Result};
+use super::patience::patiently;
+use crate::contract::{Env, Level, Name, Op, Result};
 use crate::front::{Committed, Engine, Snapshot};
 
 /// The reader of a tree.
@@ -25,6 +26,8 @@ pub struct Table {
     map: Map<Btree>,
     level: Option<Level>,
     turn: Mutex<()>,
+    /// How it waits, if it waits for a stack that lets nothing new begin.
+    waits: Option<Env>,
 }
 
 impl Table {
@@ -35,7 +38,18 @@ impl Table {
             map: Map::new(Name::new(name.to_owned())?, Btree::default()),
             level,
             turn: Mutex::new(()),
+            waits: None,
         })
+    }
+
+    /// The same, waiting for a stack that lets nothing new begin for now: such a transaction is begun
+    /// again after the time that the refusal names.
+    #[must_use]
+    pub fn patient(self, env: &Env) -> Self {
+        Self {
+            waits: Some(env.clone()),
+            ..self
+        }
     }
 
     /// The engine below.
@@ -58,19 +72,29 @@ impl Table {
     /// commit has reached its level.
     pub fn transact<T>(
         &self,
-        edit: impl FnOnce(&mut Turn<'_, Btree>) -> Result<T>,
+        mut edit: impl FnMut(&mut Turn<'_, Btree>) -> Result<T>,
     ) -> Result<(T, Op<Committed>)> {
-        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = self.engine.session()?;
-        let mut writer = self.map.writer(&session);
-        let answer = edit(&mut writer)?;
-        let ticket = writer.commit(self.level)?;
-        drop(turn);
-        Ok((answer, ticket))
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut transact = || {
+            let session = self.engine.session()?;
+            let mut writer = self.map.writer(&session);
+            let answer = edit(&mut writer)?;
+            let ticket = writer.commit(self.level)?;
+            if ticket.is_ready() {
+                // It may be a refusal.
+                return ticket.wait().map(|committed| (answer, Op::ok(committed)));
+            }
+            Ok((answer, ticket))
+        };
+        match &self.waits {
+            Some(env) => patiently(env, transact),
+            None => transact(),
+        }
     }
 
     /// Builds the tree from rows in the order of their keys, in one commit, and waits for it. `next`
-    /// is called until it answers that there are no more, and hands on what it has.
+    /// is called until it answers that there are no more, and hands on what it has. A refusal is told,
+    /// whoever waits: the rows that were handed on are gone.
     pub fn load(
         &self,
         mut next: impl FnMut(&mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<bool>,

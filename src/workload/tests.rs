@@ -1,9 +1,11 @@
 //! Every workload runs on a small stack, meets what it wrote, and notices when it does not.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::*;
-use crate::contract::{ErrorKind, Level};
+use crate::contract::{Begins, Error, ErrorKind, Gate, Level, Status, Store};
 use crate::front::Options;
 use crate::log::{Log, LogOptions};
 use crate::medium::memory::MemoryMedium;
@@ -48,6 +50,72 @@ fn every_workload_runs_and_finds_what_it_wrote() {
             assert!(run.ns > 0, "{workload}");
             engine.close().unwrap();
         }
+    }
+}
+
+/// Lets nothing new begin now and then, several times in a row.
+#[derive(Debug, Default)]
+struct Moody(AtomicU64);
+
+impl Gate for Moody {
+    fn admit(&self, _what: Begins) -> Result<()> {
+        let asked = self.0.fetch_add(1, Ordering::Relaxed);
+        // At 8 to 11, at 64 to 67, at 512 and so on: in the end it lets through whatever takes long.
+        if [8, 64, 512, 4096]
+            .into_iter()
+            .any(|from| (from..from + 4).contains(&asked))
+        {
+            let refused = Error::unavailable("nothing new begins for now");
+            return Err(refused.with_retry(Duration::from_micros(10)));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Gated {
+    log: Log,
+    gate: Arc<Moody>,
+}
+
+impl Store for Gated {
+    travertine_engine::forward!(log: read root fence adopt scan reclaim store commit close);
+
+    fn status(&self) -> Status {
+        Status {
+            gate: Some(self.gate.clone()),
+            ..self.log.status()
+        }
+    }
+}
+
+#[test]
+fn a_stack_that_lets_nothing_begin_is_waited_for() {
+    let env = Env::system();
+    for workload in Workload::all() {
+        let log = Log::open(
+            "memory",
+            Arc::new(MemoryMedium::new()),
+            &env,
+            LogOptions::default(),
+        );
+        let gate = Arc::new(Moody::default());
+        let options = Options {
+            level: Level::Memory,
+            ..Options::default()
+        };
+        let gated = Gated {
+            log: log.unwrap(),
+            gate: gate.clone(),
+        };
+        let engine = Engine::open(Arc::new(gated), &env, options).unwrap();
+        let run = run(workload, &engine, &env, &small(2, 150));
+        assert!(run.is_ok(), "{workload}: {run:?}");
+        assert!(
+            gate.0.load(Ordering::Relaxed) > 11,
+            "{workload} met no refusal"
+        );
+        engine.close().unwrap();
     }
 }
 

@@ -129,9 +129,12 @@ impl Shared<'_> {
                 put?.1.wait()?;
             }
             Write::Insert => {
-                // Numbered within the turn, so numbers and commits have one order.
+                // Numbered within the turn, so numbers and commits have one order; once, however often
+                // it is begun.
+                let mut mine = None;
                 let (number, ticket) = self.table.transact(|writer| {
-                    let number = self.next.fetch_add(1, Ordering::Relaxed);
+                    let next = || self.next.fetch_add(1, Ordering::Relaxed);
+                    let number = *mine.get_or_insert_with(next);
                     rows.value(number, 0, value);
                     writer.put(&rows.key(number), value)?;
                     Ok(number)
