@@ -132,6 +132,19 @@ fn a_changed_stack_is_judged_line_by_line() {
 }
 
 #[test]
+fn what_was_set_of_the_old_stack_is_told_apart_from_what_is_set_of_the_new() {
+    let desk = desk();
+    let said = desk.ok("check s.toml --from s.toml --set file.segment=1MiB");
+    assert!(said.contains("`segment`"), "{said}");
+    let both = "--set file.segment=1MiB --from-set file.segment=1MiB";
+    let said = desk.ok(&format!("check s.toml --from s.toml {both}"));
+    assert!(said.contains("is the same stack as"), "{said}");
+    let wrong = "check s.toml --from s.toml --from-set file.sgement=1MiB";
+    desk.fails(wrong, 2, &["did you mean `segment`?"]);
+    desk.fails("check s.toml --from-set file.segment=1MiB", 2, &["--from"]);
+}
+
+#[test]
 fn what_lies_on_disk_is_compared_with_the_stack() {
     let desk = desk();
     let said = desk.ok("check s.toml --disk");

@@ -10,7 +10,7 @@ use super::derivation::Derivation;
 use super::found::{self, hex};
 use super::stack_arg::SetArg;
 use super::{Failure, Outcome, Run, Terminal, report};
-use crate::config::StackFile;
+use crate::config::{Overrides, StackFile};
 use crate::contract::Level;
 use crate::stack::{Change, Floor, Gives, Registry, Verdict};
 
@@ -27,6 +27,7 @@ use crate::stack::{Change, Floor, Gives, Registry, Verdict};
 #[command(after_help = "Examples:
   travertine check examples/stacks/*.toml
   travertine check new.toml --from old.toml      may it take the place of the old one?
+  travertine check s.toml --from s.toml --set cache.memory=1GiB --from-set file.path=/old
   travertine check stack.toml --disk             is what lies there of this stack?")]
 pub(super) struct Check {
     /// The stack files
@@ -37,6 +38,14 @@ pub(super) struct Check {
     /// The stack file through which the store was written so far
     #[arg(long, value_name = "STACK")]
     from: Option<PathBuf>,
+    /// What was set of the stack of --from when it was written; --set and TRAVERTINE_SET are of the new
+    /// ones
+    #[arg(
+        long = "from-set",
+        value_name = "LAYER.OPTION=VALUE",
+        requires = "from"
+    )]
+    from_set: Vec<String>,
     /// Compare with what lies in the directories of the stack
     #[arg(long)]
     disk: bool,
@@ -49,8 +58,10 @@ impl Run for Check {
     fn run(self, registry: &Registry, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
         let overrides = self.set.overrides();
         let from = match &self.from {
-            // What is set from outside is set of the new stack.
-            Some(path) => Some(StackFile::load(path, registry, &Default::default())?),
+            Some(path) => {
+                let set = Overrides::of("", &self.from_set);
+                Some(StackFile::load(path, registry, &set)?)
+            }
             None => None,
         };
         let mut outcome = Outcome::Fine;
