@@ -5,6 +5,7 @@
 //!              writer            newest epoch, ceiling, cut, the stack that wrote; replaced whole
 //!              seg-00000000ab00  header (4,096 bytes), then batches; the name is the base position
 //!              spare             claimed room for the next segment; no content
+//!              reserve           claimed room for a recovery on a full medium; no content
 //!              lock              the one writer's
 //!
 //!  segment     | header 4096 | batch | batch | … zeros or nothing

@@ -237,6 +237,9 @@ impl Shared {
         writing.drop_spare(&*self.medium);
         // What was claimed or written ahead is given back, unless something is still unproven.
         let settled = writing.clean || writing.durable == writing.end.position;
+        if settled && writing.poison.is_none() {
+            writing.drop_reserve(&*self.medium);
+        }
         let cut = if settled && writing.poison.is_none() {
             writing.cut_len()
         } else {

@@ -95,6 +95,11 @@ impl Segment {
         Ok(self.files.handles.keep(&self.slot, file))
     }
 
+    /// Lets go of the file until it is read again.
+    pub(super) fn close(&self) {
+        self.slot.close();
+    }
+
     /// The file, opened anew to be written.
     pub(super) fn file_to_write(&self) -> Result<Arc<dyn MediumFile>> {
         self.files.medium.open(&segment_name(self.base), true)

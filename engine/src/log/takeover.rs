@@ -14,7 +14,9 @@ use super::format::{SEGMENT_HEADER, Writer, segment_base, segment_name};
 use super::opening::recover_settled;
 use super::segment::Segment;
 use super::{IDENTITY, Shared, WRITER, recovery, writer};
-use crate::contract::{End, Epoch, Error, Extent, Position, Result, StreamState, Vector};
+use crate::contract::{
+    End, Epoch, Error, ErrorKind, Extent, Position, Result, StreamState, Vector,
+};
 use crate::medium::{MediumFile, replace_small};
 
 impl Shared {
@@ -101,14 +103,22 @@ impl Shared {
         };
         let ahead = Position((state.ceiling.max(near).0).saturating_add(self.options.window / 8));
         let ceiling = ahead.min(Position::LIMIT);
-        self.replace_writer(|writer| {
+        let note = |writer: &mut Writer| {
             writer.epoch = epoch;
             writer.ceiling = ceiling;
             // Decided anew by `adopt`: an older cut must not void the tail that came after it.
             writer.cut = None;
             writer.clean = None;
             writer.fingerprint.clone_from(&self.options.fingerprint);
-        })?;
+        };
+        match self.replace_writer(note) {
+            // What is kept for a recovery is kept for this.
+            Err(error) if error.kind() == ErrorKind::Full => {
+                self.remove_leftovers()?;
+                self.replace_writer(note)?;
+            }
+            noted => noted?,
+        }
         let mut writing = self.writing();
         writing.fenced = true;
         writing.adopted = false;
@@ -183,9 +193,8 @@ impl Shared {
             // The frame that announced it may lie above the cut.
             self.replace_writer(|writer| writer.ceiling = writer.ceiling.max(found.ceiling))?;
         }
-        let mut writing = self.writing();
-        writing.drop_spare(&*self.medium);
         self.remove_leftovers()?;
+        let mut writing = self.writing();
         writing.end = cut;
         // What a part says to be durable is its own bytes: those before it are not its to vouch for.
         writing.durable = if anew { Position::START } else { cut.position };
@@ -225,12 +234,18 @@ impl Shared {
         Ok(())
     }
 
-    /// Removes what a crash left half made.
+    /// Removes what a crash left half made, and gives back the room that was kept: for going on, and for
+    /// what a recovery takes.
     fn remove_leftovers(&self) -> Result<()> {
+        let mut writing = self.writing();
+        writing.drop_spare(&*self.medium);
+        writing.drop_reserve(&*self.medium);
+        drop(writing);
         for name in self.medium.list()? {
             let made = name.strip_suffix(".new");
             let ours = |made| [IDENTITY, WRITER].contains(&made) || segment_base(made).is_some();
-            if name == writer::SPARE || made.is_some_and(ours) {
+            let room = [writer::SPARE, writer::RESERVE].contains(&name.as_str());
+            if room || made.is_some_and(ours) {
                 self.medium.remove(&name)?;
             }
         }
@@ -268,8 +283,7 @@ impl Shared {
     /// Makes the cut true on the medium, then records it and unlinks what lies above.
     pub(super) fn settle(&self, found: &recovery::Found, cut: End, anew: bool) -> Result<()> {
         let medium = &*self.medium;
-        // Room that was kept for going on may be what the copy below needs.
-        medium.remove(writer::SPARE)?;
+        self.remove_leftovers()?;
         let mut rewritten = 0;
         for (index, segment) in found.segments.iter().enumerate() {
             let next = match found.segments.get(index + 1) {
@@ -337,11 +351,14 @@ impl Shared {
             medium.remove(&new)?;
             let copied = medium.create(&new).and_then(|copy| {
                 copy_range(&*file, &*copy, 0, to)?;
+                drop(file);
                 if !planted!(RewriteNotSynced) {
                     copy.sync()?;
                 }
                 medium.rename(&new, &name)
             });
+            // Nobody is to keep the room of the old file.
+            segment.close();
             return match copied {
                 Ok(()) => medium.sync_dir().map(|()| to),
                 Err(error) => {

@@ -7,13 +7,15 @@ use super::format::{Frame, SEGMENT_HEADER, SegmentHeader, segment_name};
 use super::options::{Grow, LogOptions};
 use super::segment::{Files, Segment};
 use crate::contract::batch::FRAME_SLOT;
-use crate::contract::{
-    Batch, BatchHeader, End, Epoch, Error, ErrorKind, Oid, Position, Result, Tail,
-};
+use crate::contract::{Batch, BatchHeader, End, Epoch, Error, Level, Oid, Position, Result, Tail};
 use crate::medium::{Medium, MediumFile};
 
 /// Name of the file that holds room for the next segment.
 pub(super) const SPARE: &str = "spare";
+/// Name of the file that keeps room for whoever recovers this log on a full medium; it is never written.
+pub(super) const RESERVE: &str = "reserve";
+/// What a recovery takes besides the copy of a segment: small files that are replaced, and a marker.
+const RECOVERY: u64 = 64 << 10;
 /// Commits of at most this many bytes count as small.
 const SMALL: u64 = 64 << 10;
 /// Zeros are written ahead in pieces of at most this many bytes.
@@ -58,6 +60,9 @@ pub(super) struct Writing {
     /// A segment that was begun and that readers do not know of yet.
     pub(super) begun: Option<Arc<Segment>>,
     spare: Option<(Arc<dyn MediumFile>, u64)>,
+    /// Room for a copy of the longest segment that may not be durable yet, as it is claimed, and a little
+    /// more. Batches go only where that much is kept.
+    reserve: Option<(Arc<dyn MediumFile>, u64)>,
     /// Files that hold bytes not yet synced, oldest first.
     pub(super) dirty: Vec<Arc<dyn MediumFile>>,
     /// Segments that ended and that nobody was asked to sync yet; dirty as well.
@@ -98,6 +103,7 @@ impl Writing {
             open: None,
             begun: None,
             spare: None,
+            reserve: None,
             dirty: Vec::new(),
             sealed: Vec::new(),
             names: 0,
@@ -314,10 +320,18 @@ impl Writing {
             durable: self.durable,
             newest: self.newest,
         };
-        let (file, claimed) = match self.spare.take() {
-            Some(spare) => spare,
-            None => create_spare(medium, options.ahead().max(header.length()))?,
+        if self.spare.is_none() {
+            self.make_spare(medium, options, header.length())?;
+        }
+        let Some((file, claimed)) = self.spare.take() else {
+            return Err(no_room(medium));
         };
+        let needed = header.length() + 2 * SEGMENT_HEADER;
+        let claimed = self.claim(medium, &*file, claimed, needed.max(claimed));
+        if claimed < needed {
+            self.spare = Some((file, claimed));
+            return Err(no_room(medium));
+        }
         let name = segment_name(header.base);
         let made = file
             .write_at(0, &[&segment_header.encode(&files.identity)])
@@ -367,35 +381,127 @@ impl Writing {
 
     /// Claims room ahead, here or in a spare file. That there is none is told by the ceiling.
     pub(super) fn keep_room(&mut self, medium: &dyn Medium, options: &LogOptions) {
-        let Some(open) = &mut self.open else { return };
+        let Some(mut open) = self.open.take() else {
+            return;
+        };
         let offset = open.segment.offset(self.end.position);
         let most = options.segment + SEGMENT_HEADER;
         let wanted = (offset + options.ahead()).min(most);
         if open.claimed < wanted.min(offset + options.ahead() / 2) {
-            open.claimed = claim(&*open.file, open.claimed, wanted);
+            open.claimed = self.claim(medium, &*open.file, open.claimed, wanted);
         }
-        let short = most.saturating_sub(offset) < options.ahead();
-        if short && self.spare.is_none() {
-            self.spare = create_spare(medium, options.ahead()).ok();
+        self.open = Some(open);
+        if most.saturating_sub(offset) < options.ahead() {
+            self.keep_spare(medium, options);
         }
     }
 
     /// As [`Writing::keep_room`], for somebody who asks: room that was scarce may be there again.
     pub(super) fn look_for_room(&mut self, medium: &dyn Medium, options: &LogOptions) {
         let ahead = options.ahead() + 2 * SEGMENT_HEADER;
-        if let Some((file, claimed)) = &mut self.spare
-            && *claimed < ahead
-        {
-            *claimed = claim(&**file, *claimed, ahead);
+        if let Some((file, claimed)) = self.spare.take() {
+            let claimed = self.claim(medium, &*file, claimed, ahead);
+            self.spare = Some((file, claimed));
         }
         self.keep_room(medium, options);
     }
 
-    /// Claims room for the first segment before there is one. That there is none is told by the
-    /// ceiling.
+    /// Claims room for the next segment, or for the first before there is one. That there is none is
+    /// told by the ceiling.
     pub(super) fn keep_spare(&mut self, medium: &dyn Medium, options: &LogOptions) {
         if self.spare.is_none() {
-            self.spare = create_spare(medium, options.ahead()).ok();
+            let _ = self.make_spare(medium, options, 0);
+        }
+    }
+
+    fn make_spare(&mut self, medium: &dyn Medium, options: &LogOptions, batch: u64) -> Result<()> {
+        medium.remove(SPARE)?;
+        let file = medium.create(SPARE)?;
+        let room = |bytes: u64| bytes.max(batch) + 2 * SEGMENT_HEADER;
+        let (wanted, modest) = (room(options.ahead()), room(options.segment));
+        let claimed = self.claim_or(medium, &*file, 0, wanted, modest);
+        if claimed == 0 {
+            medium.remove(SPARE)?;
+            return Err(no_room(medium));
+        }
+        self.spare = Some((file, claimed));
+        Ok(())
+    }
+
+    /// Claims up to `wanted` bytes of a file for batches, or as much of it as there is, halving; never
+    /// more than the reserve has room to copy.
+    fn claim(&mut self, medium: &dyn Medium, file: &dyn MediumFile, have: u64, wanted: u64) -> u64 {
+        self.claim_or(medium, file, have, wanted, have)
+    }
+
+    /// As [`Writing::claim`]; where room is scarce, `modest` bytes rather than half of what is left, for
+    /// the reserve takes as much again.
+    fn claim_or(
+        &mut self,
+        medium: &dyn Medium,
+        file: &dyn MediumFile,
+        have: u64,
+        wanted: u64,
+        modest: u64,
+    ) -> u64 {
+        let mut more = wanted.saturating_sub(have);
+        while more > 0 {
+            let end = have + more;
+            let reserved = self.reserved();
+            if self.reserve_for(medium, end).is_ok() {
+                if file.claim(end).is_ok() {
+                    return end;
+                }
+                self.shrink_reserve(reserved);
+            }
+            more = match more {
+                _ if have < modest && modest < end => modest - have,
+                more if more > CLAIM_MIN => (more / 2).max(CLAIM_MIN),
+                _ => 0,
+            };
+        }
+        have
+    }
+
+    fn reserved(&self) -> u64 {
+        self.reserve.as_ref().map_or(0, |(_, claimed)| *claimed)
+    }
+
+    /// Keeps what the recovery of a segment of this length takes.
+    fn reserve_for(&mut self, medium: &dyn Medium, length: u64) -> Result<()> {
+        let wanted = match medium.unit() {
+            _ if medium.level() < Level::Disk => return Ok(()),
+            // Rewritten where it lies.
+            ..=8 => RECOVERY,
+            _ => length + RECOVERY,
+        };
+        let (file, claimed) = match self.reserve.take() {
+            Some(reserve) => reserve,
+            None => {
+                medium.remove(RESERVE)?;
+                (medium.create(RESERVE)?, 0)
+            }
+        };
+        let grown = match claimed < wanted {
+            true => file.claim(wanted),
+            false => Ok(()),
+        };
+        let claimed = match &grown {
+            Ok(()) => claimed.max(wanted),
+            Err(_) => claimed,
+        };
+        self.reserve = Some((file, claimed));
+        grown
+    }
+
+    /// Gives back what the reserve has grown by. What it had stays claimed all the while.
+    fn shrink_reserve(&mut self, to: u64) {
+        if let Some((file, claimed)) = &mut self.reserve
+            && *claimed > to
+            // Only what lies within a file is cut off for certain.
+            && file.set_len(*claimed).and_then(|()| file.set_len(to)).is_ok()
+        {
+            *claimed = to;
         }
     }
 
@@ -477,6 +583,13 @@ impl Writing {
         }
     }
 
+    /// Gives back the room that was kept for a recovery.
+    pub(super) fn drop_reserve(&mut self, medium: &dyn Medium) {
+        if self.reserve.take().is_some() {
+            let _ = medium.remove(RESERVE);
+        }
+    }
+
     /// Nothing is written after this: `error` is what the medium said.
     pub(super) fn poison(&mut self, error: &Error) {
         if self.poison.is_none() {
@@ -486,32 +599,7 @@ impl Writing {
     }
 }
 
-fn create_spare(medium: &dyn Medium, room: u64) -> Result<(Arc<dyn MediumFile>, u64)> {
-    medium.remove(SPARE)?;
-    let file = medium.create(SPARE)?;
-    let claimed = claim(&*file, 0, room + 2 * SEGMENT_HEADER);
-    if claimed == 0 {
-        medium.remove(SPARE)?;
-        return Err(Error::new(
-            ErrorKind::Full,
-            format!("no room for another segment in {}", medium.place()),
-        ));
-    }
-    Ok((file, claimed))
-}
-
-/// Claims up to `wanted` bytes, or as much of it as there is, halving.
-fn claim(file: &dyn MediumFile, have: u64, wanted: u64) -> u64 {
-    let mut more = wanted.saturating_sub(have);
-    while more > 0 {
-        if file.claim(have + more).is_ok() {
-            return have + more;
-        }
-        more = if more > CLAIM_MIN {
-            (more / 2).max(CLAIM_MIN)
-        } else {
-            0
-        };
-    }
-    have
+fn no_room(medium: &dyn Medium) -> Error {
+    let place = medium.place();
+    Error::full(format!("no room for another segment in {place}"))
 }

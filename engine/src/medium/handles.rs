@@ -110,6 +110,12 @@ impl Slot {
         file.clone()
     }
 
+    /// Lets go of the handle, if there is one.
+    pub(crate) fn close(&self) {
+        let file = self.write().take();
+        drop(file);
+    }
+
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Option<Arc<dyn MediumFile>>> {
         self.file.write().unwrap_or_else(PoisonError::into_inner)
     }

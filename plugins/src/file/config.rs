@@ -65,7 +65,8 @@ pub(super) const KIND: PluginKind = PluginKind {
                 max: 1 << 30,
             },
             "64 MiB",
-            "the log is cut into files of this length; recovery reads the open one",
+            "the log is cut into files of this length; recovery reads the open one, and room to copy it is \
+             kept while the log is written to",
         ),
         OptionRow::preset(
             "grow",

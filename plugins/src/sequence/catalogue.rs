@@ -318,7 +318,7 @@ fn may_be_ours(shelf: &Shelf, name: &str) -> bool {
     let settled = name.strip_suffix(".new").unwrap_or(name);
     let own = settled == CARD || parse(settled).is_some();
     // A part's log is made before its card is written; nothing is stored in it until then.
-    let log = ["identity", "writer", "spare"].contains(&settled);
+    let log = ["identity", "writer", "spare", "reserve"].contains(&settled);
     name == "lock" || own || (shelf.part.is_some() && log)
 }
 

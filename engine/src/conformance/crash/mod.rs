@@ -21,6 +21,8 @@ mod echo;
 mod ending;
 mod failing;
 #[cfg(test)]
+mod filled;
+#[cfg(test)]
 mod flips;
 mod front;
 mod judging;

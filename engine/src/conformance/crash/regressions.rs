@@ -10,13 +10,13 @@ use crate::contract::{ErrorKind, Kind, Level, Name, NewRecord, Result, Stream};
 use crate::front::{Change, Engine, Hint, Options};
 use crate::log::{Log, LogOptions};
 
-fn open_with(disk: &SimDisk, log: LogOptions, options: Options) -> Result<Engine> {
+pub(super) fn open_with(disk: &SimDisk, log: LogOptions, options: Options) -> Result<Engine> {
     let env = SimEnv::new(1);
     let log = Log::open("file", Arc::new(disk.medium()), env.env(), log)?;
     Engine::open(Arc::new(log), env.env(), options)
 }
 
-fn small() -> LogOptions {
+pub(super) fn small() -> LogOptions {
     LogOptions {
         segment: 64 << 10,
         window: 1 << 20,
@@ -28,7 +28,7 @@ fn open(disk: &SimDisk) -> Engine {
     open_with(disk, small(), Options::default()).unwrap()
 }
 
-fn put(engine: &Engine, name: &str, body: &[u8]) -> Result<()> {
+pub(super) fn put(engine: &Engine, name: &str, body: &[u8]) -> Result<()> {
     let session = engine.session()?;
     let record = NewRecord {
         kind: Kind::BLOB,
@@ -40,7 +40,7 @@ fn put(engine: &Engine, name: &str, body: &[u8]) -> Result<()> {
     session.commit(&[change], None).wait().map(drop)
 }
 
-fn get(engine: &Engine, name: &str) -> Option<Vec<u8>> {
+pub(super) fn get(engine: &Engine, name: &str) -> Option<Vec<u8>> {
     let snapshot = engine.snapshot();
     let record = snapshot.read_root(&Name::new(name).unwrap()).unwrap()?;
     Some(record.body().to_vec())
