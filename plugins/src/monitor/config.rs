@@ -122,7 +122,7 @@ const MODERATE: &[OptionRow] = &[
         "fill",
         OptionType::Table { rows: SHARES },
         "not looked at",
-        "by the fullest medium: the share of its room that is taken",
+        "by the fullest medium, which a refusal names: the share of its room that is taken",
     ),
     OptionRow::optional(
         "dirty",

@@ -50,6 +50,8 @@ pub(super) struct Moderator {
 struct State {
     judge: Judge,
     measures: Measures,
+    /// Where the fullest medium is.
+    fullest: String,
     slices: [Slice; SLICES],
     /// Calls and errors of each boundary when the judge looked last.
     blamed: Vec<(u64, u64)>,
@@ -79,6 +81,7 @@ impl Moderator {
         let state = State {
             judge: Judge::new(rules.clone()),
             measures: [0.0; RULES],
+            fullest: String::new(),
             slices: std::array::from_fn(|_| Slice::default()),
             blamed: vec![(0, 0); watch.spots().len()],
             commits: Vec::new(),
@@ -119,7 +122,7 @@ impl Moderator {
     /// The stage and why it is so.
     pub(super) fn verdict(&self) -> (Stage, String) {
         let stage = self.stage();
-        (stage, self.lock().judge.why())
+        (stage, self.lock().why())
     }
 
     pub(super) fn figures(&self) -> [(&'static str, u64); 9] {
@@ -152,7 +155,10 @@ impl Moderator {
         let number = self.slice_of(now);
         state.note_blame(number, &blame);
         let mut measures = [0.0; RULES];
-        measures[Rule::Fill as usize] = status.map_or(0.0, fill);
+        if let Some((share, at)) = status.and_then(|status| fullest(status, "0".to_owned())) {
+            measures[Rule::Fill as usize] = share;
+            state.fullest = at;
+        }
         measures[Rule::Dirty as usize] = self.dirty.load(Ordering::Relaxed) as f64;
         measures[Rule::Sync as usize] = state.commit_ns(number, now);
         measures[Rule::Lag as usize] = status.map_or(0.0, |status| self.lag(status) as f64);
@@ -161,7 +167,7 @@ impl Moderator {
         let before = state.judge.stage();
         let stage = state.judge.judge(now, &measures);
         self.stage.store(stage as u8, Ordering::Relaxed);
-        let why = (stage != before).then(|| state.judge.why());
+        let why = (stage != before).then(|| state.why());
         drop(state);
         if let Some(why) = why {
             let (from, to) = (before.name(), stage.name());
@@ -183,7 +189,8 @@ impl Moderator {
         self.look.latest()
     }
 
-    /// Bytes that the last of several replicas lacks: what one has of a stream and another has not.
+    /// Bytes that the last of several replicas lacks: what one has of a stream and another has not, or
+    /// what the floor that keeps them says of one that cannot be asked.
     fn lag(&self, status: &Status) -> u64 {
         let deeper = status.below.iter().map(|below| self.lag(below));
         let deepest = deeper.max().unwrap_or(0);
@@ -196,7 +203,9 @@ impl Moderator {
             let newest = same.map(|other| other.end).max().unwrap_or(0);
             newest.saturating_sub(end.end).saturating_mul(8)
         };
-        ends().map(behind).max().unwrap_or(0).max(deepest)
+        let away = figure(status, "bytes_behind").unwrap_or(0);
+        let seen = ends().map(behind).max().unwrap_or(0);
+        seen.max(away).max(deepest)
     }
 
     fn slice_of(&self, now: u64) -> u64 {
@@ -269,7 +278,7 @@ impl Gate for Moderator {
             Some(Rule::Fill) => ErrorKind::Full,
             _ => ErrorKind::Unavailable,
         };
-        let why = state.judge.why();
+        let why = state.why();
         drop(state);
         let text = match stage {
             Stage::ReadOnly => format!("nothing is written until all is well again: {why}"),
@@ -282,6 +291,14 @@ impl Gate for Moderator {
 }
 
 impl State {
+    /// Why the stage is what it is.
+    fn why(&self) -> String {
+        match self.judge.cause() {
+            Some(Rule::Fill) => format!("{} (it is the one {})", self.judge.why(), self.fullest),
+            _ => self.judge.why(),
+        }
+    }
+
     fn slice(&mut self, number: u64) -> &mut Slice {
         let slice = &mut self.slices[(number % SLICES as u64) as usize];
         if slice.number != number {
@@ -390,14 +407,24 @@ impl Drop for Committing {
     }
 }
 
-/// The share of the fullest medium that is taken. A floor that tells of its room tells for all below.
-fn fill(status: &Status) -> f64 {
-    let figure = |name| {
-        let mut figures = status.figures.iter();
-        figures.find(|(of, _)| *of == name).map(|(_, value)| *value)
-    };
-    match (figure("space_total"), figure("space_free")) {
-        (Some(total), Some(free)) if total > 0 => 1.0 - free as f64 / total as f64,
-        _ => status.below.iter().map(fill).fold(0.0, f64::max),
+/// The share of the fullest medium that is taken, and where it is: its place in the status, as figures of
+/// floors have it, with its name or its kind. A floor that tells of its room tells for all below.
+fn fullest(status: &Status, at: String) -> Option<(f64, String)> {
+    match (figure(status, "space_total"), figure(status, "space_free")) {
+        (Some(total), Some(free)) if total > 0 => {
+            let called = status.name.as_deref().unwrap_or(status.kind);
+            let share = 1.0 - free as f64 / total as f64;
+            Some((share, format!("of `{called}` at {at}")))
+        }
+        _ => {
+            let below = status.below.iter().enumerate();
+            let each = below.filter_map(|(index, below)| fullest(below, format!("{at}.{index}")));
+            each.max_by(|one, other| one.0.total_cmp(&other.0))
+        }
     }
+}
+
+fn figure(status: &Status, name: &str) -> Option<u64> {
+    let mut figures = status.figures.iter();
+    figures.find(|(of, _)| *of == name).map(|(_, value)| *value)
 }

@@ -3,6 +3,7 @@
 mod held_back;
 mod options;
 mod scraped;
+mod several;
 
 use std::collections::BTreeMap;
 use std::path::Path;
