@@ -31,6 +31,7 @@ pub mod jitter;
 pub mod memory;
 pub mod monitor;
 pub mod partition;
+mod places;
 pub mod sequence;
 mod shards;
 

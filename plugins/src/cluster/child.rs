@@ -9,9 +9,7 @@ use travertine_engine::medium::memory::MemoryMedium;
 use travertine_engine::stack::Below;
 
 use super::note::Note;
-
-/// Bytes that may be torn together where a medium does not know better.
-pub(super) const UNIT: u64 = 4096;
+use crate::places::UNIT;
 
 #[derive(Debug)]
 pub(super) struct Child {

@@ -13,15 +13,16 @@
 use std::sync::{Arc, Condvar, Mutex};
 
 use travertine_engine::contract::{Env, Epoch, Error, Level, Result, Stream};
-use travertine_engine::stack::{Below, OpenContext, Property};
+use travertine_engine::stack::{Below, OpenContext};
 
 use super::catchup::wiped;
-use super::child::{Child, UNIT};
+use super::child::Child;
 use super::config::Cluster;
 use super::note::{Note, Roster, SeatId, Standing};
 use super::quorum::Quorum;
 use super::shared::{Figures, Shared, is_lost};
 use super::state::{Lane, Role, State};
+use crate::places::{lasts, refuse_leftovers};
 
 pub(super) fn open(
     config: &Cluster,
@@ -31,13 +32,8 @@ pub(super) fn open(
     let quorum = Quorum::new(below.len(), config.write, config.ack)?;
     let least = below.iter().map(|below| below.floor().gives().level).min();
     let least = least.unwrap_or(Level::Memory);
-    let lasts = |below: &Below| below.floor().gives().properties.has(Property::Persists);
     let persists = below.iter().all(lasts);
-    if !persists {
-        for below in below.iter().filter(|below| lasts(below)) {
-            refuse_leftovers(below)?;
-        }
-    }
+    refuse_leftovers(&below, "cluster")?;
     let below = below.into_iter().enumerate();
     let children: Vec<_> = below
         .map(|(index, below)| Child::new(index, below, persists))
@@ -288,20 +284,4 @@ fn most(notes: &[Note]) -> Result<[u8; 16]> {
         )),
         None => Ok(best.store),
     }
-}
-
-/// Refuses to begin anew over a place that outlives the process, where others do not, while something
-/// of another process lies in it.
-fn refuse_leftovers(below: &Below) -> Result<()> {
-    for medium in below.media(UNIT) {
-        let names = medium.list()?;
-        if let Some(name) = names.iter().find(|name| name.as_str() != "lock") {
-            return Err(Error::invalid(format!(
-                "{} holds {name:?}, and this cluster begins anew each time: another of its children \
-                 keeps nothing; use children that all outlive the process, or clear the directory",
-                medium.place()
-            )));
-        }
-    }
-    Ok(())
 }

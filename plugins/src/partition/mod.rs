@@ -46,6 +46,8 @@ use members::identify;
 use seats::{Seats, give_up};
 use store::{Parted, ROOT};
 
+use crate::places::refuse_leftovers;
+
 pub use config::Partition;
 
 impl Plugin for Partition {
@@ -65,6 +67,7 @@ impl Plugin for Partition {
         let bounds = self
             .bounds()
             .map_err(|fault| Error::invalid(fault.to_string()))?;
+        refuse_leftovers(&below, Self::KIND.name)?;
         let seats = Seats::new(context, below);
         seats.check()?;
         let seen = seats.look();

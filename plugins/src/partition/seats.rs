@@ -5,15 +5,13 @@ use std::sync::Arc;
 
 use travertine_engine::contract::{Error, ErrorKind, Result, Stream};
 use travertine_engine::medium::{Medium, read_small, replace_small};
-use travertine_engine::stack::{Below, OpenContext, Property};
+use travertine_engine::stack::{Below, OpenContext};
 
 use super::card::{self, Card};
 use super::child::Child;
 use super::members::{Members, Seen};
 use super::store::ROOT;
-
-/// Bytes that may be torn together where a medium does not know better.
-const UNIT: u64 = 4096;
+use crate::places::{UNIT, lasts};
 
 /// All stacks of the list, none of them open.
 pub(super) struct Seats<'a> {
@@ -25,7 +23,6 @@ pub(super) struct Seats<'a> {
 
 impl<'a> Seats<'a> {
     pub(super) fn new(context: &'a OpenContext, below: Vec<Below>) -> Self {
-        let lasts = |below: &Below| below.floor().gives().properties.has(Property::Persists);
         Self {
             persist: below.iter().all(lasts),
             seats: below.into_iter().map(Seat::new).collect(),
@@ -46,17 +43,6 @@ impl<'a> Seats<'a> {
                     "`partition` keeps the number of each stack in a directory of it, and {} has none",
                     seat.place
                 )));
-            }
-            let media = seat.media.iter().filter(|_| !self.persist);
-            for medium in media {
-                if let Some(name) = medium.list()?.iter().find(|name| *name != "lock") {
-                    return Err(Error::invalid(format!(
-                        "{} holds {name:?}, and this partition begins anew each time: another stack \
-                         in its list keeps nothing; use stacks that all outlive the process, or \
-                         clear the directory",
-                        seat.place
-                    )));
-                }
             }
         }
         Ok(())

@@ -47,16 +47,14 @@ use std::sync::Arc;
 
 use travertine_engine::contract::{Error, Extent, Level, Position, Result, Store};
 use travertine_engine::medium::memory::MemoryMedium;
-use travertine_engine::stack::{Below, Declared, Fault, OpenContext, Plugin, PluginKind, Property};
+use travertine_engine::stack::{Below, Declared, Fault, OpenContext, Plugin, PluginKind};
 
+use crate::places::{UNIT, lasts, refuse_leftovers};
 use catalogue::{Catalogue, Shelf};
 use parts::{Listed, Parts, Template};
 use recover::Setup;
 
 pub use config::Sequence;
-
-/// Bytes that may be torn together where a medium does not know better.
-const UNIT: u64 = 4096;
 
 impl Plugin for Sequence {
     const KIND: PluginKind = config::KIND;
@@ -83,14 +81,9 @@ impl Plugin for Sequence {
     }
 
     fn open(&self, context: &OpenContext, below: Vec<Below>) -> Result<Arc<dyn Store>> {
-        let gives = |below: &Below| *below.floor().gives();
-        let level = below.iter().map(|below| gives(below).level).min();
-        let lasts = |below: &Below| gives(below).properties.has(Property::Persists);
+        let level = below.iter().map(|below| below.floor().gives().level).min();
         let persists = below.iter().all(lasts);
-        if !persists {
-            let lasting = below.iter().filter(|below| lasts(below));
-            refuse_leftovers(lasting)?;
-        }
+        refuse_leftovers(&below, Self::KIND.name)?;
         let shelves = shelves(&below, persists)?;
         let listed = below.len() > 1;
         let segment = self.segment.map(|segment| segment.0);
@@ -134,22 +127,6 @@ impl Plugin for Sequence {
         })?;
         Ok(Arc::new(store::Sequence(opened)))
     }
-}
-
-/// Refuses to begin anew over places that outlive the process, where others do not, while something
-/// of another process lies in them: what it belonged to is gone.
-fn refuse_leftovers<'a>(lasting: impl Iterator<Item = &'a Below>) -> Result<()> {
-    for medium in lasting.flat_map(|below| below.media(UNIT)) {
-        let names = medium.list()?;
-        if let Some(name) = names.iter().find(|name| name.as_str() != "lock") {
-            return Err(Error::invalid(format!(
-                "{} holds {name:?}, and this sequence begins anew each time: another stack in its \
-                 list keeps nothing; use stacks that all outlive the process, or clear the directory",
-                medium.place()
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// The identity of the store that the first stack of a list belongs to, which is made if need be.

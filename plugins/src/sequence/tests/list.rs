@@ -34,8 +34,10 @@ fn the_next_stack_is_used_when_one_is_full_and_full_is_told_when_all_are() {
     let error = exhaust(&engine, &mut references);
     assert_eq!(error.kind(), ErrorKind::Full, "{error}");
     assert_eq!(figure(&engine, "rolls"), 2);
+    // One segment is longer than all of it, and room to copy what is written of it is kept.
     for name in ["a", "b", "c"] {
-        assert!(on.disk.used_within(name) > 350 * KIB, "{name}");
+        let used = on.disk.used_within(name);
+        assert!(used > 250 * KIB, "{name}: {used}");
     }
     // Nothing was handed out for what found no room, reads go on, and so do writes once there is room.
     all_read(&engine, &references);
