@@ -34,7 +34,7 @@ fn the_next_stack_is_used_when_one_is_full_and_full_is_told_when_all_are() {
     let error = exhaust(&engine, &mut references);
     assert_eq!(error.kind(), ErrorKind::Full, "{error}");
     assert_eq!(figure(&engine, "rolls"), 2);
-    // One segment is longer than all of it, and room to copy what is written of it is kept.
+    // Each is smaller than the longest batch, so up to half of it is kept for a recovery.
     for name in ["a", "b", "c"] {
         let used = on.disk.used_within(name);
         assert!(used > 250 * KIB, "{name}: {used}");
