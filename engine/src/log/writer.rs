@@ -321,7 +321,7 @@ impl Writing {
             newest: self.newest,
         };
         if self.spare.is_none() {
-            self.make_spare(medium, options, header.length())?;
+            self.make_spare(medium, options.ahead().max(header.length()))?;
         }
         let Some((file, claimed)) = self.spare.take() else {
             return Err(no_room(medium));
@@ -410,16 +410,14 @@ impl Writing {
     /// told by the ceiling.
     pub(super) fn keep_spare(&mut self, medium: &dyn Medium, options: &LogOptions) {
         if self.spare.is_none() {
-            let _ = self.make_spare(medium, options, 0);
+            let _ = self.make_spare(medium, options.ahead());
         }
     }
 
-    fn make_spare(&mut self, medium: &dyn Medium, options: &LogOptions, batch: u64) -> Result<()> {
+    fn make_spare(&mut self, medium: &dyn Medium, room: u64) -> Result<()> {
         medium.remove(SPARE)?;
         let file = medium.create(SPARE)?;
-        let room = |bytes: u64| bytes.max(batch) + 2 * SEGMENT_HEADER;
-        let (wanted, modest) = (room(options.ahead()), room(options.segment));
-        let claimed = self.claim_or(medium, &*file, 0, wanted, modest);
+        let claimed = self.claim(medium, &*file, 0, room + 2 * SEGMENT_HEADER);
         if claimed == 0 {
             medium.remove(SPARE)?;
             return Err(no_room(medium));
@@ -431,19 +429,6 @@ impl Writing {
     /// Claims up to `wanted` bytes of a file for batches, or as much of it as there is, halving; never
     /// more than the reserve has room to copy.
     fn claim(&mut self, medium: &dyn Medium, file: &dyn MediumFile, have: u64, wanted: u64) -> u64 {
-        self.claim_or(medium, file, have, wanted, have)
-    }
-
-    /// As [`Writing::claim`]; where room is scarce, `modest` bytes rather than half of what is left, for
-    /// the reserve takes as much again.
-    fn claim_or(
-        &mut self,
-        medium: &dyn Medium,
-        file: &dyn MediumFile,
-        have: u64,
-        wanted: u64,
-        modest: u64,
-    ) -> u64 {
         let mut more = wanted.saturating_sub(have);
         while more > 0 {
             let end = have + more;
@@ -454,10 +439,10 @@ impl Writing {
                 }
                 self.shrink_reserve(reserved);
             }
-            more = match more {
-                _ if have < modest && modest < end => modest - have,
-                more if more > CLAIM_MIN => (more / 2).max(CLAIM_MIN),
-                _ => 0,
+            more = if more > CLAIM_MIN {
+                (more / 2).max(CLAIM_MIN)
+            } else {
+                0
             };
         }
         have
