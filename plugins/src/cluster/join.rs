@@ -26,7 +26,12 @@ pub(super) struct Report {
 
 impl Report {
     fn rank(&self) -> (Epoch, Position, bool) {
-        (self.normal, self.state.end.position, self.state.clean)
+        let reign = match self.normal {
+            _ if planted!(RankedByEnd) => Epoch::default(),
+            _ if planted!(RankedByPromise) => self.state.epoch,
+            normal => normal,
+        };
+        (reign, self.state.end.position, self.state.clean)
     }
 }
 

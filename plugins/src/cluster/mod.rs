@@ -28,6 +28,9 @@
 //! Nothing comes back by itself with nothing in it: an empty child knows nothing of what it
 //! acknowledged, and would vote as if there had been nothing.
 
+#[macro_use]
+mod planted;
+
 mod catchup;
 mod child;
 mod config;

@@ -202,12 +202,12 @@ impl Opening<'_> {
                 ))),
                 Some(note) => match roster.index(&note.seat) {
                     None => Err(Error::invalid("this medium was replaced by another one")),
-                    Some(seat) if taken[seat] => {
+                    Some(seat) if taken[seat] && !planted!(CopyCounts) => {
                         Err(Error::invalid("this medium is a copy of another child"))
                     }
                     Some(seat) => {
                         taken[seat] = true;
-                        Ok(note.standing != Standing::Joining)
+                        Ok(note.standing != Standing::Joining || planted!(JoiningCounts))
                     }
                 },
             };

@@ -45,7 +45,7 @@ impl Quorum {
 
     /// How many children must accept a takeover.
     pub(super) fn fence(&self) -> usize {
-        self.children - self.ack + 1
+        self.children - self.ack + usize::from(!planted!(FenceTooSmall))
     }
 
     /// How many of the others must have noted a new child before anything is written to it: whoever

@@ -249,7 +249,8 @@ impl Shared {
                 return;
             }
             lane.bytes = lane.bytes.saturating_sub(item.bytes);
-            let votes = lane.role == Role::Votes;
+            let votes =
+                lane.role == Role::Votes || planted!(FollowerVotes) && lane.role == Role::Follows;
             match &answer {
                 Ok(reply) => {
                     if item.end > child.applied() {

@@ -274,7 +274,8 @@ impl State {
     /// Ends the rounds whose outcome is certain, oldest first.
     pub(super) fn settle(&mut self, quorum: &Quorum, queue_max: u64) -> Answers {
         let mut answers = Answers::new();
-        while let Some(round) = self.rounds.front() {
+        let mut at = 0;
+        while let Some(round) = self.rounds.get(at) {
             let good = round.replies.iter().flatten().filter(|reply| reply.is_ok());
             let good = good.count();
             let waited_for = self
@@ -290,9 +291,13 @@ impl State {
             let enough = good >= round.needed;
             if enough && self.lanes.iter().any(jam) || !enough && good + waited_for >= round.needed
             {
+                if planted!(AnsweredOutOfTurn) {
+                    at += 1;
+                    continue;
+                }
                 break;
             }
-            let Some(round) = self.rounds.pop_front() else {
+            let Some(round) = self.rounds.remove(at) else {
                 break;
             };
             let answer = match enough {
@@ -334,7 +339,12 @@ impl State {
         }
         // Announced on so many that any takeover hears of it.
         ceilings.sort_unstable();
-        let ceiling = ceilings[ceilings.len() - round.needed.min(ceilings.len())];
+        let copies = if planted!(CeilingOfOne) {
+            1
+        } else {
+            round.needed
+        };
+        let ceiling = ceilings[ceilings.len() - copies.min(ceilings.len())];
         self.ceiling = self.ceiling.max(ceiling);
         Reply::Tail(Tail {
             end: round.end,

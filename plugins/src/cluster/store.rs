@@ -143,7 +143,8 @@ impl Shared {
             let acked = state.acked;
             let left = |(lane, child): (&super::state::Lane, &super::child::Child)| {
                 // A clean end that too few others have would be known durable on this one alone.
-                state.adopted && (lane.role != Role::Votes || child.applied() > acked)
+                let straggles = lane.role != Role::Votes || child.applied() > acked;
+                state.adopted && straggles && !planted!(StragglerClosed)
             };
             state.lanes.iter().zip(&self.children).map(left).collect()
         };
@@ -173,11 +174,15 @@ impl Shared {
                 return;
             }
             let end = state.end.position;
-            let whole = |lane: &super::state::Lane| lane.role == Role::Votes && lane.durable >= end;
+            let whole = |lane: &super::state::Lane| {
+                lane.role == Role::Votes && lane.durable >= end && state.acked >= end
+            };
+            // What lies above the last marker, a takeover may cut.
+            let kept = state.newest.map_or(state.cut.position, Oid::position);
             let standing: Vec<_> = state
                 .lanes
                 .iter()
-                .map(|lane| whole(lane).then_some(end))
+                .map(|lane| whole(lane).then_some(kept))
                 .collect();
             (state.epoch, standing, state.roster.clone())
         };

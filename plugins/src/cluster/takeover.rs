@@ -104,6 +104,10 @@ impl Shared {
     pub(super) fn look(self: &Arc<Self>, epoch: Epoch) -> Result<Looked> {
         let open = (0..self.children.len()).filter(|&index| self.children[index].store().is_some());
         let asked = self.each(open, move |shared, index| {
+            let epoch = match index == 0 && planted!(FencingSkipped) {
+                true => Epoch::default(),
+                false => epoch,
+            };
             shared.report_of(&*shared.children[index].open_store()?, epoch)
         });
         let mut reports = Vec::new();
@@ -203,6 +207,9 @@ impl Shared {
         let Some(seat) = self.children[child].note().map(|note| note.seat) else {
             return true;
         };
+        if planted!(RolledBackCounts) {
+            return false;
+        }
         let seen = self.children.iter().filter_map(|other| {
             let note = other.note()?;
             note.seen.get(note.roster.index(&seat)?).copied()
@@ -220,7 +227,8 @@ impl Shared {
         for report in &looked.reports {
             let child = &self.children[report.child];
             child.set_applied(report.state.end.position);
-            child.set_readable(report.counts && Some(report.normal) == normal);
+            let on_line = report.counts && Some(report.normal) == normal;
+            child.set_readable(on_line || planted!(VoidTailRead));
             let lane = &mut state.lanes[report.child];
             if lane.role == Role::Out {
                 lane.role = Role::Behind;
@@ -297,6 +305,11 @@ impl Shared {
             true => needed,
             false => needed.min(self.quorum.notes()),
         };
+        if planted!(NotedTooEarly) {
+            let counted = looked.reports.iter().filter(|report| report.counts);
+            let counted: Vec<_> = counted.map(|report| report.child).collect();
+            self.note_all(epoch, &counted, cut.position, 0)?;
+        }
         let ready = self.bring(epoch, &looked, cut, least)?;
         let mut noted = self.note_all(epoch, &ready, cut.position, least)?;
         for index in unknowing {
@@ -517,7 +530,7 @@ impl Shared {
                 Position::START
             };
             lane.retry_ns = 0;
-            if lane.role != Role::Votes {
+            if lane.role != Role::Votes && !planted!(VoidTailRead) {
                 self.children[index].set_readable(false);
             }
         }

@@ -57,6 +57,7 @@ impl Shared {
                 Some(Level::Replicated(copies)) => self.quorum.ack.max(usize::from(copies)),
                 _ => self.quorum.ack,
             };
+            let needed = needed - usize::from(planted!(AckTooFew));
             if state.count(Role::Votes) < needed || state.in_line() < self.quorum.write {
                 let needed = needed.max(self.quorum.write);
                 let error = state.too_few(needed, &self.quorum);
@@ -226,7 +227,7 @@ impl Shared {
                 let (bytes, end) = (batch.bytes().len() as u64, batch.header().end);
                 ask(Call::Store(batch), bytes, end, false);
             }
-            if quiet {
+            if quiet || planted!(SyncedMidway) {
                 // The next batch begins in a block of its own, so this is a place for a sync.
                 let call = Call::Commit {
                     level: self.level.min(Level::Disk),

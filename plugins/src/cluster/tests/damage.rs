@@ -128,47 +128,51 @@ impl Run {
 fn nothing_is_lost_with_one_damaged_child() {
     for seed in storm::seeds(100) {
         println!("SEED={seed}");
-        let mut run = Run::new(seed);
-        let engine = run.rig.write().unwrap();
-        run.commit(&engine, 12);
-        let image = run.rig.disks[run.bad].image(seed);
-        // The engine that is open here holds no lock on the image.
-        image.kill();
-        let engine = if run.rng.chance(1, 2) {
-            run.end(engine);
-            run.rig.write().unwrap()
-        } else {
-            engine
-        };
-        run.commit(&engine, 12);
-        match run.trouble {
-            Trouble::Full => {
-                let disk = &run.rig.disks[run.bad];
-                disk.set_capacity(Some(disk.used() + run.rng.below(8_000)));
-            }
-            Trouble::Flipped => run.flip(),
-            _ => {}
-        }
-        run.commit(&engine, 12);
-        run.check(&engine);
-        run.end(engine);
-        match run.trouble {
-            Trouble::Wiped => run.rig.wipe(run.bad + 1),
-            Trouble::Swapped => run.rig.disks.swap(run.bad, (run.bad + 1) % 3),
-            Trouble::PutBack => run.rig.disks[run.bad] = image,
-            Trouble::Full | Trouble::Flipped => {}
-        }
-        run.work();
-        let engine = run.mend();
-        run.check(&engine);
-        for _ in 0..40 {
-            run.rig.env.advance(Duration::from_secs(5));
-            run.commit(&engine, 1);
-        }
-        let in_line = told(&engine, "children_in_line");
-        assert_eq!(in_line, 3, "SEED={seed} {:?}", run.trouble);
-        run.check(&engine);
-        engine.close().unwrap();
-        run.rig.are_alike();
+        run(seed);
     }
+}
+
+pub(super) fn run(seed: u64) {
+    let mut run = Run::new(seed);
+    let engine = run.rig.write().unwrap();
+    run.commit(&engine, 12);
+    let image = run.rig.disks[run.bad].image(seed);
+    // The engine that is open here holds no lock on the image.
+    image.kill();
+    let engine = if run.rng.chance(1, 2) {
+        run.end(engine);
+        run.rig.write().unwrap()
+    } else {
+        engine
+    };
+    run.commit(&engine, 12);
+    match run.trouble {
+        Trouble::Full => {
+            let disk = &run.rig.disks[run.bad];
+            disk.set_capacity(Some(disk.used() + run.rng.below(8_000)));
+        }
+        Trouble::Flipped => run.flip(),
+        _ => {}
+    }
+    run.commit(&engine, 12);
+    run.check(&engine);
+    run.end(engine);
+    match run.trouble {
+        Trouble::Wiped => run.rig.wipe(run.bad + 1),
+        Trouble::Swapped => run.rig.disks.swap(run.bad, (run.bad + 1) % 3),
+        Trouble::PutBack => run.rig.disks[run.bad] = image,
+        Trouble::Full | Trouble::Flipped => {}
+    }
+    run.work();
+    let engine = run.mend();
+    run.check(&engine);
+    for _ in 0..40 {
+        run.rig.env.advance(Duration::from_secs(5));
+        run.commit(&engine, 1);
+    }
+    let in_line = told(&engine, "children_in_line");
+    assert_eq!(in_line, 3, "SEED={seed} {:?}", run.trouble);
+    run.check(&engine);
+    engine.close().unwrap();
+    run.rig.are_alike();
 }

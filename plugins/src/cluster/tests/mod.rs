@@ -2,8 +2,11 @@
 
 mod damage;
 mod failing;
+mod hunt;
 mod returning;
 mod storm;
+mod turns;
+mod wild;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +19,7 @@ use travertine_engine::contract::{
 };
 use travertine_engine::front::{Change, Engine, Expect, Hint, Options};
 use travertine_engine::medium::Medium;
-use travertine_engine::stack::{Layer, Media, Opening, Plan, Spec};
+use travertine_engine::stack::{Layer, Media, Opening, Plan, Probe, Spec};
 
 /// A child: a directory of its own.
 fn child(number: usize) -> Vec<Layer> {
@@ -39,6 +42,8 @@ struct Rig {
     layer: Layer,
     /// What lies between the cluster and each directory.
     between: Option<Layer>,
+    /// What looks at each child from above.
+    probe: Option<Arc<dyn Probe>>,
     /// Locks that somebody else holds.
     held: Arc<Mutex<BTreeMap<usize, SimMedium>>>,
 }
@@ -73,6 +78,7 @@ impl Rig {
             env: SimEnv::new(1),
             layer,
             between: None,
+            probe: None,
             held: Arc::default(),
         }
     }
@@ -93,22 +99,29 @@ impl Rig {
         let opening = Opening {
             read_only,
             media: Some(Arc::new(Disks(self.disks.clone()))),
+            probes: self.probe.iter().cloned().collect(),
             ..Opening::default()
         };
         Ok(plan.open(self.env.env(), opening)?.store())
     }
 
     fn write(&self) -> Result<Engine> {
-        Engine::open(self.store(false)?, self.env.env(), Options::default())
+        // Nothing is kept above: what is read is read from a child.
+        let options = Options {
+            recent_max: 0,
+            flush_bytes: 8 << 10,
+            ..Options::default()
+        };
+        Engine::open(self.store(false)?, self.env.env(), options)
     }
 
     /// A child alone, as a stack of its own would see it: only to compare bytes.
     fn bytes(&self, number: usize) -> Vec<(Position, u64)> {
-        let medium = Arc::new(self.disks[number - 1].medium().within("it"));
-        let options = travertine_engine::log::LogOptions {
-            read_only: true,
-            ..Default::default()
-        };
+        // A writer passes over a segment that was never begun, and writes to an image alone.
+        let image = self.disks[number - 1].image(0);
+        image.kill();
+        let medium = Arc::new(image.medium().within("it"));
+        let options = travertine_engine::log::LogOptions::default();
         let log =
             travertine_engine::log::Log::open("file", medium, self.env.env(), options).unwrap();
         let mut ends = Vec::new();

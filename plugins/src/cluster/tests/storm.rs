@@ -190,28 +190,32 @@ pub(super) fn seeds(most: u64) -> std::ops::Range<u64> {
 fn nothing_acknowledged_is_lost_with_one_bad_child_at_a_time() {
     for seed in seeds(150) {
         println!("SEED={seed}");
-        let children = if seed % 4 == 3 { 5 } else { 3 };
-        let mut run = Run::new(seed, children);
-        for _ in 0..STEPS {
-            run.step();
-        }
-        // In the end all is good, and the children are alike.
-        for child in 0..run.rig.disks.len() {
-            run.mend(child);
-        }
-        run.bad = None;
-        for _ in 0..30 {
-            run.rig.env.advance(Duration::from_secs(10));
-            run.commit();
-        }
-        let engine = run.engine.take().unwrap();
-        assert_eq!(
-            told(&engine, "children_in_line"),
-            children as u64,
-            "SEED={seed}\n{:#?}",
-            run.story
-        );
-        engine.close().unwrap();
-        run.rig.are_alike();
+        run(seed);
     }
+}
+
+pub(super) fn run(seed: u64) {
+    let children = if seed % 4 == 3 { 5 } else { 3 };
+    let mut run = Run::new(seed, children);
+    for _ in 0..STEPS {
+        run.step();
+    }
+    // In the end all is good, and the children are alike.
+    for child in 0..run.rig.disks.len() {
+        run.mend(child);
+    }
+    run.bad = None;
+    for _ in 0..30 {
+        run.rig.env.advance(Duration::from_secs(10));
+        run.commit();
+    }
+    let engine = run.engine.take().unwrap();
+    assert_eq!(
+        told(&engine, "children_in_line"),
+        children as u64,
+        "SEED={seed}\n{:#?}",
+        run.story
+    );
+    engine.close().unwrap();
+    run.rig.are_alike();
 }
