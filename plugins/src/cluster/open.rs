@@ -207,7 +207,7 @@ impl Opening<'_> {
                     }
                     Some(seat) => {
                         taken[seat] = true;
-                        Ok(note.standing != Standing::Joining || planted!(JoiningCounts))
+                        Ok(note.standing != Standing::Joining)
                     }
                 },
             };

@@ -33,8 +33,8 @@ mod switch {
         AnsweredOutOfTurn,
         /// One child fewer than `ack` makes an answer.
         AckTooFew,
-        /// The answer of a child counts that has not noted the epoch.
-        FollowerVotes,
+        /// A child counts that has not noted the epoch.
+        VotesUnnoted,
         /// A takeover asks one child fewer than it must.
         FenceTooSmall,
         /// One child is asked how it lies, and not fenced.
@@ -45,30 +45,16 @@ mod switch {
         RankedByPromise,
         /// A child notes the epoch before it holds the chosen chain.
         NotedTooEarly,
-        /// A child that joins is synced in the middle of a commit.
-        SyncedMidway,
         /// A child goes on from its own end, whether or not that lies on the line.
         OwnEndTaken,
         /// Catching up leaves out a batch.
         BatchSkipped,
-        /// A child that was put back to an old state counts.
-        RolledBackCounts,
-        /// A new child counts before it has been brought everything.
-        JoiningCounts,
         /// A copy of a child counts as another one.
         CopyCounts,
         /// A new child is made before the others have noted it.
         SeatedUnnoted,
         /// A tail that was cut is still read.
         VoidTailRead,
-        /// A child that is behind proves that there is nothing.
-        AbsentUnproven,
-        /// Of two children that are read side by side, the first to answer is believed.
-        HedgeBelieved,
-        /// A ceiling that one child has announced is told.
-        CeilingOfOne,
-        /// A child that is not where the others are is closed as clean.
-        StragglerClosed,
     }
 
     thread_local! {

@@ -88,8 +88,7 @@ impl Shared {
             Ok(None) => {
                 let tail = Position(self.tail.load(Ordering::Acquire));
                 let knows = oid.position() < applied
-                    || applied >= tail && self.vouched.load(Ordering::Acquire)
-                    || planted!(AbsentUnproven);
+                    || applied >= tail && self.vouched.load(Ordering::Acquire);
                 if knows {
                     return Some(Ok(None));
                 }
@@ -267,9 +266,6 @@ impl Race {
                 Poll::Pending => at += 1,
                 Poll::Ready(answer) => {
                     let (from, _) = self.asked.remove(at);
-                    if planted!(HedgeBelieved) && answer.is_ok() {
-                        return Poll::Ready(answer);
-                    }
                     let judged = self.shared.judge(from, self.oid, answer, &mut self.trouble);
                     if let Some(answer) = judged {
                         return Poll::Ready(answer);

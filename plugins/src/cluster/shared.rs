@@ -249,8 +249,7 @@ impl Shared {
                 return;
             }
             lane.bytes = lane.bytes.saturating_sub(item.bytes);
-            let votes =
-                lane.role == Role::Votes || planted!(FollowerVotes) && lane.role == Role::Follows;
+            let votes = lane.role == Role::Votes;
             match &answer {
                 Ok(reply) => {
                     if item.end > child.applied() {
@@ -303,7 +302,10 @@ impl Shared {
 
     /// A child that has everything, durably, is noted as such, and its answers count from then on.
     fn enlist(self: &Arc<Self>, index: usize, item: Item) {
-        let noted = self.note_member(index, item.sender);
+        let noted = match planted!(VotesUnnoted) {
+            true => Ok(()),
+            false => self.note_member(index, item.sender),
+        };
         let answers = {
             let mut state = self.lock();
             let lane = &mut state.lanes[index];

@@ -339,12 +339,7 @@ impl State {
         }
         // Announced on so many that any takeover hears of it.
         ceilings.sort_unstable();
-        let copies = if planted!(CeilingOfOne) {
-            1
-        } else {
-            round.needed
-        };
-        let ceiling = ceilings[ceilings.len() - copies.min(ceilings.len())];
+        let ceiling = ceilings[ceilings.len() - round.needed.min(ceilings.len())];
         self.ceiling = self.ceiling.max(ceiling);
         Reply::Tail(Tail {
             end: round.end,

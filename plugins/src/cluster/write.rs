@@ -227,7 +227,7 @@ impl Shared {
                 let (bytes, end) = (batch.bytes().len() as u64, batch.header().end);
                 ask(Call::Store(batch), bytes, end, false);
             }
-            if quiet || planted!(SyncedMidway) {
+            if quiet {
                 // The next batch begins in a block of its own, so this is a place for a sync.
                 let call = Call::Commit {
                     level: self.level.min(Level::Disk),

@@ -175,4 +175,9 @@ pub(super) fn run(seed: u64) {
     run.check(&engine);
     engine.close().unwrap();
     run.rig.are_alike();
+    // Who was brought in belongs to it from now on.
+    let engine = run.rig.write().unwrap();
+    run.commit(&engine, 1);
+    let in_line = told(&engine, "children_in_line");
+    assert_eq!(in_line, 3, "SEED={seed} {:?}", run.trouble);
 }

@@ -295,6 +295,10 @@ impl Run {
             _ => {
                 self.say(format!("child {} is wiped", child + 1));
                 self.rig.wipe(child + 1);
+                if self.rng.chance(1, 2) {
+                    let calls = self.rng.below(60) + 10;
+                    self.rig.disks[child].crash_in(calls);
+                }
             }
         }
         self.lost = lost;
@@ -319,15 +323,24 @@ impl Run {
                 self.say(format!("child {} will crash", child + 1));
                 self.rig.disks[child].crash_in(self.rng.below(30) + 1);
             }
-            16 | 17 => self.end("on purpose".to_owned()),
-            18 if self.rng.chance(1, 2) => self.lose(),
+            16 => self.end("on purpose".to_owned()),
+            17 => self.lose(),
+            18 if self.rng.chance(1, 2) => {
+                let room = self.rng.chance(2, 3).then(|| self.rng.below(20_000));
+                let room = room.map(|room| self.rig.disks[child].used() + room);
+                self.say(format!("child {} has room: {room:?}", child + 1));
+                self.rig.disks[child].set_capacity(room);
+            }
             18 if self.image.is_none() => {
                 let image = self.rig.disks[child].image(self.given.len() as u64);
                 // The engine that is open here holds no lock on the image.
                 image.kill();
                 self.image = Some((child, image, 0));
             }
-            _ => self.rig.env.advance(Duration::from_secs(5)),
+            _ => {
+                self.rig.env.advance(Duration::from_secs(5));
+                self.check();
+            }
         }
     }
 
@@ -337,6 +350,7 @@ impl Run {
             self.hold(child, false);
             self.rig.disks[child].fail_no_sync();
             self.rig.disks[child].crash_never();
+            self.rig.disks[child].set_capacity(None);
         }
         for turn in 0..60 {
             self.rig.env.advance(Duration::from_secs(10));
