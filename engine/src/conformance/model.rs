@@ -530,7 +530,11 @@ impl Store for ModelStore {
             let mut later = batches.filter(|batch| batch.header().base >= from);
             let batches = later.by_ref().take(SCAN_BATCHES).collect();
             let next = later.next().map(|batch| batch.header().base);
-            Ok(Batches { batches, next })
+            Ok(Batches {
+                batches,
+                sparse: None,
+                next,
+            })
         }))
     }
 

@@ -6,14 +6,17 @@ use super::marker::RootMarker;
 use super::oid::Oid;
 use super::store::RootAt;
 
-/// The marker that is wanted, from `newest` back; `read` gets a marker. `None`: there is none such, or
-/// none that old.
+/// The marker that is wanted, from `newest` back; `read` gets a marker, `None` if it was freed. `None`:
+/// there is none such, or none that old any more.
 pub fn find_root(
     newest: Oid,
     at: RootAt,
-    read: impl Fn(Oid) -> Result<RootMarker>,
+    read: impl Fn(Oid) -> Result<Option<RootMarker>>,
 ) -> Result<Option<(Oid, RootMarker)>> {
-    let mut here = (newest, read(newest)?);
+    let linked = |oid| Ok::<_, Error>(read(oid)?.map(|marker| (oid, marker)));
+    let mut here = linked(newest)?.ok_or_else(|| {
+        Error::corrupt(format!("the newest root marker is not there, at {newest}"))
+    })?;
     let wanted = |marker: &RootMarker| match at {
         RootAt::Newest => true,
         RootAt::Sequence(sequence) => marker.sequence <= sequence,
@@ -21,14 +24,15 @@ pub fn find_root(
     };
     while !wanted(&here.1) {
         let jump = match here.1.jump {
-            Some((target, _)) => Some((target.oid, read(target.oid)?)),
+            Some((target, _)) => linked(target.oid)?,
             None => None,
         };
         // A jump that lands before the wanted one goes too far: take a single step instead.
         let step = match jump {
             Some(far) if !wanted(&far.1) || exact(at, &far.1) => Some(far),
             _ => match here.1.previous {
-                Some(previous) => Some((previous.oid, read(previous.oid)?)),
+                // Weak links may lead to what was freed: there the history ends.
+                Some(previous) => linked(previous.oid)?,
                 None => None,
             },
         };
@@ -77,7 +81,7 @@ mod tests {
         };
         for at in [RootAt::Sequence(2), RootAt::Time(20)] {
             for jump in [true, false] {
-                let found = oid.map(|oid| find_root(oid, at, |_| Ok(marker(jump))));
+                let found = oid.map(|oid| find_root(oid, at, |_| Ok(Some(marker(jump)))));
                 let error = found.unwrap().unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::Corrupt);
             }

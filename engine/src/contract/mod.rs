@@ -30,5 +30,5 @@ pub use op::{Op, Pending, Promise};
 pub use record::{Kind, NewRecord, Record, Reference};
 pub use store::{
     Batches, Begins, ChainLink, Commit, Freed, Gate, PartState, PartStatus, Placement, Reclaim,
-    RootAt, Status, Store, StreamState, StreamStatus, Tail,
+    RootAt, Sparse, Status, Store, StreamState, StreamStatus, Tail,
 };

@@ -56,10 +56,16 @@ pub trait Store: Send + Sync + Debug {
     fn adopt(&self, epoch: Epoch, vector: Vector) -> Op<()>;
 
     /// Whole batches of `stream` in order, a bounded number from the first that begins at or after
-    /// `from`.
+    /// `from`; or what a reclaim left of them.
     fn scan(&self, stream: Stream, from: Position) -> Op<Batches>;
 
-    /// Gives space back.
+    /// Gives space back: of a run of proven positions the records that nobody keeps. Afterwards each
+    /// of them is found as before, or is absent with proof; those that are kept stay where they are.
+    /// The same decision again is a no-op, a later one over the same positions may only free more.
+    /// Nobody who reads is held up.
+    ///
+    /// Errors: `Invalid` (what is to stay was freed before, or no record begins there), `Full` (no
+    /// room to write down what stays; nothing is lost, and it may go on later), `Fenced`, `Closed`.
     fn reclaim(&self, decision: Reclaim) -> Op<Freed>;
 
     /// What is here, without touching a device.
@@ -137,19 +143,64 @@ pub struct ChainLink {
 pub struct Batches {
     /// In order.
     pub batches: Vec<Batch>,
+    /// What is left of the run that follows on them, if not all of it is there any more. Whoever
+    /// copies batches cannot go on over it.
+    pub sparse: Option<Sparse>,
     /// Where to go on; `None` at the end of the stream.
     pub next: Option<Position>,
 }
 
-/// What may be freed: positions of one stream below `before`, of which nothing is alive.
+/// What a reclaim left of a run of positions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sparse {
+    /// Where the run begins.
+    pub from: Position,
+    /// Where it ends: all records between that are not here are absent.
+    pub to: Position,
+    /// In order, each bounded but not verified.
+    pub records: Vec<(Oid, Record)>,
+    /// How the stream stood at `to`, if a batch ended there.
+    pub after: Option<End>,
+}
+
+/// What may be freed: the records of one stream within a run of positions that nobody keeps.
 #[derive(Debug, Clone)]
 pub struct Reclaim {
     /// Who decided.
     pub sender: Epoch,
     /// The stream.
     pub stream: Stream,
-    /// Everything that ends at or before this may go.
-    pub before: Position,
+    /// Where the run begins.
+    pub from: Position,
+    /// Where it ends. Only proven positions lie in it. A floor does what lies in whole parts of its
+    /// own that are written no more, and leaves the rest.
+    pub to: Position,
+    /// Where the records begin that stay: each once, in order, all of them within the run.
+    pub alive: Arc<[Position]>,
+}
+
+impl Reclaim {
+    /// Of what stays, that within a run.
+    #[must_use]
+    pub fn alive_in(&self, from: Position, to: Position) -> &[Position] {
+        let at = |position| self.alive.partition_point(|alive| *alive < position);
+        self.alive.get(at(from)..at(to)).unwrap_or_default()
+    }
+
+    /// Checks that what stays stands in order and within the run.
+    ///
+    /// Errors: `Invalid`.
+    pub fn check(&self) -> Result<()> {
+        let inside = |position: &Position| (self.from..self.to).contains(position);
+        let sorted = self.alive.windows(2).all(|pair| pair[0] < pair[1]);
+        if sorted && self.alive.iter().all(inside) && self.to <= Position::LIMIT {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "what stays of {}..{} of stream {} is out of order, or lies elsewhere",
+            self.from, self.to, self.stream
+        )))
+    }
 }
 
 /// What was freed.
@@ -157,6 +208,8 @@ pub struct Reclaim {
 pub struct Freed {
     /// Bytes given back to the medium.
     pub bytes: u64,
+    /// Bytes on the medium that hold what stays of the run.
+    pub kept: u64,
 }
 
 /// How the engine picks a stream for a record.
@@ -282,7 +335,8 @@ pub struct PartStatus {
     pub begins: Option<u64>,
     /// Where it ends so far, in steps of eight bytes.
     pub ends: Option<u64>,
-    /// The bytes that it was given, or that are claimed for it.
+    /// The bytes that it was given, or that are claimed for it. Of what a reclaim rewrote: what is left
+    /// on the medium, less than what its positions would take.
     pub bytes: Option<u64>,
     /// Number of the epoch that wrote it: the first of a segment, the last of a part.
     pub epoch: Option<u32>,

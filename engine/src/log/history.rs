@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Shared;
-use crate::contract::{Error, Oid, Result, RootAt, RootMarker, find_root};
+use crate::contract::{Oid, Result, RootAt, RootMarker, find_root};
 
 pub(super) fn root(log: &Arc<Shared>, at: RootAt) -> Result<Option<(Oid, RootMarker)>> {
     if !log.writes() {
@@ -31,10 +31,8 @@ pub(super) fn root(log: &Arc<Shared>, at: RootAt) -> Result<Option<(Oid, RootMar
     }
 }
 
-fn marker(log: &Arc<Shared>, oid: Oid) -> Result<RootMarker> {
-    let record = log
-        .read(oid)
-        .wait()?
-        .ok_or_else(|| Error::corrupt(format!("there is no root marker at {oid}")))?;
-    RootMarker::decode(oid, &record)
+fn marker(log: &Arc<Shared>, oid: Oid) -> Result<Option<RootMarker>> {
+    let found = log.read(oid).wait()?;
+    let decode = |record| RootMarker::decode(oid, &record);
+    found.map(decode).transpose()
 }

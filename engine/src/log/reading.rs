@@ -166,6 +166,7 @@ impl Shared {
     pub(super) fn scan(&self, from: Position) -> Result<Batches> {
         let mut out = Batches {
             batches: Vec::new(),
+            sparse: None,
             next: None,
         };
         if self.options.extent == Extent::Whole {

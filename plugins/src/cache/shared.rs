@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use travertine_engine::contract::{
-    Env, ErrorKind, Oid, Op, Position, Record, Result, Store, Stream, Vector,
+    Env, ErrorKind, Oid, Op, Reclaim, Record, Result, Store, Vector,
 };
 
 use crate::shards::Shards;
@@ -162,9 +162,15 @@ impl Shared {
         self.frontier.own(true);
     }
 
-    /// What lies before this may be given back.
-    pub(super) fn reclaimed(&self, stream: Stream, before: Position) {
-        self.forget_unless(|oid| oid.stream() != stream || oid.position() >= before);
+    /// What this decision does not keep may be given back.
+    pub(super) fn reclaimed(&self, decision: &Reclaim) {
+        let run = decision.from..decision.to;
+        self.forget_unless(|oid| {
+            let position = oid.position();
+            oid.stream() != decision.stream
+                || !run.contains(&position)
+                || decision.alive.binary_search(&position).is_ok()
+        });
     }
 
     /// Whoever was answered like this may have been taken over.

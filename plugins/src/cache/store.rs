@@ -117,9 +117,8 @@ impl Store for CacheStore {
     }
 
     fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
-        let (stream, before) = (decision.stream, decision.before);
-        let op = self.below.reclaim(decision);
-        self.hear(op, move |shared, _| shared.reclaimed(stream, before))
+        let op = self.below.reclaim(decision.clone());
+        self.hear(op, move |shared, _| shared.reclaimed(&decision))
     }
 
     fn status(&self) -> Status {

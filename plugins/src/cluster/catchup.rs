@@ -300,6 +300,13 @@ impl Shared {
                 target.store(sender, batch).wait()?;
                 Figures::add(&self.figures.caught_up);
             }
+            if from == began && found.sparse.is_some() {
+                return Err(Error::unsupported(format!(
+                    "space was given back from {} on, and `cluster` cannot copy what is left there \
+                     to a child",
+                    from.position
+                )));
+            }
             if from == began {
                 return Err(Error::unavailable(format!(
                     "nothing more is to be had after {}",

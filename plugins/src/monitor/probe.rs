@@ -133,7 +133,7 @@ impl Store for Watched {
     }
 
     fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
-        let about = at(decision.stream, decision.before);
+        let about = at(decision.stream, decision.from);
         self.seen
             .watch(Verb::Reclaim, 0, about, || self.below.reclaim(decision))
     }

@@ -307,7 +307,9 @@ impl Weight for Option<Record> {
 impl Weight for Batches {
     fn bytes(&self) -> u64 {
         let lengths = self.batches.iter().map(|batch| batch.bytes().len() as u64);
-        lengths.sum()
+        let left = self.sparse.iter().flat_map(|sparse| &sparse.records);
+        let left = left.map(|(_, record)| record.encoded().len() as u64);
+        lengths.chain(left).sum()
     }
 }
 

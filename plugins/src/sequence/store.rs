@@ -257,9 +257,8 @@ impl Shared {
         };
         find_root(newest, at, |oid| {
             let found = self.read(oid).wait()?;
-            let record =
-                found.ok_or_else(|| Error::corrupt(format!("there is no root marker at {oid}")))?;
-            RootMarker::decode(oid, &record)
+            let decode = |record| RootMarker::decode(oid, &record);
+            found.map(decode).transpose()
         })
     }
 
@@ -271,6 +270,7 @@ impl Shared {
                 let report = self.lock().report.as_ref().map(drop).map_err(Error::clone);
                 return Op::ready(report.map(|()| Batches {
                     batches: Vec::new(),
+                    sparse: None,
                     next: None,
                 }));
             }
@@ -282,7 +282,7 @@ impl Shared {
             if found.next.is_none()
                 && let Some(after) = after
             {
-                if found.batches.is_empty() {
+                if found.batches.is_empty() && found.sparse.is_none() {
                     return shared.scan(after);
                 }
                 found.next = Some(after);

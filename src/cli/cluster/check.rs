@@ -152,6 +152,12 @@ fn read(store: &dyn Store, stream: Stream, ends: &mut Vec<End>) -> Answer<()> {
     let mut from = Some(Position::START);
     while let Some(at) = from {
         let found = store.scan(stream, at).wait()?;
+        if let Some(left) = &found.sparse {
+            for (oid, record) in &left.records {
+                record.verify(*oid)?;
+            }
+            ends.extend(left.after);
+        }
         for batch in &found.batches {
             for (oid, record) in batch.records() {
                 record.verify(oid)?;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::super::Failure;
 use super::super::progress::Progress;
 use super::findings::Findings;
-use crate::contract::{Batch, Codecs, End, ErrorKind, Kind, Position, Store, Stream};
+use crate::contract::{Batch, Codecs, End, ErrorKind, Kind, Oid, Position, Record, Store, Stream};
 
 /// How far ahead of damage the scan is taken up again.
 const STEP: u64 = 64 << 20;
@@ -74,6 +74,14 @@ fn walk(
             before = Some(one(batch, codecs, before, facts, findings)?);
             facts.bytes += batch.header().length();
         }
+        if let Some(left) = &some.sparse {
+            for (oid, record) in &left.records {
+                record_of(*oid, record.clone(), codecs, facts, findings)?;
+            }
+            // What was freed took the checksums of its batches along.
+            before = left.after;
+            facts.bytes += left.to.bytes_since(left.from);
+        }
         progress.at(facts.bytes);
         match some.next {
             Some(next) => from = next,
@@ -114,16 +122,7 @@ fn one(
     let mut records = 0;
     for (oid, record) in batch.records() {
         records += 1;
-        if record.kind() == Kind::MARKER {
-            facts.commits += 1;
-        }
-        // What a codec made of the body is looked at too: a checksum is no proof of who wrote it.
-        match record.verify(oid).and_then(|()| codecs.decode(oid, record)) {
-            Err(error) if error.kind() == ErrorKind::Corrupt => findings.add(oid, error),
-            // A layer or a key is missing: nothing is known to be damaged.
-            Err(error) => return Err(error.into()),
-            Ok(_) => {}
-        }
+        record_of(oid, record, codecs, facts, findings)?;
     }
     if records != header.records {
         findings.add(
@@ -132,9 +131,30 @@ fn one(
         );
     }
     facts.batches += 1;
-    facts.records += u64::from(records);
     Ok(End {
         position: header.end,
         running: batch.running(),
     })
+}
+
+/// Checks one record down to its body.
+fn record_of(
+    oid: Oid,
+    record: Record,
+    codecs: &Codecs,
+    facts: &mut Facts,
+    findings: &mut Findings,
+) -> Result<(), Failure> {
+    facts.records += 1;
+    if record.kind() == Kind::MARKER {
+        facts.commits += 1;
+    }
+    // What a codec made of the body is looked at too: a checksum is no proof of who wrote it.
+    match record.verify(oid).and_then(|()| codecs.decode(oid, record)) {
+        Err(error) if error.kind() == ErrorKind::Corrupt => findings.add(oid, error),
+        // A layer or a key is missing: nothing is known to be damaged.
+        Err(error) => return Err(error.into()),
+        Ok(_) => {}
+    }
+    Ok(())
 }

@@ -397,6 +397,7 @@ impl Twist for Greedy {
         }
         Op::ok(Batches {
             batches: all,
+            sparse: None,
             next: None,
         })
     }

@@ -173,42 +173,57 @@ fn what_was_given_back_is_asked_for_again() {
     #[derive(Debug)]
     struct Reclaims {
         below: Arc<dyn Store>,
-        before: Mutex<Position>,
+        decided: Mutex<Option<Reclaim>>,
     }
     impl Store for Reclaims {
         forward!(below: store commit root fence adopt scan status close);
         fn read(&self, oid: Oid) -> Op<Option<Record>> {
-            if oid.position() < *self.before.lock().unwrap() {
+            let position = oid.position();
+            let freed = |decision: &Reclaim| {
+                (decision.from..decision.to).contains(&position)
+                    && !decision.alive.contains(&position)
+            };
+            if self.decided.lock().unwrap().as_ref().is_some_and(freed) {
                 return Op::ok(None);
             }
             self.below.read(oid)
         }
         fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
-            *self.before.lock().unwrap() = decision.before;
-            Op::ok(Freed { bytes: 1 })
+            *self.decided.lock().unwrap() = Some(decision);
+            Op::ok(Freed { bytes: 1, kept: 0 })
         }
     }
     let env = SimEnv::new(1);
     let model = Arc::new(ModelStore::new(ModelOptions::default()));
     let below = Arc::new(Reclaims {
         below: model,
-        before: Mutex::default(),
+        decided: Mutex::default(),
     });
     let mut writer = Writer::new(cache(below, env.env(), 1 << 20));
-    let goes = writer.put(&[b"goes"])[0];
-    let before = writer.before.position;
-    let stays = writer.put(&[b"stays"])[0];
-    writer.read(goes);
-    writer.read(stays);
+    let older = writer.put(&[b"before the run"])[0];
+    let from = writer.before.position;
+    let [goes, alive] = writer.put(&[b"goes", b"alive"])[..] else {
+        panic!("two records");
+    };
+    let to = writer.before.position;
+    let later = writer.put(&[b"after the run"])[0];
+    for oid in [older, goes, alive, later] {
+        writer.read(oid);
+    }
     let decision = Reclaim {
         sender: writer.epoch,
         stream: writer.stream,
-        before,
+        from,
+        to,
+        alive: [alive.position()].into(),
     };
     writer.store.reclaim(decision).wait().unwrap();
-    assert_eq!(seen(&*writer.store)[3], 1);
+    // Exactly one was forgotten.
+    assert_eq!(seen(&*writer.store)[3], 3);
     assert_eq!(writer.read(goes), None);
-    assert_eq!(writer.read(stays).unwrap().body(), b"stays");
+    assert_eq!(writer.read(alive).unwrap().body(), b"alive");
+    assert_eq!(writer.read(older).unwrap().body(), b"before the run");
+    assert_eq!(writer.read(later).unwrap().body(), b"after the run");
 }
 
 #[test]
