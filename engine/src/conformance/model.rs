@@ -12,6 +12,8 @@
 //!    └── survive a kill ────────────┘
 //! ```
 //!
+//! A reclaim takes whole durable batches, and forgets of them what does not stay.
+//!
 //! [`ModelStore::crash`] ends a process or pulls the plug: the handles of before answer `Closed`, and
 //! the handle that it returns stands on what is left.
 
@@ -20,8 +22,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::contract::batch::FRAME_SLOT;
 use crate::contract::{
     Batch, Batches, ChainLink, Codecs, Commit, End, Epoch, Error, Freed, Kind, Level, Oid, Op,
-    Placement, Position, Proven, Reclaim, Record, Result, RootAt, RootMarker, Status, Store,
-    Stream, StreamState, StreamStatus, Tail, Vector,
+    Placement, Position, Proven, Reclaim, Record, Result, RootAt, RootMarker, Sparse, Status,
+    Store, Stream, StreamState, StreamStatus, Tail, Vector,
 };
 
 const STREAM: Stream = Stream(0);
@@ -86,6 +88,20 @@ struct Kept {
     level: Option<Level>,
     /// What had been durable when it was stored: what the frame of a log would say.
     durable: Position,
+    /// Where the records begin that a reclaim left; `None`: all are there.
+    left: Option<Arc<[Position]>>,
+}
+
+impl Kept {
+    fn has(&self, oid: Oid) -> bool {
+        let left = self.left.as_ref();
+        left.is_none_or(|left| left.binary_search(&oid.position()).is_ok())
+    }
+
+    /// The records that are there.
+    fn records(&self) -> impl Iterator<Item = (Oid, Record)> + '_ {
+        self.batch.records().filter(|(oid, _)| self.has(*oid))
+    }
 }
 
 impl Default for ModelStore {
@@ -306,6 +322,7 @@ impl Disk {
             batch,
             level: None,
             durable,
+            left: None,
         });
         self.announce();
         Ok(self.tail())
@@ -336,8 +353,8 @@ impl Disk {
             frames.unwrap_or_default()
         };
         let mark = proven.map(|proven| proven.oid.position());
-        let chain = self.batches.iter().map(|kept| &kept.batch);
-        let chain = chain.filter(|batch| mark.is_none_or(|mark| batch.header().end > mark));
+        let above = |kept: &&Kept| mark.is_none_or(|mark| kept.batch.header().end > mark);
+        let chain = self.batches.iter().filter(above);
         StreamState {
             stream: STREAM,
             end: self.end(),
@@ -347,9 +364,9 @@ impl Disk {
             proven,
             epoch: self.epoch,
             chain: chain
-                .map(|batch| ChainLink {
-                    end: end_of(batch),
-                    marker: newest_marker(batch),
+                .map(|kept| ChainLink {
+                    end: end_of(&kept.batch),
+                    marker: newest_marker(kept),
                 })
                 .collect(),
         }
@@ -373,7 +390,71 @@ impl Disk {
             let header = kept.batch.header();
             header.base <= oid.position() && oid.position() < header.end
         });
-        found.map_or(Ok(None), |kept| kept.batch.read(oid))
+        match found {
+            Some(kept) if kept.has(oid) => kept.batch.read(oid),
+            _ => Ok(None),
+        }
+    }
+
+    fn reclaim(&mut self, decision: &Reclaim) -> Result<Freed> {
+        decision.check()?;
+        if decision.stream != STREAM {
+            return Err(Error::invalid(format!("no stream {}", decision.stream)));
+        }
+        let level = self.options.level;
+        let mut whole: Vec<_> = self
+            .batches
+            .iter_mut()
+            .filter(|kept| {
+                let header = kept.batch.header();
+                let durable = kept.level.is_some_and(|reached| reached >= level);
+                durable && decision.from <= header.base && header.end <= decision.to
+            })
+            .collect();
+        let alive_of = |kept: &Kept| {
+            let header = kept.batch.header();
+            decision.alive_in(header.base, header.end)
+        };
+        for kept in &whole {
+            for alive in alive_of(kept) {
+                if kept.records().all(|(oid, _)| oid.position() != *alive) {
+                    return Err(Error::invalid(format!(
+                        "nothing that may stay is at {alive}"
+                    )));
+                }
+            }
+        }
+        let size = |kept: &Kept| -> u64 {
+            kept.records()
+                .map(|(_, record)| record.encoded().len() as u64)
+                .sum()
+        };
+        let before: u64 = whole.iter().map(|kept| size(kept)).sum();
+        for kept in &mut whole {
+            kept.left = Some(alive_of(kept).into());
+        }
+        let kept = whole.iter().map(|kept| size(kept)).sum();
+        Ok(Freed {
+            bytes: before - kept,
+            kept,
+        })
+    }
+
+    /// What is left of the run of batches at the front of these, from a position on.
+    fn sparse(run: &[&Kept], from: Position) -> Option<Sparse> {
+        let (first, last) = (run.first()?.batch.header(), end_of(&run.last()?.batch));
+        let before = End {
+            position: first.before_end,
+            running: first.before_running,
+        };
+        let records = run.iter().flat_map(|kept| kept.records());
+        Some(Sparse {
+            from: from.max(first.base),
+            to: last.position,
+            before: (from <= first.base).then_some(before),
+            records: records.filter(|(oid, _)| oid.position() >= from).collect(),
+            after: Some(last),
+        })
     }
 }
 
@@ -389,9 +470,9 @@ fn end_of(batch: &Batch) -> End {
     }
 }
 
-fn newest_marker(batch: &Batch) -> Option<(Oid, RootMarker)> {
-    let oid = batch.header().marker?;
-    let record = batch.read(oid).ok()??;
+fn newest_marker(kept: &Kept) -> Option<(Oid, RootMarker)> {
+    let oid = kept.batch.header().marker.filter(|oid| kept.has(*oid))?;
+    let record = kept.batch.read(oid).ok()??;
     Some((oid, RootMarker::decode(oid, &record).ok()?))
 }
 
@@ -447,7 +528,7 @@ impl Store for ModelStore {
             };
             let mut found = None;
             for kept in &disk.batches {
-                for (oid, record) in kept.batch.records() {
+                for (oid, record) in kept.records() {
                     if record.kind() != Kind::MARKER || oid > newest {
                         continue;
                     }
@@ -526,20 +607,37 @@ impl Store for ModelStore {
             if stream != STREAM {
                 return Err(Error::invalid(format!("no stream {stream}")));
             }
-            let batches = disk.batches.iter().map(|kept| kept.batch.clone());
-            let mut later = batches.filter(|batch| batch.header().base >= from);
-            let batches = later.by_ref().take(SCAN_BATCHES).collect();
-            let next = later.next().map(|batch| batch.header().base);
+            // Of a run that a reclaim went through, a scan also begins within.
+            let later: Vec<_> = disk
+                .batches
+                .iter()
+                .filter(|kept| match kept.left {
+                    Some(_) => kept.batch.header().end > from,
+                    None => kept.batch.header().base >= from,
+                })
+                .collect();
+            let whole = later.iter().take_while(|kept| kept.left.is_none());
+            let batches: Vec<_> = whole
+                .take(SCAN_BATCHES)
+                .map(|kept| kept.batch.clone())
+                .collect();
+            let after = &later[batches.len()..];
+            let left = after.iter().take_while(|kept| kept.left.is_some()).count();
+            let sparse = Disk::sparse(&after[..left], from);
+            let next = after.get(left).map(|kept| kept.batch.header().base);
             Ok(Batches {
                 batches,
-                sparse: None,
+                sparse,
                 next,
             })
         }))
     }
 
-    fn reclaim(&self, _decision: Reclaim) -> Op<Freed> {
-        Op::err(Error::unsupported("the model store frees nothing"))
+    fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
+        Op::ready(
+            self.writable(decision.sender)
+                .and_then(|mut disk| disk.reclaim(&decision)),
+        )
     }
 
     fn status(&self) -> Status {
@@ -654,5 +752,59 @@ mod tests {
         assert_eq!(killed.crash(Level::Disk, 0).batches().len(), 1);
         let error = store.read(Oid::from_raw(1).unwrap()).wait().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Closed);
+    }
+
+    #[test]
+    fn a_reclaim_forgets_what_does_not_stay_and_nothing_else() {
+        let (store, end) = begun();
+        let mut builder = BatchBuilder::new(STREAM, end.position, end, EPOCH, 0);
+        let mut push = |body: &[u8]| {
+            let record = NewRecord {
+                kind: Kind::BLOB,
+                references: &[],
+                body: &[body],
+            };
+            builder.push(&record).unwrap().oid
+        };
+        let (dead, alive) = (push(b"dead"), push(b"alive"));
+        let one = builder.finish(None, false);
+        let after = end_of(&one);
+        let commit = Commit {
+            sender: EPOCH,
+            level: Level::Disk,
+            last: vec![one],
+        };
+        store.commit(commit).wait().unwrap();
+        let base = after.position.align_up(512);
+        store
+            .store(EPOCH, batch(base, after, b"later"))
+            .wait()
+            .unwrap();
+        let decision = Reclaim {
+            sender: EPOCH,
+            stream: STREAM,
+            from: end.position,
+            to: after.position,
+            alive: [alive.position()].into(),
+        };
+        let freed = store.reclaim(decision.clone()).wait().unwrap();
+        assert!(freed.bytes > 0 && freed.kept > 0);
+        assert_eq!(store.reclaim(decision.clone()).wait().unwrap().bytes, 0);
+        assert_eq!(store.read(dead).wait().unwrap(), None);
+        assert_eq!(store.read(alive).wait().unwrap().unwrap().body(), b"alive");
+        let more = Reclaim {
+            alive: [dead.position()].into(),
+            ..decision
+        };
+        let error = store.reclaim(more).wait().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+
+        let first = store.scan(STREAM, Position::START).wait().unwrap();
+        assert_eq!(first.batches.len(), 1);
+        let left = first.sparse.unwrap();
+        assert_eq!((left.to, left.after), (after.position, Some(after)));
+        assert_eq!(left.records.len(), 1);
+        let rest = store.scan(STREAM, first.next.unwrap()).wait().unwrap();
+        assert_eq!((rest.batches.len(), rest.next), (1, None));
     }
 }

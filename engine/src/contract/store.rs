@@ -157,6 +157,8 @@ pub struct Sparse {
     pub from: Position,
     /// Where it ends: all records between that are not here are absent.
     pub to: Position,
+    /// What the run follows on, if it begins here.
+    pub before: Option<End>,
     /// In order, each bounded but not verified.
     pub records: Vec<(Oid, Record)>,
     /// How the stream stood at `to`, if a batch ended there.
