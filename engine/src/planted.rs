@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A place that is worth a test of the tests has one such line. The suite that looks for each bug is
-//! `conformance::crash::planted`; a bug that it does not find is a hole in the crash runs.
+//! `conformance::crash::planted`, and the log's own for a reclaim; a bug that it does not find is a hole in the crash runs.
 
 #[cfg(not(planted))]
 macro_rules! planted {
@@ -90,6 +90,15 @@ mod switch {
         RenamedBeforeSynced,
         /// A reader beside the writer is shown a commit that is not proven.
         ReaderSeesUnproven,
+        /// A reclaim unlinks before the name of what comes in its place is durable.
+        UnlinkedBeforeNamed,
+        /// Of each segment that a reclaim writes anew the last record that stays is forgotten.
+        LastOfASegmentFreed,
+    }
+
+    impl Bug {
+        /// How many of them lie in the reclaim of a log, whose own tests look for them.
+        pub(crate) const IN_RECLAIM: usize = 2;
     }
 
     thread_local! {

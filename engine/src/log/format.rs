@@ -4,6 +4,7 @@
 //!  directory/  identity          who this is: store, medium, stream; written once
 //!              writer            newest epoch, ceiling, cut, the stack that wrote; replaced whole
 //!              seg-00000000ab00  header (4,096 bytes), then batches; the name is the base position
+//!              rec-00000000ab00-00000000cd00   what a reclaim left of the segments in between
 //!              spare             claimed room for the next segment; no content
 //!              reserve           claimed room for a recovery on a full medium; no content
 //!              lock              the one writer's
@@ -20,7 +21,7 @@
 //! torn tail.
 
 use crate::contract::batch::{BATCH_HEADER, FRAME_SLOT};
-use crate::contract::record::{u32_at, u64_at};
+use crate::contract::record::{RECORD_HEADER, u32_at, u64_at};
 use crate::contract::{End, Epoch, Error, Oid, Position, Result, Stream};
 
 /// Bytes in front of the first position of a segment.
@@ -32,9 +33,14 @@ const FRAME_MAGIC: &[u8; 4] = b"TVF1";
 const IDENTITY_MAGIC: &[u8; 8] = b"TRAVLOG\0";
 const WRITER_MAGIC: &[u8; 8] = b"TRAVWRT\0";
 const SEGMENT_MAGIC: &[u8; 8] = b"TRAVSEG\0";
+const SPARSE_MAGIC: &[u8; 8] = b"TRAVREC\0";
 const IDENTITY: usize = 56;
 const SEGMENT_FIELDS: usize = 128;
+/// Bytes that are used of the header of a sparse segment.
+pub(super) const SPARSE_FIELDS: usize = 160;
 const WRITER_FIELDS: usize = 56;
+/// No sparse segment holds more bytes of records: the records of a longest segment, many times over.
+const SPARSE_MAX: u64 = 1 << 40;
 /// Longest description of a stack that is kept.
 const FINGERPRINT_MAX: usize = 16 << 10;
 
@@ -155,7 +161,14 @@ pub struct SegmentHeader {
 
 impl SegmentHeader {
     pub(super) fn encode(&self, identity: &Identity) -> Vec<u8> {
-        let mut out = vec![0; SEGMENT_FIELDS];
+        let out = self.lay(identity, SEGMENT_FIELDS);
+        let mut out = seal(out, SEGMENT_MAGIC);
+        out.resize(SEGMENT_HEADER as usize, 0);
+        out
+    }
+
+    fn lay(&self, identity: &Identity, length: usize) -> Vec<u8> {
+        let mut out = vec![0; length];
         out[16..32].copy_from_slice(&identity.medium);
         let words = [
             self.base.0,
@@ -171,18 +184,16 @@ impl SegmentHeader {
         for (index, word) in words.into_iter().enumerate() {
             out[32 + index * 8..40 + index * 8].copy_from_slice(&word.to_le_bytes());
         }
-        let mut out = seal(out, SEGMENT_MAGIC);
-        out.resize(SEGMENT_HEADER as usize, 0);
         out
     }
 
     pub(super) fn decode(bytes: &[u8], identity: &Identity) -> Result<Self> {
-        let bytes = opened(
-            bytes.get(..SEGMENT_FIELDS).unwrap_or(bytes),
-            SEGMENT_MAGIC,
-            SEGMENT_FIELDS,
-            "segment header",
-        )?;
+        let bytes = bytes.get(..SEGMENT_FIELDS).unwrap_or(bytes);
+        let bytes = opened(bytes, SEGMENT_MAGIC, SEGMENT_FIELDS, "segment header")?;
+        Self::read(bytes, identity)
+    }
+
+    fn read(bytes: &[u8], identity: &Identity) -> Result<Self> {
         if bytes[16..32] != identity.medium || u64_at(bytes, 88) != u64::from(identity.stream.0) {
             // A power cut may have left blocks of another file here, so this is no reason to give up.
             return Err(Error::corrupt("the segment belongs to another log"));
@@ -216,6 +227,71 @@ impl SegmentHeader {
             ));
         }
         Ok(header)
+    }
+}
+
+/// What stands in front of a sparse segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SparseHeader {
+    /// As the first segment said it whose place it took; all that it speaks for is durable.
+    pub(super) common: SegmentHeader,
+    /// How the stream stood where the run ends.
+    pub(super) end: End,
+    /// The newest root marker there was at that end, freed or not.
+    pub(super) marker: Option<Oid>,
+    /// How many records stay.
+    pub(super) records: u64,
+    /// Where in the file the index begins, and the records end.
+    pub(super) index: u64,
+    /// Checksum of the first positions of the index's blocks.
+    pub(super) firsts: u32,
+}
+
+impl SparseHeader {
+    pub(super) fn encode(&self, identity: &Identity) -> Vec<u8> {
+        let mut out = self.common.lay(identity, SPARSE_FIELDS);
+        let words = [
+            self.end.position.0,
+            self.end.running,
+            self.marker.map_or(0, Oid::raw),
+            self.records,
+            self.index,
+            u64::from(self.firsts),
+        ];
+        for (index, word) in words.into_iter().enumerate() {
+            out[104 + index * 8..112 + index * 8].copy_from_slice(&word.to_le_bytes());
+        }
+        let mut out = seal(out, SPARSE_MAGIC);
+        out.resize(SEGMENT_HEADER as usize, 0);
+        out
+    }
+
+    pub(super) fn decode(bytes: &[u8], identity: &Identity) -> Result<Self> {
+        let bytes = bytes.get(..SPARSE_FIELDS).unwrap_or(bytes);
+        let bytes = opened(bytes, SPARSE_MAGIC, SPARSE_FIELDS, "sparse segment header")?;
+        let header = Self {
+            common: SegmentHeader::read(bytes, identity)?,
+            end: End {
+                position: Position(u64_at(bytes, 104)),
+                running: u64_at(bytes, 112),
+            },
+            marker: Oid::from_raw(u64_at(bytes, 120)),
+            records: u64_at(bytes, 128),
+            index: u64_at(bytes, 136),
+            firsts: u64_at(bytes, 144) as u32,
+        };
+        let room = header.index.checked_sub(SEGMENT_HEADER);
+        let sane = header.common.base < header.end.position
+            && header.end.position <= Position::LIMIT
+            && header.index.is_multiple_of(8)
+            && header.index <= SPARSE_MAX
+            && room.is_some_and(|room| header.records <= room / RECORD_HEADER as u64);
+        if sane {
+            return Ok(header);
+        }
+        Err(Error::corrupt(
+            "the header of a sparse segment contradicts itself",
+        ))
     }
 }
 
@@ -321,15 +397,29 @@ pub(super) fn segment_name(base: Position) -> String {
     format!("seg-{:012x}", base.0)
 }
 
-/// The base that a segment's name states; `None` for other names.
+/// Name of what a reclaim left of the segments from `base` on, up to `end`.
+pub(super) fn sparse_name(base: Position, end: Position) -> String {
+    format!("rec-{:012x}-{:012x}", base.0, end.0)
+}
+
+/// The base that a segment's name states, sparse or not; `None` for other names.
 pub(super) fn segment_base(name: &str) -> Option<Position> {
-    let digits = name
-        .strip_prefix("seg-")
-        .filter(|digits| digits.len() == 12)?;
-    if digits
-        .bytes()
-        .any(|byte| byte.is_ascii_uppercase() || byte == b'+')
-    {
+    segment_run(name).map(|(base, _)| base)
+}
+
+/// The base that a segment's name states, and the end if it is a sparse one.
+pub(super) fn segment_run(name: &str) -> Option<(Position, Option<Position>)> {
+    if let Some(base) = name.strip_prefix("seg-") {
+        return Some((position(base)?, None));
+    }
+    let (base, end) = name.strip_prefix("rec-")?.split_once('-')?;
+    let (base, end) = (position(base)?, position(end)?);
+    (base < end && end <= Position::LIMIT).then_some((base, Some(end)))
+}
+
+fn position(digits: &str) -> Option<Position> {
+    let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if digits.len() != 12 || !digits.bytes().all(lower) {
         return None;
     }
     u64::from_str_radix(digits, 16).ok().map(Position)
@@ -405,8 +495,16 @@ mod tests {
             segment_base(&segment_name(Position(0xab00))),
             Some(Position(0xab00))
         );
+        assert_eq!(
+            segment_run(&sparse_name(Position(0xab00), Position(0xcd00))),
+            Some((Position(0xab00), Some(Position(0xcd00))))
+        );
         for name in [
             "seg-",
+            "rec-00000000ab00",
+            "rec-00000000ab00-",
+            "rec-00000000ab00-00000000ab00",
+            "rec-00000000ab00-00000000cd0",
             "seg-00000000ab0",
             "seg-00000000AB00",
             "seg-+0000000ab00",

@@ -67,6 +67,12 @@ impl Maps {
         }
     }
 
+    /// Lets go of the maps of segments that begin within these positions.
+    pub(super) fn forget(&self, run: std::ops::Range<Position>) {
+        let mut maps = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        maps.retain(|(base, _)| !run.contains(base));
+    }
+
     /// Lets go of all maps.
     pub(super) fn clear(&self) {
         self.0

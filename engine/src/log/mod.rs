@@ -6,6 +6,7 @@
 //!   read ───> segment by position ──> bytes ──> check ──> record         ready, or the ring's
 //!   open ───> recovery: chain to here, durable to here, ceiling          changes nothing
 //!   fence, adopt ──> the engine decides where older epochs end           rewrites, syncs, then serves
+//!   reclaim > ended segments without what nobody keeps, in their place   new file, synced, then named
 //! ```
 //!
 //! Invariant: after the first failed write or sync nothing more is written by this handle.
@@ -21,8 +22,10 @@ mod options;
 mod parts;
 mod peek;
 mod reading;
+mod reclaim;
 mod recovery;
 mod segment;
+mod sparse;
 mod takeover;
 mod walk;
 mod writer;
@@ -84,6 +87,10 @@ struct Shared {
     /// Whether nothing lies above the tail for certain: this handle may write, and the last writer
     /// closed cleanly or an adoption has decided.
     vouched: AtomicBool,
+    /// Held while segments are put in the place of others. Taken before the turn.
+    reclaiming: Mutex<()>,
+    /// How often that happened.
+    reclaims: AtomicU64,
 }
 
 impl Log {
@@ -229,6 +236,7 @@ impl Shared {
     }
 
     fn close(&self) -> Result<()> {
+        let _whole = self.hold_reclaims();
         let _turn = self.take_turn();
         // From now on somebody else may write here.
         let sealed = self.options.extent.is_sealed();
@@ -318,11 +326,9 @@ impl Store for Log {
         Op::ready(self.0.scan(from))
     }
 
-    fn reclaim(&self, _decision: Reclaim) -> Op<Freed> {
-        Op::err(Error::unsupported(format!(
-            "`{}` does not give space back yet",
-            self.0.kind
-        )))
+    fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
+        let this = self.0.clone();
+        self.0.env.offload(move || this.reclaim(&decision))
     }
 
     fn status(&self) -> Status {

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::format::{Identity, Writer, segment_base};
 use super::mapped::Maps;
 use super::options::LogOptions;
-use super::segment::Files;
+use super::segment::{Files, Segment};
 use super::writer::Writing;
 use super::{IDENTITY, LOCK, Log, Shared, WRITER, recovery};
-use crate::contract::{Env, Error, Extent, Result};
+use crate::contract::{Env, Error, ErrorKind, Extent, Result};
 use crate::medium::{Medium, read_small, replace_small};
 
 impl Log {
@@ -134,6 +134,8 @@ impl Log {
             tail,
             durable,
             vouched: AtomicBool::new(vouched),
+            reclaiming: Mutex::default(),
+            reclaims: AtomicU64::new(0),
         })))
     }
 }
@@ -151,9 +153,9 @@ impl Shared {
             let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
             found.clone()
         };
-        let names = medium.list()?;
-        let bases = names.iter().filter_map(|name| segment_base(name));
-        let same = bases.eq(found.segments.iter().map(|segment| segment.base));
+        let listed = self.files.segments()?;
+        let run = |segment: &Arc<Segment>| (segment.base, segment.ends());
+        let same = listed.iter().map(run).eq(found.segments.iter().map(run));
         // Where it cannot go on, the writer may have put another segment in the place of the last.
         let gone_on = same
             && found.damage.is_none()
@@ -201,12 +203,25 @@ pub(super) fn recover_settled(
     writer: &Writer,
     options: &LogOptions,
 ) -> Result<recovery::Found> {
-    let mut found = recovery::recover(files, writer, &options.extent)?;
+    let recover = || {
+        let mut found = recovery::recover(files, writer, &options.extent);
+        for _ in 0..8 {
+            match found {
+                // A segment was reclaimed between the listing and the look.
+                Err(error) if options.read_only && error.kind() == ErrorKind::Unavailable => {
+                    found = recovery::recover(files, writer, &options.extent);
+                }
+                found => return found,
+            }
+        }
+        found
+    };
+    let mut found = recover()?;
     for _ in 0..8 {
         if !options.read_only || found.damage.is_none() {
             break;
         }
-        let again = recovery::recover(files, writer, &options.extent)?;
+        let again = recover()?;
         let stuck = again.end == found.end;
         found = again;
         if stuck {

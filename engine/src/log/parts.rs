@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Shared;
-use super::format::segment_name;
 use super::segment::Segment;
+use super::sparse::Sparse;
 use super::writer::{SPARE, Writing};
 use crate::contract::{Oid, PartState, PartStatus, Position};
 
@@ -35,23 +35,31 @@ impl Shared {
     ) -> PartStatus {
         // Before the next one may lie a gap, which only its header states.
         let after = next.and_then(|next| next.known_header());
-        let ends = match (after, next) {
-            (Some(after), _) => after.before.position,
-            (None, Some(next)) => next.base,
-            (None, None) => Position(self.tail.load(Ordering::Acquire)),
+        let ends = match (segment.ends(), after, next) {
+            (Some(end), ..) => end,
+            (None, Some(after), _) => after.before.position,
+            (None, None, Some(next)) => next.base,
+            (None, None, None) => Position(self.tail.load(Ordering::Acquire)),
         };
         let newest = match after {
             Some(after) => after.newest,
             None => writing.newest.filter(|_| next.is_none()),
         };
-        let name = segment_name(segment.base);
+        let bytes = match segment.ends() {
+            // Its header, which was read when it was made or first looked into.
+            Some(_) => segment.sparse().ok().flatten().map(Sparse::length),
+            None => Some(ends.bytes_since(segment.base)),
+        };
         PartStatus {
             begins: Some(segment.base.0),
             ends: Some(ends.0),
-            bytes: Some(ends.bytes_since(segment.base)),
+            bytes,
             epoch: segment.known_header().map(|header| header.epoch.number),
             marker: newest.map(Oid::raw),
-            ..PartStatus::new(name, self.state_of(segment, ends, next.is_none(), writing))
+            ..PartStatus::new(
+                segment.name(),
+                self.state_of(segment, ends, next.is_none(), writing),
+            )
         }
     }
 

@@ -3,7 +3,7 @@
 //! For those who found a directory and do not know what it is. It promises to write nothing, to take no
 //! lock, and to tell of each file what can be told of it: one that is damaged hides no other.
 
-use super::format::{Identity, SegmentHeader, Writer, segment_base};
+use super::format::{Identity, SegmentHeader, SparseHeader, Writer, segment_base, segment_run};
 use super::{IDENTITY, WRITER};
 use crate::contract::{Error, Position, Result};
 use crate::medium::{Medium, read_small};
@@ -60,7 +60,10 @@ impl Peek {
             let file = medium.open(&name, false);
             let header = identity.as_ref().ok().map(|identity| {
                 let bytes = file.clone()?.read_at(0, super::SEGMENT_HEADER as usize)?;
-                let header = SegmentHeader::decode(&bytes, identity)?;
+                let header = match segment_run(&name) {
+                    Some((_, Some(_))) => SparseHeader::decode(&bytes, identity)?.common,
+                    _ => SegmentHeader::decode(&bytes, identity)?,
+                };
                 if header.base != base {
                     return Err(Error::corrupt("the segment has the name of another"));
                 }

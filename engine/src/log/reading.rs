@@ -5,15 +5,19 @@ use std::sync::{Arc, PoisonError};
 
 use super::options::ReadBy;
 use super::segment::Segment;
+use super::sparse::Place;
 use super::walk::{self, Window};
 use super::{SCAN_BYTES, Shared};
-use crate::contract::{Batches, End, Error, ErrorKind, Extent, Oid, Op, Position, Record, Result};
+use crate::contract::{
+    Batches, End, Error, ErrorKind, Extent, Oid, Op, Position, Record, Result, Sparse,
+};
+use crate::medium::MediumFile;
 
 /// How far a read got without copying.
 enum Begun {
     Answered(Option<Record>),
-    /// It lies in this segment, whose valid bytes end there.
-    In(Arc<Segment>, Position),
+    /// It lies in this segment, there in its file.
+    In(Arc<Segment>, Place, Arc<dyn MediumFile>),
 }
 
 impl Shared {
@@ -29,21 +33,22 @@ impl Shared {
             (segments[after - 1].clone(), segments.get(after).cloned())
         };
         let tail = Position(self.tail.load(Ordering::Acquire));
-        let end = match next {
-            Some(next) => {
+        let end = match (segment.ends(), next) {
+            (Some(end), _) => end.min(tail),
+            (None, Some(next)) => {
                 let header = next.header()?;
                 // A later segment may have outlived the tail of this one, until a cut takes it away.
                 header.before.position.min(tail)
             }
-            None => tail,
+            (None, None) => tail,
         };
         Ok((position < end).then_some((segment, end)))
     }
 
     pub(super) fn read(self: &Arc<Self>, oid: Oid) -> Op<Option<Record>> {
-        match self.at_once(oid) {
+        match self.unless_moved(|| self.at_once(oid)) {
             Ok(Begun::Answered(answer)) => Op::ok(answer),
-            Ok(Begun::In(segment, end)) => self.read_copied(&segment, oid, end),
+            Ok(Begun::In(segment, place, file)) => self.read_copied(&segment, oid, place, file),
             Err(error) => Op::ready(self.unless_a_gap(oid, error)),
         }
     }
@@ -63,25 +68,107 @@ impl Shared {
         let Some((segment, end)) = self.locate(oid.position())? else {
             return self.absent(oid).map(Begun::Answered);
         };
+        if segment.ends().is_some() {
+            return Self::at_once_in_sparse(self.options.read, segment, oid, end);
+        }
         if self.options.read == ReadBy::Map {
             let proven = Position(self.durable.load(Ordering::Acquire));
-            if let Some(record) = segment.read_mapped(&self.maps, oid, end.min(proven))? {
-                return Ok(Begun::Answered(Some(record)));
+            let reclaims = self.reclaims.load(Ordering::Acquire);
+            let mapped = segment.read_mapped(&self.maps, oid, end.min(proven))?;
+            if self.reclaims.load(Ordering::Acquire) != reclaims {
+                // The map may be of a file that was given back just now: it must not keep its room.
+                self.maps.forget(segment.base..Position(segment.base.0 + 1));
+            }
+            if mapped.is_some() {
+                return Ok(Begun::Answered(mapped));
             }
         }
-        Ok(Begun::In(segment, end))
+        let place = Place {
+            offset: segment.offset(oid.position()),
+            within: end.bytes_since(oid.position()) as usize,
+        };
+        let file = segment.file()?;
+        Ok(Begun::In(segment, place, file))
+    }
+
+    /// As [`Shared::at_once`], of what a reclaim left: what its index does not name is absent.
+    fn at_once_in_sparse(
+        by: ReadBy,
+        segment: Arc<Segment>,
+        oid: Oid,
+        end: Position,
+    ) -> Result<Begun> {
+        if by == ReadBy::Map
+            && let Some(answer) = segment.read_sparse(oid)?
+        {
+            return Ok(Begun::Answered(answer));
+        }
+        let Some(place) = segment.place(oid.position(), end)? else {
+            return Ok(Begun::Answered(None));
+        };
+        let file = segment.file()?;
+        Ok(Begun::In(segment, place, file))
+    }
+
+    /// Does something again if a reclaim took a segment away while it was done.
+    fn unless_moved<T>(&self, what: impl Fn() -> Result<T>) -> Result<T> {
+        const TIMES: usize = 4;
+        for _ in 1..TIMES {
+            match what() {
+                Err(error) if error.kind() == ErrorKind::Unavailable && self.moved()? => {}
+                answer => return answer,
+            }
+        }
+        what()
+    }
+
+    /// Whether segments may lie elsewhere than when this handle looked last; then it has looked again.
+    fn moved(&self) -> Result<bool> {
+        if self.writes() {
+            // Whoever reclaims here says so before the old files go.
+            return Ok(self.reclaims.load(Ordering::Acquire) > 0);
+        }
+        let fresh = self.files.segments()?;
+        let mut segments = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = segments.last().map(|last| last.base) else {
+            return Ok(false);
+        };
+        // The newest of a log that is written is never reclaimed, and what came after it is not known
+        // of yet.
+        let known = segments.len() - usize::from(!self.options.extent.is_sealed());
+        let within = |segment: &Arc<Segment>| match self.options.extent {
+            Extent::Sealed { end, .. } => segment.base < end.position,
+            _ => segment.base < last,
+        };
+        let fresh: Vec<_> = fresh.into_iter().take_while(within).collect();
+        let run = |segment: &Arc<Segment>| (segment.base, segment.ends());
+        // One that is missing with nothing in its place was lost.
+        let found = |old: &Arc<Segment>| {
+            let after = fresh.partition_point(|new| new.base <= old.base);
+            let new = after.checked_sub(1).map(|index| &fresh[index]);
+            new.is_some_and(|new| run(new) == run(old) || new.ends() > Some(old.base))
+        };
+        if fresh.iter().map(run).eq(segments[..known].iter().map(run))
+            || !segments[..known].iter().all(found)
+        {
+            return Ok(false);
+        }
+        segments.splice(..known, fresh);
+        drop(segments);
+        self.maps.clear();
+        Ok(true)
     }
 
     fn read_copied(
         self: &Arc<Self>,
         segment: &Arc<Segment>,
         oid: Oid,
-        end: Position,
+        place: Place,
+        file: Arc<dyn MediumFile>,
     ) -> Op<Option<Record>> {
-        let file = match segment.file() {
-            Ok(file) => file,
-            Err(error) => return Op::err(error),
-        };
         let this = self.clone();
         let bring = move |offset, length| match this.options.read {
             ReadBy::Ring => file.fetch(&this.env, offset, length),
@@ -89,7 +176,7 @@ impl Shared {
         };
         let this = self.clone();
         segment
-            .read_copied(oid, end, bring)
+            .read_copied(oid, place, bring)
             .shape(move |answer| match answer {
                 Ok(record) => Ok(Some(record)),
                 Err(error) => this.unless_a_gap(oid, error),
@@ -147,6 +234,9 @@ impl Shared {
         let Some((segment, _)) = self.locate(oid.position())? else {
             return Ok(false);
         };
+        if segment.ends().is_some() {
+            return Ok(false);
+        }
         let mut window = Window::new(segment.file()?);
         let header = segment.header()?;
         let mut before = header.before;
@@ -164,6 +254,10 @@ impl Shared {
     }
 
     pub(super) fn scan(&self, from: Position) -> Result<Batches> {
+        self.unless_moved(|| self.scan_once(from))
+    }
+
+    fn scan_once(&self, from: Position) -> Result<Batches> {
         let mut out = Batches {
             batches: Vec::new(),
             sparse: None,
@@ -179,6 +273,14 @@ impl Shared {
             let Some((segment, end)) = self.segment_at_or_after(from)? else {
                 return Ok(out);
             };
+            if segment.ends().is_some() {
+                let from = from.max(segment.base);
+                if out.batches.is_empty() {
+                    return self.scan_sparse(&segment, from);
+                }
+                out.next = Some(from);
+                return Ok(out);
+            }
             let file = segment.file()?;
             let mut window = Window::new(file);
             let header = *segment.header()?;
@@ -221,6 +323,50 @@ impl Shared {
                 return Ok(out);
             }
         }
+    }
+
+    /// What is left of a sparse segment from a position on, or a piece of it.
+    fn scan_sparse(&self, segment: &Arc<Segment>, from: Position) -> Result<Batches> {
+        let Some(sparse) = segment.sparse()? else {
+            return Err(Error::corrupt(format!(
+                "{} is no sparse segment",
+                segment.name()
+            )));
+        };
+        let end = sparse.header.end;
+        let file = segment.file()?;
+        let mut window = Window::new(file.clone());
+        let (mut records, mut at, mut taken) = (Vec::new(), from, 0);
+        let more = 'all: loop {
+            let block = sparse.some_from(&*file, at);
+            let block = block.map_err(|error| error.at(segment.name()))?;
+            if block.is_empty() {
+                break None;
+            }
+            for (position, place) in block {
+                if taken > SCAN_BYTES {
+                    break 'all Some(position);
+                }
+                let oid = segment.oid(self.identity.stream, position)?;
+                let record = segment.record_at(&mut window, oid, place)?;
+                taken += record.encoded().len() as u64;
+                records.push((oid, record));
+                at = Position(position.0 + 1);
+            }
+        };
+        let tail = Position(self.tail.load(Ordering::Acquire));
+        let to = more.unwrap_or(end.position);
+        Ok(Batches {
+            batches: Vec::new(),
+            sparse: Some(Sparse {
+                from,
+                to,
+                before: (from == segment.base).then_some(sparse.header.common.before),
+                records,
+                after: more.is_none().then_some(end),
+            }),
+            next: (to < tail).then_some(to),
+        })
     }
 
     /// The segment that holds `from`, or the next one after it; with the end of its valid bytes.

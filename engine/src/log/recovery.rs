@@ -22,7 +22,7 @@ use super::segment::{Files, Segment};
 use super::walk::{self, Window};
 use crate::contract::batch::BATCH_HEADER;
 use crate::contract::{
-    BatchHeader, ChainLink, End, Epoch, Error, ErrorKind, Extent, Level, Oid, Op, Position, Proven,
+    BatchHeader, ChainLink, End, Epoch, Error, ErrorKind, Extent, Level, Oid, Position, Proven,
     Result, RootMarker,
 };
 
@@ -151,6 +151,11 @@ fn check_run(segments: &[Arc<Segment>], start: End, end: End) -> Result<()> {
 fn drop_headless(segments: &mut Vec<Arc<Segment>>) -> Result<Vec<Arc<Segment>>> {
     let mut torn = Vec::new();
     while let Some(last) = segments.last() {
+        if last.ends().is_some() {
+            // It was whole before it got its name.
+            last.header()?;
+            break;
+        }
         match last.header() {
             Ok(_) => break,
             Err(error) if error.kind() == ErrorKind::Corrupt => {
@@ -182,7 +187,8 @@ fn closed_at(header: &BatchHeader, writer: &Writer) -> bool {
 
 /// The fast way: the newest file ends in a clean close.
 fn clean_close(identity: &Identity, writer: &Writer, found: &mut Found) -> Result<bool> {
-    let Some(last) = found.segments.last().cloned() else {
+    let last = found.segments.last().cloned();
+    let Some(last) = last.filter(|last| last.ends().is_none()) else {
         return Ok(false);
     };
     let file = last.file()?;
@@ -226,6 +232,14 @@ fn known_durable(torn: &mut Vec<Arc<Segment>>, found: &mut Found) -> Result<Opti
         return Ok(None);
     };
     loop {
+        let sparse = found.segments[k].ends().is_some();
+        if let Some(end) = k
+            .checked_sub(1)
+            .and_then(|before| found.segments[before].ends())
+        {
+            // What a reclaim left is durable to its end.
+            found.durable = found.durable.max(end);
+        }
         match found.segments[k].header() {
             Ok(header) => {
                 found.durable = found.durable.max(header.durable);
@@ -235,7 +249,7 @@ fn known_durable(torn: &mut Vec<Arc<Segment>>, found: &mut Found) -> Result<Opti
                     return Ok(Some(k));
                 }
             }
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
+            Err(error) if error.kind() == ErrorKind::Corrupt && !sparse => {
                 torn.extend(found.segments.drain(k..));
                 if k == 0 {
                     return Ok(None);
@@ -260,15 +274,15 @@ fn begin_with_marker(identity: &Identity, k: usize, found: &mut Found) -> Result
         return Ok(());
     };
     let end = found.segments[after].header()?;
-    let file = segment.file()?;
-    let marker = segment
-        .read_copied(oid, end.before.position, move |offset, length| {
-            Op::ready(file.read_at(offset, length))
-        })
-        .wait()
-        .and_then(|record| RootMarker::decode(oid, &record));
+    let record = segment.read_now(oid, end.before.position);
+    let marker = record.and_then(|record| {
+        // Freed: something newer was proven then, and lies further on.
+        let marker = record.map(|record| RootMarker::decode(oid, &record));
+        marker.transpose()
+    });
     match marker {
-        Ok(marker) => {
+        Ok(None) => {}
+        Ok(Some(marker)) => {
             found.proven = marker.proven;
             found.newest = Some(oid);
             found.chain.push(ChainLink {
@@ -294,6 +308,10 @@ fn read_forward(identity: &Identity, writer: &Writer, k: usize, found: &mut Foun
         };
         if before != end {
             break;
+        }
+        if segment.ends().is_some() {
+            end = pass_over(identity, &segment, found)?;
+            continue;
         }
         end = read_segment(identity, writer, &segment, (end, limit), found)?;
     }
@@ -326,9 +344,41 @@ fn read_segment(
     Ok(end)
 }
 
+/// Goes on behind what a reclaim left: all of it is durable, and of its commits only the newest may
+/// still be a candidate.
+fn pass_over(identity: &Identity, segment: &Arc<Segment>, found: &mut Found) -> Result<End> {
+    let Some(sparse) = segment.sparse()? else {
+        return Err(Error::corrupt(format!("{} is not sparse", segment.name())));
+    };
+    let header = sparse.header;
+    let end = header.end;
+    found.durable = found.durable.max(end.position);
+    found.ceiling = found.ceiling.max(header.common.ceiling);
+    found.epoch = found.epoch.max(header.common.epoch);
+    found.clean = false;
+    let inside = |oid: &Oid| oid.stream() == identity.stream && segment.base <= oid.position();
+    let record = match header.marker.filter(inside) {
+        Some(oid) => segment
+            .read_now(oid, end.position)?
+            .map(|record| (oid, record)),
+        None => None,
+    };
+    let marker =
+        record.map(|(oid, record)| Ok::<_, Error>((oid, RootMarker::decode(oid, &record)?)));
+    let marker = marker.transpose()?;
+    found.newest = header.marker.or(found.newest);
+    if let Some(proven) = marker.as_ref().and_then(|(_, marker)| marker.proven) {
+        found.proven = found.proven.max(Some(proven));
+    }
+    found.chain.push(ChainLink { end, marker });
+    Ok(end)
+}
+
 /// Goes on where an earlier look ended, in the newest segment of then.
 pub(super) fn go_on(identity: &Identity, writer: &Writer, found: &mut Found) -> Result<()> {
-    if let Some(last) = found.segments.last().cloned() {
+    if let Some(last) = found.segments.last().cloned()
+        && last.ends().is_none()
+    {
         let from = (found.end, Position::LIMIT);
         found.end = read_segment(identity, writer, &last, from, found)?;
         judge(found);
@@ -392,6 +442,9 @@ fn look_on(
             found.durable = found.durable.max(header.durable);
             found.ceiling = found.ceiling.max(header.ceiling);
         }
+        if segment.ends().is_some() {
+            continue;
+        }
         let mut window = Window::new(segment.file()?);
         let from = p.max(segment.base);
         if let Some((durable, ceiling)) = walk::durable_marks(&mut window, segment, identity, from)?
@@ -431,6 +484,11 @@ pub(super) fn frame_at(
     segment: &Segment,
     base: Position,
 ) -> Result<Option<Frame>> {
+    if segment.ends().is_some() {
+        return Err(Error::invalid(format!(
+            "space was given back at {base}: what is sent again cannot be compared"
+        )));
+    }
     let bytes = segment
         .file()?
         .read_at(segment.offset(base), BATCH_HEADER)?;

@@ -68,6 +68,7 @@ impl Shared {
     }
 
     pub(super) fn fence(&self, epoch: Epoch) -> Result<Vec<StreamState>> {
+        let _whole = self.hold_reclaims();
         let _turn = self.take_turn();
         if epoch.number == 0 {
             return Ok(vec![self.report()?]);
@@ -131,6 +132,7 @@ impl Shared {
     }
 
     pub(super) fn adopt(&self, epoch: Epoch, vector: &Vector) -> Result<()> {
+        let _whole = self.hold_reclaims();
         let _turn = self.take_turn();
         if !self.held.load(Ordering::Acquire) {
             return Err(Error::closed("the log is closed, or open for reading only"));
@@ -236,7 +238,7 @@ impl Shared {
 
     /// Removes what a crash left half made, and gives back the room that was kept: for going on, and for
     /// what a recovery takes.
-    fn remove_leftovers(&self) -> Result<()> {
+    pub(super) fn remove_leftovers(&self) -> Result<()> {
         let mut writing = self.writing();
         writing.drop_spare(&*self.medium);
         writing.drop_reserve(&*self.medium);
@@ -249,7 +251,7 @@ impl Shared {
                 self.medium.remove(&name)?;
             }
         }
-        Ok(())
+        self.remove_covered()
     }
 
     /// Whether nothing here outlives this cut, so that the log begins at it.
@@ -293,6 +295,10 @@ impl Shared {
                 None => Position::LIMIT,
             };
             let end = cut.position.min(next);
+            if segment.ends().is_some() {
+                // Durable before it got its name.
+                continue;
+            }
             if segment.base < end && end > found.durable && !planted!(ServedBeforeSync) {
                 rewritten += self.rewrite(segment, found.durable, end)?;
             }

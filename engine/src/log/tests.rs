@@ -5,6 +5,7 @@ mod between;
 mod bounded;
 mod handles;
 mod part;
+mod reclaim;
 
 use super::*;
 use crate::contract::{

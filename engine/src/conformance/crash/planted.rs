@@ -48,8 +48,8 @@ fn must_find(bug: Bug) {
 
 macro_rules! must_find {
     ($($test:ident: $bug:ident,)*) => {
-        /// As many as can be planted.
-        const _: [Bug; Bug::COUNT] = [$(Bug::$bug,)*];
+        /// As many as can be planted, but for those that the tests of a reclaim look for.
+        const _: [Bug; Bug::COUNT - Bug::IN_RECLAIM] = [$(Bug::$bug,)*];
         $(
             #[test]
             fn $test() {

@@ -1,0 +1,428 @@
+//! Giving space back: runs of ended segments are written anew without what nobody keeps.
+//!
+//! ```text
+//!   seg a | seg b | rec c | seg d …      a run of whole segments within the decision
+//!     │ read what stays, each under its own checksum
+//!     v
+//!   rec-a-d.new ──sync──> rename ──sync of the directory──> readers see it ──> unlink a, b, c
+//! ```
+//!
+//! A crash before the rename is durable leaves the old segments, and a file that the next writer
+//! removes; one after it leaves the sparse segment, and perhaps old ones that its name covers, which
+//! nobody looks into and the next writer removes. The room that one sparse segment takes is needed on
+//! top, no more. Who has an old file open or mapped reads on in it: it is never changed.
+//!
+//! Only segments are taken that recovery reads over: the one after them is durable, so the newest
+//! durable segment is whole, and what recovery needs of those before stands in headers.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use super::Shared;
+use super::format::{SEGMENT_HEADER, SegmentHeader, SparseHeader, sparse_name};
+use super::segment::Segment;
+use super::sparse::{self, Place, Sparse};
+use super::walk::Window;
+use crate::contract::{
+    End, Epoch, Error, ErrorKind, Extent, Freed, Level, Oid, Position, Reclaim, Result,
+};
+use crate::medium::MediumFile;
+
+/// Fewer bytes than this are not worth a new file.
+const GAIN_MIN: u64 = 4096;
+/// Nor is less than this part of what has to be written for it.
+const GAIN_PART: u64 = 8;
+/// Bytes written at once.
+const PIECE: usize = 1 << 20;
+
+/// One whole segment that a decision speaks of.
+struct Whole {
+    segment: Arc<Segment>,
+    /// How the stream stood where it ends, what was announced then, and the newest marker.
+    end: End,
+    ceiling: Position,
+    marker: Option<Oid>,
+    /// Bytes that it takes, and those of its records that stay.
+    bytes: u64,
+    stays: u64,
+}
+
+impl Shared {
+    /// Keeps segments where they are.
+    pub(super) fn hold_reclaims(&self) -> MutexGuard<'_, ()> {
+        self.reclaiming
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn reclaim(&self, decision: &Reclaim) -> Result<Freed> {
+        decision.check()?;
+        if decision.stream != self.identity.stream {
+            return Err(Error::invalid(format!(
+                "stream {} does not lie here",
+                decision.stream
+            )));
+        }
+        // Nobody writes where a stream has ended: who gives back takes the lock for as long.
+        let lent = self.options.extent.is_sealed();
+        if lent {
+            self.medium.lock()?;
+        }
+        let ready = match lent {
+            // No adoption ever did it.
+            true => self.remove_leftovers(),
+            false => Ok(()),
+        };
+        let freed = ready.and_then(|()| self.reclaim_all(decision));
+        if lent {
+            self.medium.unlock();
+        }
+        freed.map_err(|error| error.at(self.medium.place()))
+    }
+
+    fn reclaim_all(&self, decision: &Reclaim) -> Result<Freed> {
+        let mut freed = Freed::default();
+        let mut from = decision.from;
+        loop {
+            // One new file at a time: a fence or a close waits no longer than that.
+            let _whole = self.hold_reclaims();
+            self.may_reclaim(decision.sender)?;
+            let run = self.run(decision, from)?;
+            let Some(last) = run.last() else {
+                break;
+            };
+            from = last.end.position;
+            let old: u64 = run.iter().map(|whole| whole.bytes).sum();
+            let records = decision.alive_in(run[0].segment.base, from).len() as u64;
+            let stays: u64 = run.iter().map(|whole| whole.stays).sum();
+            let new = SEGMENT_HEADER + stays + sparse::index_length(records);
+            let gain = GAIN_MIN.max(new / GAIN_PART);
+            if old < new + gain {
+                freed.kept += old;
+                continue;
+            }
+            self.put_in_place(decision, &run, new)?;
+            freed.bytes += old - new;
+            freed.kept += new;
+        }
+        freed.kept += self.rest(from, decision.to)?;
+        Ok(freed)
+    }
+
+    /// Bytes that positions take which no segment was given back of.
+    fn rest(&self, from: Position, to: Position) -> Result<u64> {
+        let mut bytes = 0;
+        let mut from = from;
+        while let Some((segment, end)) = self.segment_at_or_after(from)?
+            && segment.base < to
+        {
+            bytes += end.min(to).bytes_since(from.max(segment.base));
+            from = end;
+        }
+        Ok(bytes)
+    }
+
+    fn may_reclaim(&self, sender: Epoch) -> Result<()> {
+        let writing = self.writing();
+        if !self.options.extent.is_sealed() {
+            if !self.writes() {
+                return Err(Error::closed("the log is open for reading only"));
+            }
+            return writing.admit(sender);
+        }
+        if let Some(closed) = &writing.poison {
+            return Err(closed.clone());
+        }
+        if sender.number < writing.epoch.number {
+            return Err(Error::fenced(format!(
+                "epoch {sender} is older than epoch {}, which wrote here",
+                writing.epoch
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whole segments from a position on that go into one new file together. Empty: there are none.
+    fn run(&self, decision: &Reclaim, from: Position) -> Result<Vec<Whole>> {
+        let segments = self.segments();
+        let first = segments.partition_point(|segment| segment.base < from);
+        let mut run: Vec<Whole> = Vec::new();
+        let (limit, mut stays) = (self.options.segment, 0);
+        for (index, segment) in segments.iter().enumerate().skip(first) {
+            let next = segments.get(index + 1);
+            let Some(mut whole) = self.whole(segment, next)? else {
+                break;
+            };
+            if whole.end.position > decision.to {
+                break;
+            }
+            let alive = decision.alive_in(segment.base, whole.end.position);
+            let mut bytes = 0;
+            self.each(&whole, alive, |_, length, _| {
+                bytes += length as u64;
+                Ok(())
+            })?;
+            whole.stays = bytes;
+            let all_stay = match segment.sparse()? {
+                Some(sparse) => sparse.header.records == alive.len() as u64,
+                None => false,
+            };
+            // What would only be copied stands for itself, unless it is little.
+            let alone = all_stay && whole.stays > limit / 8;
+            stays += whole.stays;
+            if !run.is_empty() && (alone || stays > limit) {
+                break;
+            }
+            run.push(whole);
+            if alone {
+                break;
+            }
+        }
+        Ok(run)
+    }
+
+    /// What is known of a segment that may be given back; `None`: not of this one, nor of any later.
+    fn whole(&self, segment: &Arc<Segment>, next: Option<&Arc<Segment>>) -> Result<Option<Whole>> {
+        let lasting = |next: &&Arc<Segment>| {
+            self.medium.level() < Level::Disk || next.base.0 < self.durable.load(Ordering::Acquire)
+        };
+        let (end, ceiling, marker) = match (self.options.extent, next) {
+            (Extent::Sealed { .. }, Some(next)) => after(next.header()?),
+            (Extent::Sealed { end, .. }, None) => (end, end.position, None),
+            (_, next) => match next.filter(lasting) {
+                Some(next) => after(next.header()?),
+                None => return Ok(None),
+            },
+        };
+        let (end, ceiling, marker, bytes) = match segment.sparse()? {
+            Some(sparse) => {
+                let header = &sparse.header;
+                (
+                    header.end,
+                    header.common.ceiling,
+                    header.marker,
+                    sparse.length(),
+                )
+            }
+            None => (end, ceiling, marker, segment.offset(end.position)),
+        };
+        Ok(Some(Whole {
+            segment: segment.clone(),
+            end,
+            ceiling,
+            marker,
+            bytes,
+            stays: 0,
+        }))
+    }
+
+    /// Goes through what stays of a segment, in order: where it lies, how long it is, and its bytes.
+    fn each(
+        &self,
+        whole: &Whole,
+        alive: &[Position],
+        mut then: impl FnMut(Oid, usize, &mut dyn FnMut() -> Result<bytes::Bytes>) -> Result<()>,
+    ) -> Result<()> {
+        let segment = &whole.segment;
+        if alive.is_empty() {
+            // Also of a sparse one nothing needs to be looked up.
+            return Ok(());
+        }
+        let file = segment.file()?;
+        let mut places = Places {
+            segment,
+            sparse: segment.sparse()?,
+            file: &*file,
+            end: whole.end.position,
+            block: Vec::new(),
+        };
+        let mut window = Window::new(file.clone());
+        for &position in alive {
+            let place = places.of(position)?;
+            let oid = segment.oid(self.identity.stream, position)?;
+            let length = segment.length_at(&mut window, oid, place)?;
+            then(oid, length, &mut || window.get(place.offset, length))?;
+        }
+        Ok(())
+    }
+
+    /// Writes what stays of a run to a new file, and puts that in the place of the run.
+    fn put_in_place(&self, decision: &Reclaim, run: &[Whole], length: u64) -> Result<()> {
+        let (medium, last) = (&*self.medium, &run[run.len() - 1]);
+        let (base, end) = (run[0].segment.base, last.end.position);
+        let name = sparse_name(base, end);
+        let new = format!("{name}.new");
+        let written = self.write_sparse(decision, run, &new, length);
+        if let Err(error) = written.and_then(|()| medium.rename(&new, &name)) {
+            // Nothing has changed. A file that stays behind is removed by the next writer.
+            let _ = medium.remove(&new);
+            return Err(error);
+        }
+        if !planted!(UnlinkedBeforeNamed)
+            && let Err(error) = medium.sync_dir()
+        {
+            // Which of the two a power cut leaves is not known, and both are right.
+            self.writing().poison(&error);
+            return Err(error);
+        }
+        {
+            let mut segments = self
+                .segments
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            let at = segments.partition_point(|segment| segment.base < base);
+            let sparse = Segment::new(&self.files, base, Some(end));
+            segments.splice(at..at + run.len(), [Arc::new(sparse)]);
+        }
+        self.reclaims.fetch_add(1, Ordering::AcqRel);
+        self.maps.forget(base..end);
+        for whole in run.iter().filter(|whole| whole.segment.name() != name) {
+            if let Err(error) = medium.remove(&whole.segment.name()) {
+                tracing::warn!(%error, "what was given back could not be unlinked");
+            }
+        }
+        tracing::debug!(
+            base = base.0,
+            end = end.0,
+            bytes = length,
+            "segments reclaimed"
+        );
+        Ok(())
+    }
+
+    fn write_sparse(
+        &self,
+        decision: &Reclaim,
+        run: &[Whole],
+        new: &str,
+        length: u64,
+    ) -> Result<()> {
+        let (first, last) = (&run[0], &run[run.len() - 1]);
+        let common = *first.segment.header()?;
+        let file = {
+            self.medium.remove(new)?;
+            self.medium.create(new)?
+        };
+        file.claim(length)?;
+        let mut out = Out {
+            file: &*file,
+            at: SEGMENT_HEADER,
+            held: Vec::with_capacity(PIECE),
+        };
+        let mut lies = Vec::new();
+        for whole in run {
+            let mut alive = decision.alive_in(whole.segment.base, whole.end.position);
+            if planted!(LastOfASegmentFreed) {
+                alive = alive.split_last().map_or(alive, |(_, rest)| rest);
+            }
+            self.each(whole, alive, |oid, _, bytes| {
+                let bytes = bytes()?;
+                // What is damaged stays where it is, and is told.
+                crate::contract::Record::decode(oid, bytes.clone())
+                    .map_err(|error| error.at(whole.segment.name()))?;
+                lies.push((oid.position(), out.put(&bytes)?));
+                Ok(())
+            })?;
+        }
+        out.flush()?;
+        let (index, firsts) = sparse::index(&self.identity, common.base, lies.iter().copied());
+        let header = SparseHeader {
+            common: SegmentHeader {
+                ceiling: last.ceiling,
+                durable: last.end.position,
+                ..common
+            },
+            end: last.end,
+            marker: last.marker,
+            records: lies.len() as u64,
+            index: out.at,
+            firsts,
+        };
+        file.write_at(header.index, &[&index])?;
+        file.write_at(0, &[&header.encode(&self.identity)])?;
+        file.sync()
+    }
+
+    /// Removes segments in whose place a sparse one came. It is there for good before they go.
+    pub(super) fn remove_covered(&self) -> Result<()> {
+        let (segments, covered) = self.files.listed()?;
+        if covered.is_empty() {
+            return Ok(());
+        }
+        for segment in segments {
+            let over = |old: &Arc<Segment>| segment.ends().is_some_and(|end| old.base < end);
+            if covered.iter().any(over) {
+                // Where it is damaged the old ones are all there is.
+                segment.sparse()?;
+            }
+        }
+        self.medium.sync_dir()?;
+        covered
+            .iter()
+            .try_for_each(|old| self.medium.remove(&old.name()))
+    }
+}
+
+/// What a header says of the place where the segment before it ended.
+fn after(next: &SegmentHeader) -> (End, Position, Option<Oid>) {
+    (next.before, next.ceiling, next.newest)
+}
+
+/// Where records of a segment lie that are asked for in order.
+struct Places<'a> {
+    segment: &'a Segment,
+    sparse: Option<&'a Sparse>,
+    file: &'a dyn MediumFile,
+    end: Position,
+    block: Vec<(Position, Place)>,
+}
+
+impl Places<'_> {
+    fn of(&mut self, position: Position) -> Result<Place> {
+        let Some(sparse) = self.sparse else {
+            return Ok(Place {
+                offset: self.segment.offset(position),
+                within: self.end.bytes_since(position) as usize,
+            });
+        };
+        if self.block.last().is_none_or(|last| last.0 < position) {
+            self.block = sparse
+                .some_from(self.file, position)
+                .map_err(|error| error.at(self.segment.name()))?;
+        }
+        let found = self.block.binary_search_by_key(&position, |(at, _)| *at);
+        found.map(|index| self.block[index].1).map_err(|_| {
+            let text = format!("what lay at {position} was freed before: it cannot stay");
+            Error::new(ErrorKind::Invalid, text)
+        })
+    }
+}
+
+/// A file that is written in large pieces.
+struct Out<'a> {
+    file: &'a dyn MediumFile,
+    at: u64,
+    held: Vec<u8>,
+}
+
+impl Out<'_> {
+    /// Takes bytes, and tells where in the file they lie.
+    fn put(&mut self, bytes: &[u8]) -> Result<u64> {
+        let at = self.at + self.held.len() as u64;
+        self.held.extend_from_slice(bytes);
+        if self.held.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(at)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        self.file.write_at(self.at, &[&self.held])?;
+        self.at += self.held.len() as u64;
+        self.held.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,232 @@
+//! What a reclaim left of a run of segments, in one file.
+//!
+//! ```text
+//!  rec-<base>-<end>   | header 4096 | record | record | … | block | block | … | first positions
+//!                                     those that stay,     where each lies      of the blocks
+//!                                     in order
+//!
+//!  block              0 crc32 of medium identity, base, number of the block and bytes 4..4096
+//!                     4 entries u32   8 entries, each: position u64, byte of the file u64 … zeros
+//! ```
+//!
+//! The name says which positions the file speaks for, so a listing alone tells which segments it took
+//! the place of, should they still be there. Invariant: a position of the run that is in no entry is
+//! absent, and that is proven: blocks and their first positions are under checksums, and each record
+//! is under its own.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use super::format::{Identity, SPARSE_FIELDS, SparseHeader};
+use crate::contract::record::{u32_at, u64_at};
+use crate::contract::{Error, Position, Result};
+use crate::medium::MediumFile;
+
+/// Bytes of a block of the index.
+const BLOCK: usize = 4096;
+/// Bytes in front of the entries of a block.
+const BLOCK_HEAD: usize = 8;
+const ENTRY: usize = 16;
+/// Entries of a block.
+const ENTRIES: usize = 255;
+
+/// A sparse segment whose index may be asked. Keeps one position for each block in memory.
+#[derive(Debug)]
+pub(super) struct Sparse {
+    pub(super) header: SparseHeader,
+    identity: Identity,
+    firsts: Vec<u64>,
+    /// The whole file, once somebody mapped it.
+    map: OnceLock<Option<Bytes>>,
+}
+
+/// Where a record lies in the file, and how many bytes it may take there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) offset: u64,
+    pub(super) within: usize,
+}
+
+impl Sparse {
+    /// Reads what stands in front and behind of a file.
+    pub(super) fn open(file: &dyn MediumFile, identity: &Identity) -> Result<Self> {
+        let head = file.read_at(0, SPARSE_FIELDS)?;
+        let header = SparseHeader::decode(&head, identity)?;
+        let blocks = header.records.div_ceil(ENTRIES as u64);
+        let tail = blocks * 8;
+        let at = header.index + blocks * BLOCK as u64;
+        let length = file.len()?;
+        // Checked before anything of that size is made.
+        if at.checked_add(tail) != Some(length) {
+            return Err(Error::corrupt(format!(
+                "{} records need an index that ends elsewhere than the file, at {length}",
+                header.records
+            )));
+        }
+        let bytes = file.read_at(at, tail as usize)?;
+        if bytes.len() as u64 != tail
+            || crc(identity, header.common.base, blocks, &bytes) != header.firsts
+        {
+            return Err(Error::corrupt(
+                "the first positions of an index fail their checksum",
+            ));
+        }
+        let firsts = bytes.chunks_exact(8).map(|bytes| u64_at(bytes, 0));
+        Ok(Self {
+            firsts: firsts.collect(),
+            header,
+            identity: *identity,
+            map: OnceLock::new(),
+        })
+    }
+
+    /// The bytes of the file.
+    pub(super) fn length(&self) -> u64 {
+        self.header.index + index_length(self.header.records)
+    }
+
+    /// The whole file, mapped, where the medium can map.
+    pub(super) fn map(&self, file: &dyn MediumFile) -> Option<Bytes> {
+        let map = self.map.get_or_init(|| {
+            // Mapped past its end it would kill.
+            let whole = file.len().is_ok_and(|length| length >= self.length());
+            whole.then(|| file.map(self.length())?.ok()).flatten()
+        });
+        map.clone()
+    }
+
+    /// Where the record at `position` lies; `None`: it was freed, or never was.
+    pub(super) fn find(&self, file: &dyn MediumFile, position: Position) -> Result<Option<Place>> {
+        let Some(number) = self
+            .firsts
+            .partition_point(|&first| first <= position.0)
+            .checked_sub(1)
+        else {
+            return Ok(None);
+        };
+        let block = self.block(file, number)?;
+        let found = block.binary_search_by_key(&position, |(at, _)| *at);
+        Ok(found.ok().map(|index| self.place(&block, index)))
+    }
+
+    /// Where records lie from a position on, a block of the index at a time; empty after the last.
+    pub(super) fn some_from(
+        &self,
+        file: &dyn MediumFile,
+        position: Position,
+    ) -> Result<Vec<(Position, Place)>> {
+        let mut number = self
+            .firsts
+            .partition_point(|&first| first <= position.0)
+            .saturating_sub(1);
+        while number < self.firsts.len() {
+            let block = self.block(file, number)?;
+            let from = block.partition_point(|(at, _)| *at < position);
+            if from < block.len() {
+                let all =
+                    (from..block.len()).map(|index| (block[index].0, self.place(&block, index)));
+                return Ok(all.collect());
+            }
+            number += 1;
+        }
+        Ok(Vec::new())
+    }
+
+    fn place(&self, block: &[(Position, u64)], index: usize) -> Place {
+        let offset = block[index].1;
+        // Where the next block begins is not looked up: the record tells its own length.
+        let next = block
+            .get(index + 1)
+            .map_or(self.header.index, |next| next.1);
+        Place {
+            offset,
+            within: next.saturating_sub(offset) as usize,
+        }
+    }
+
+    /// The entries of a block.
+    fn block(&self, file: &dyn MediumFile, number: usize) -> Result<Vec<(Position, u64)>> {
+        let damaged = || Error::corrupt(format!("block {number} of the index fails its checks"));
+        let at = self.header.index + (number * BLOCK) as u64;
+        let bytes = match self.map.get() {
+            Some(Some(map)) => map.slice(at as usize..at as usize + BLOCK),
+            _ => file.read_at(at, BLOCK)?,
+        };
+        if bytes.len() < BLOCK
+            || u32_at(&bytes, 0)
+                != crc(
+                    &self.identity,
+                    self.header.common.base,
+                    number as u64,
+                    &bytes[4..],
+                )
+        {
+            return Err(damaged());
+        }
+        let count = u32_at(&bytes, 4) as usize;
+        let left = (self.header.records as usize).saturating_sub(number * ENTRIES);
+        if count != left.min(ENTRIES) {
+            return Err(damaged());
+        }
+        let entries = bytes[BLOCK_HEAD..].chunks_exact(ENTRY).take(count);
+        let entries: Vec<_> = entries
+            .map(|entry| (Position(u64_at(entry, 0)), u64_at(entry, 8)))
+            .collect();
+        let sorted = entries
+            .windows(2)
+            .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
+        let inside = entries.last().is_none_or(|last| last.1 < self.header.index);
+        if sorted && inside {
+            Ok(entries)
+        } else {
+            Err(damaged())
+        }
+    }
+}
+
+/// The index of these records: its bytes, and the checksum that goes to the header.
+pub(super) fn index(
+    identity: &Identity,
+    base: Position,
+    records: impl ExactSizeIterator<Item = (Position, u64)>,
+) -> (Vec<u8>, u32) {
+    let blocks = records.len().div_ceil(ENTRIES);
+    let mut out = Vec::with_capacity(blocks * (BLOCK + 8));
+    let mut firsts = Vec::with_capacity(blocks * 8);
+    let mut records = records.peekable();
+    for number in 0..blocks {
+        let start = out.len();
+        out.resize(start + BLOCK_HEAD, 0);
+        if let Some((first, _)) = records.peek() {
+            firsts.extend_from_slice(&first.0.to_le_bytes());
+        }
+        let mut count = 0_u32;
+        for (position, at) in records.by_ref().take(ENTRIES) {
+            out.extend_from_slice(&position.0.to_le_bytes());
+            out.extend_from_slice(&at.to_le_bytes());
+            count += 1;
+        }
+        out.resize(start + BLOCK, 0);
+        out[start + 4..start + 8].copy_from_slice(&count.to_le_bytes());
+        let check = crc(identity, base, number as u64, &out[start + 4..]);
+        out[start..start + 4].copy_from_slice(&check.to_le_bytes());
+    }
+    let check = crc(identity, base, blocks as u64, &firsts);
+    out.extend_from_slice(&firsts);
+    (out, check)
+}
+
+/// Bytes that the index of so many records takes.
+pub(super) fn index_length(records: u64) -> u64 {
+    records.div_ceil(ENTRIES as u64) * (BLOCK as u64 + 8)
+}
+
+fn crc(identity: &Identity, base: Position, number: u64, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&identity.medium);
+    hasher.update(&base.0.to_le_bytes());
+    hasher.update(&number.to_le_bytes());
+    hasher.update(bytes);
+    hasher.finalize()
+}
