@@ -52,6 +52,10 @@ impl Kind {
     pub const CHUNK_INDEX: Self = Self(4);
     /// Bytes stored as they are, by the raw verbs.
     pub const BLOB: Self = Self(5);
+    /// A tag: a commit that somebody gave a name, made by the engine only.
+    pub const TAG: Self = Self(6);
+    /// What a reclaim decided, made by the engine only.
+    pub const RECLAIM: Self = Self(7);
     /// The first kind that interfaces outside this workspace may use.
     pub const FIRST_FREE: Self = Self(1024);
 }

@@ -227,10 +227,7 @@ impl Shared {
         }
         // Under the same lock: a commit that does not wait is shown after those before it.
         state.flying = false;
-        self.show(Shown {
-            view: newest.clone(),
-            marker,
-        });
+        self.show(Shown::new(newest.clone(), marker));
         drop(state);
         flight.round.complete(Ok(Reached {
             epoch: flight.epoch,

@@ -46,6 +46,8 @@
 //! # }
 //! ```
 
+mod alive;
+mod automatic;
 mod bell;
 pub mod choose;
 pub mod chunk;
@@ -53,14 +55,20 @@ mod group;
 mod history;
 mod lead;
 mod links;
+mod mark;
 mod names;
 mod open;
 mod options;
+mod past;
+mod pins;
 mod place;
 mod pressure;
+mod reclaim;
+mod retention;
 mod session;
 mod shared;
 mod snapshot;
+mod tags;
 mod tail;
 mod write;
 
@@ -75,10 +83,16 @@ use crate::contract::{Env, Error, Oid, Op, Record, Result, RootAt, Status, Store
 
 use self::shared::Shared;
 
+pub use self::automatic::Automatic;
 pub use self::history::History;
+pub use self::names::RESERVED;
 pub use self::options::{Change, Committed, Expect, Hint, Options};
+pub use self::pins::Pin;
+pub use self::reclaim::{Holder, Progress, Reclaiming, Report, Watch, Who};
+pub use self::retention::{Moment, Retention, Timeline};
 pub use self::session::Session;
 pub use self::snapshot::{Read, Snapshot, Write};
+pub use self::tags::Tag;
 
 /// An opened store. Clones share it.
 #[derive(Clone)]
@@ -103,20 +117,28 @@ impl Engine {
             return Err(Error::invalid("this engine was opened for reading only"));
         }
         self.0.lock().writing()?;
-        Ok(Session::new(self.0.clone()))
+        Session::new(self.0.clone(), "a session")
     }
 
     /// The newest commit that reached its level; an empty snapshot with number zero before the
     /// first. An engine opened for reading sees later ones after [`Engine::refresh`].
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.0.clone(), self.0.shown().view.clone())
+        let (view, pin) = self.0.pin_newest();
+        Snapshot::new(self.0.clone(), view, pin)
     }
 
     /// A commit by number or by time; `None` if there is none such, or none that old.
     pub fn at(&self, at: RootAt) -> Result<Option<Snapshot>> {
-        let view = self.0.at(at)?;
-        Ok(view.map(|view| Snapshot::new(self.0.clone(), view)))
+        let found = self.0.look_and_pin("a snapshot", || self.0.at(at))?;
+        Ok(found.map(|(view, pin)| Snapshot::new(self.0.clone(), view, pin)))
+    }
+
+    /// What snapshots and sessions are held, the oldest first, each with its owner and its age: what
+    /// they reach is not freed.
+    #[must_use]
+    pub fn pins(&self) -> Vec<Pin> {
+        self.0.pins.held().iter().map(Pin::from).collect()
     }
 
     /// Commits from the newest back, each with the address of its root marker.
@@ -138,6 +160,7 @@ impl Engine {
             let shown = open::look(&self.0.store)?;
             if shown.view.sequence > self.0.shown().view.sequence {
                 self.0.show(shown);
+                self.0.pins.forget();
             }
         }
         Ok(self.snapshot())
@@ -186,6 +209,7 @@ impl Engine {
     /// Errors: whatever made this engine refuse to write; what was committed at a level below that of
     /// the stack may then survive less than a clean close would make it.
     pub fn close(&self) -> Result<()> {
+        self.0.alarm.close_and_wait();
         let _turn = self.0.take_turn();
         let closed = Error::closed(CLOSED);
         let refusing = self.0.lock().refusing.clone();

@@ -15,6 +15,10 @@ use crate::contract::{Changes, Epoch, Error, Name, Names, Proven, Reference, Res
 
 use super::options::{Change, Expect};
 
+/// Names that begin so are the engine's own: they are changed by its verbs only, and snapshots do not
+/// list them.
+pub const RESERVED: &str = "travertine/";
+
 /// Fewest changes after which a directory is written.
 const CHANGES_MIN: usize = 32;
 
@@ -51,6 +55,28 @@ impl View {
         }
     }
 
+    /// The view of a commit that is told otherwise than by its marker.
+    pub(super) fn told(
+        sequence: u64,
+        epoch: Epoch,
+        time: u64,
+        names: Names,
+        directory: Option<Reference>,
+    ) -> Self {
+        Self {
+            sequence,
+            epoch,
+            time,
+            names: Versioned {
+                directory,
+                alive: names.len(),
+                base: Arc::new(names),
+                changes: Changes::new(),
+            },
+            merged: OnceLock::new(),
+        }
+    }
+
     /// The mark that names this commit as proven; `marker` is its own.
     pub(super) fn proven(&self, marker: Reference) -> Proven {
         Proven {
@@ -60,10 +86,25 @@ impl View {
         }
     }
 
-    /// All names, put together at the first call.
+    /// All names but the engine's own, put together at the first call.
     pub(super) fn merged(&self) -> &Names {
-        self.merged.get_or_init(|| self.names.merged())
+        self.merged.get_or_init(|| {
+            let mut names = self.names.merged();
+            names.retain(|name, _| !is_reserved(name));
+            names
+        })
     }
+
+    /// What the commit itself refers to: its directory, and what changed since.
+    pub(super) fn references(&self) -> impl Iterator<Item = Reference> {
+        let changed = self.names.changes.values().flatten();
+        self.names.directory.iter().chain(changed).copied()
+    }
+}
+
+/// Whether a name is the engine's own.
+pub(super) fn is_reserved(name: &Name) -> bool {
+    name.as_str().starts_with(RESERVED)
 }
 
 /// One version of the names.

@@ -42,6 +42,13 @@ impl Found {
     }
 }
 
+impl Found {
+    /// Where each stream goes on.
+    pub(super) fn bases(&self) -> impl Iterator<Item = (Stream, Position)> {
+        self.starts.iter().map(|start| (start.stream, start.base))
+    }
+}
+
 /// Where a stream goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Start {
@@ -201,10 +208,10 @@ fn load(store: &Arc<dyn Store>, newest: Option<(Oid, RootMarker)>) -> Result<Sho
     };
     let reference = read(store, oid)?.reference_to(oid);
     let names = directory(|reference| read(store, reference.oid), &marker)?;
-    Ok(Shown {
-        view: Arc::new(View::of(&marker, names)),
-        marker: Some(reference),
-    })
+    Ok(Shown::new(
+        Arc::new(View::of(&marker, names)),
+        Some(reference),
+    ))
 }
 
 /// The engine's shared part, opened as the options say.
@@ -284,6 +291,13 @@ impl Shared {
             self.env
                 .drivers
                 .thread("travertine-ticker", Box::new(body))?;
+            if let Some(automatic) = self.options.reclaim.clone() {
+                let (alarm, weak) = (self.alarm.clone(), Arc::downgrade(self));
+                let body = move || super::automatic::run(&alarm, &weak, &automatic);
+                self.env
+                    .drivers
+                    .thread("travertine-reclaim", Box::new(body))?;
+            }
         }
         let mut state = self.lock();
         for tail in &tails {
@@ -316,9 +330,16 @@ impl Shared {
             if chain.len() > HEIGHT_MAX {
                 return Err(Error::corrupt("jump links of root markers do not end"));
             }
+            // Jumps may lead to what was freed: nothing further back is jumped to any more.
+            let Some(found) = self.marker(&marker)? else {
+                if chain.is_empty() {
+                    let text = format!("the newest root marker is not there, at {}", marker.oid);
+                    return Err(Error::corrupt(text));
+                }
+                break;
+            };
             chain.push((marker, sequence));
-            let record = self.follow(&marker).wait()?;
-            next = RootMarker::decode(marker.oid, &record)?.jump;
+            next = found.jump;
         }
         Links::from_newest(chain)
     }

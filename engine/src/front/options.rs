@@ -6,6 +6,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::contract::{Epoch, Error, Level, Name, Oid, Reference, Result};
 
+use super::automatic::Automatic;
+
 /// How an engine behaves. Every field has a default that suits a local log.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -27,6 +29,9 @@ pub struct Options {
     /// So long after the last commit an empty batch names it as proven, for readers in other
     /// processes and to tell damage of the last batch from a torn write. Default 50 ms.
     pub proof_after: Duration,
+    /// When to reclaim without being asked to. Needs a driver thread, so a simulated environment knows
+    /// no such reclaim. Default: never.
+    pub reclaim: Option<Automatic>,
     /// Refuse to write, and write nothing while opening. Default false.
     pub read_only: bool,
 }
@@ -44,6 +49,7 @@ impl Default for Options {
             tail_max: 8 << 20,
             recent_max: 8 << 20,
             proof_after: Duration::from_millis(50),
+            reclaim: None,
             read_only: false,
         }
     }
@@ -66,7 +72,7 @@ impl Options {
                 self.flush_bytes
             )));
         }
-        Ok(())
+        self.reclaim.as_ref().map_or(Ok(()), Automatic::check)
     }
 }
 

@@ -5,24 +5,28 @@ use std::sync::Arc;
 
 use crate::contract::{Level, Name, NewRecord, Op, Record, Reference, Result};
 
+use super::names::is_reserved;
 use super::options::{Change, Committed, Hint};
 use super::shared::Shared;
 use super::snapshot::{Read, Snapshot, Write};
 
 /// A writer's turn: stores records and commits names. Many may be open at once; whose commit comes
 /// first wins, the others get `Conflict` if they expected what is no longer so.
+///
+/// What it began from, and everything stored since, stays while it lives, whatever is reclaimed. So
+/// point names only at records of this session, or at what its base or a snapshot that is held leads to.
 pub struct Session {
     shared: Arc<Shared>,
     base: Snapshot,
 }
 
 impl Session {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let newest = shared.lock().newest.clone();
-        Self {
-            base: Snapshot::new(shared.clone(), newest),
+    pub(super) fn new(shared: Arc<Shared>, owner: &'static str) -> Result<Self> {
+        let (newest, pin) = shared.pin_session(owner)?;
+        Ok(Self {
+            base: Snapshot::new(shared.clone(), newest, pin),
             shared,
-        }
+        })
     }
 
     /// The newest *submitted* commit when the session began: what a stale expectation is held
@@ -59,7 +63,13 @@ impl Session {
     /// time to [try again](crate::contract::Error::retry_after) (nothing was written); `Closed` or
     /// `Fenced`: writing has ended, and whether the commit happened is unknown.
     pub fn commit(&self, changes: &[Change], level: Option<Level>) -> Op<Committed> {
-        self.shared.commit(changes, level)
+        match changes.iter().find(|change| is_reserved(&change.name)) {
+            Some(change) => Op::err(crate::contract::Error::invalid(format!(
+                "the name {} is one of the engine's own, which its verbs change",
+                change.name
+            ))),
+            None => self.shared.commit(changes, level),
+        }
     }
 
     /// Renames, in one commit: `from` must point where this session saw it, `to` must not exist.

@@ -4,8 +4,8 @@
 //! below. Calls that change the store are made by whoever has the *turn*: one at a time, so that
 //! batches reach the store in order, while sessions go on filling the tail buffer.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::contract::marker::MarkerParts;
 use crate::contract::{
@@ -13,12 +13,14 @@ use crate::contract::{
     Position, Proven, Record, Reference, Result, Store, Stream, Vector,
 };
 
+use super::automatic::Alarm;
 use super::bell::Bell;
 use super::group::Round;
 use super::links::Links;
 use super::names::View;
 use super::open::Found;
 use super::options::Options;
+use super::pins::{Ends, Guard, Held, Pins};
 use super::place::Placer;
 use super::pressure::Pressure;
 use super::tail::{Seen, StreamTail};
@@ -43,6 +45,11 @@ pub(super) struct Shared {
     pub(super) bell: Arc<Bell>,
     pub(super) figures: Figures,
     pub(super) pressure: Pressure,
+    pub(super) pins: Arc<Pins>,
+    /// Ends the thread that reclaims by itself.
+    pub(super) alarm: Arc<Alarm>,
+    /// Whether somebody reclaims: one at a time.
+    pub(super) reclaiming: AtomicBool,
     state: Mutex<State>,
     turn: Condvar,
     shown: Mutex<Arc<Shown>>,
@@ -53,6 +60,29 @@ pub(super) struct Shared {
 pub(super) struct Shown {
     pub(super) view: Arc<View>,
     pub(super) marker: Option<Reference>,
+    pin: Mutex<Weak<Guard>>,
+}
+
+impl Shown {
+    pub(super) fn new(view: Arc<View>, marker: Option<Reference>) -> Self {
+        Self {
+            view,
+            marker,
+            pin: Mutex::default(),
+        }
+    }
+
+    /// The pin of whoever holds this commit as the newest one.
+    pub(super) fn pin(&self) -> Option<Arc<Guard>> {
+        self.pin
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .upgrade()
+    }
+
+    pub(super) fn pinned(&self, pin: &Arc<Guard>) {
+        *self.pin.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(pin);
+    }
 }
 
 #[derive(Debug)]
@@ -174,6 +204,17 @@ impl State {
     pub(super) fn is_leading(&self) -> bool {
         self.leading
     }
+
+    /// Where the next record of each stream goes, or may go once something is written.
+    pub(super) fn ends(&self) -> Ends {
+        match &self.writer {
+            Some(writer) => {
+                let tails = writer.tails.iter();
+                tails.map(|tail| (tail.stream(), tail.next())).collect()
+            }
+            None => self.found.bases().collect(),
+        }
+    }
 }
 
 impl Writer {
@@ -270,6 +311,9 @@ impl Shared {
             bell: Arc::default(),
             figures: Figures::default(),
             pressure: Pressure::default(),
+            pins: Arc::default(),
+            alarm: Arc::default(),
+            reclaiming: AtomicBool::new(false),
             state: Mutex::new(State::new(found, shown.view.clone())),
             turn: Condvar::new(),
             shown: Mutex::new(Arc::new(shown)),
@@ -302,6 +346,27 @@ impl Shared {
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
     }
 
+    /// Pins the newest submitted commit for a session that begins now.
+    pub(super) fn pin_session(
+        self: &Arc<Self>,
+        owner: &'static str,
+    ) -> Result<(Arc<View>, Arc<Guard>)> {
+        let since = self.env.clock.unix_us();
+        let state = self.lock();
+        let view = state.newest.clone();
+        let held = Held {
+            owner: owner.into(),
+            since,
+            view: view.clone(),
+            began: Some(state.ends()),
+        };
+        // Under the lock of the state: what a reclaim holds on to is either this or what comes later.
+        let pin = self.pins.hold(held, None);
+        drop(state);
+        let lost = || Error::closed("the pins of this engine are gone");
+        Ok((view, Arc::new(pin.ok_or_else(lost)?)))
+    }
+
     /// The record at `oid`, with the body that was given.
     pub(super) fn read(&self, oid: Oid) -> Op<Option<Record>> {
         let codecs = self.codecs.clone();
@@ -310,7 +375,7 @@ impl Shared {
     }
 
     /// The record at `oid` as it was stored: from the tail, from batches sent lately, or from below.
-    fn read_stored(&self, oid: Oid) -> Op<Option<Record>> {
+    pub(super) fn read_stored(&self, oid: Oid) -> Op<Option<Record>> {
         if self.floors.covers(oid) {
             let mut state = self.lock();
             let tail = state
@@ -336,23 +401,7 @@ impl Shared {
         let reference = *reference;
         let codecs = self.codecs.clone();
         self.read_stored(reference.oid).and_then(move |found| {
-            let Some(record) = found else {
-                return Err(Error::corrupt(format!(
-                    "a reference names {}, where there is no record",
-                    reference.oid
-                )));
-            };
-            if record.check() != reference.check || record.stored_len() != reference.length as usize
-            {
-                return Err(Error::corrupt(format!(
-                    "the record at {} has {} bytes and check {:08x}, a reference says {} and {:08x}",
-                    reference.oid,
-                    record.stored_len(),
-                    record.check(),
-                    reference.length,
-                    reference.check
-                )));
-            }
+            let record = Self::check_found(&reference, found)?;
             codecs.decode(reference.oid, record)
         })
     }
@@ -455,6 +504,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.bell.close();
+        self.alarm.close();
         // Submitted is started, also when every handle went away at once.
         if !self.lock().queue.is_empty() {
             self.lead(None);

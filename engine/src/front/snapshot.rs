@@ -1,5 +1,6 @@
 //! A snapshot: the names of one commit, and everything they reach, for reading only.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use crate::contract::{Epoch, Name, Names, NewRecord, Op, Record, Reference, Resu
 
 use super::names::View;
 use super::options::Hint;
+use super::pins::{Guard, Held};
 use super::shared::Shared;
 
 /// Something that records can be read through.
@@ -33,16 +35,47 @@ impl<W: Write + ?Sized> Write for &W {
     }
 }
 
-/// One commit, as it will always be. Clones share it.
+/// One commit, as it will always be. While it or a clone of it lives, what it reaches is not freed: see
+/// [`Engine::pins`](super::Engine::pins).
 #[derive(Clone)]
 pub struct Snapshot {
     shared: Arc<Shared>,
     view: Arc<View>,
+    _pin: Arc<Guard>,
 }
 
 impl Snapshot {
-    pub(super) fn new(shared: Arc<Shared>, view: Arc<View>) -> Self {
-        Self { shared, view }
+    pub(super) fn new(shared: Arc<Shared>, view: Arc<View>, pin: Arc<Guard>) -> Self {
+        Self {
+            shared,
+            view,
+            _pin: pin,
+        }
+    }
+
+    pub(super) fn is_of(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+
+    pub(super) fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// The same commit, held in somebody's name: who asks for the pins of the engine is told it.
+    #[must_use]
+    pub fn held_by(&self, owner: impl Into<Cow<'static, str>>) -> Self {
+        let held = Held {
+            owner: owner.into(),
+            since: self.shared.env.clock.unix_us(),
+            view: self.view.clone(),
+            began: None,
+        };
+        // What is pinned already stays so, whatever was decided in between.
+        let pin = self.shared.pins.hold(held, None);
+        Self {
+            _pin: pin.map_or_else(|| self._pin.clone(), Arc::new),
+            ..self.clone()
+        }
     }
 
     /// The number of the commit; zero before the first.
@@ -69,7 +102,7 @@ impl Snapshot {
         self.view.names.get(name)
     }
 
-    /// Every name and what it points to.
+    /// Every name and what it points to, but for the engine's own.
     #[must_use]
     pub fn names(&self) -> &Names {
         self.view.merged()

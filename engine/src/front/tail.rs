@@ -86,6 +86,11 @@ impl StreamTail {
         self.end
     }
 
+    /// Where the next record goes at the earliest.
+    pub(super) fn next(&self) -> Position {
+        self.builder.end()
+    }
+
     /// Bytes in the builder.
     pub(super) fn building(&self) -> usize {
         self.builder.len()

@@ -26,6 +26,9 @@ const ROUND_BYTES_MAX: usize = 8 << 20;
 /// A batch that is built takes no more records above this, so that markers still fit.
 const BUILD_MAX: usize = BATCH_MAX - ROUND_BYTES_MAX;
 
+/// Kinds that only the engine itself stores.
+const OWN: [Kind; 4] = [Kind::MARKER, Kind::DIRECTORY, Kind::TAG, Kind::RECLAIM];
+
 /// What must happen before a call can go on.
 enum Hold {
     /// The engine has not written yet.
@@ -48,37 +51,59 @@ impl Shared {
     /// Encodes a record into its stream's tail and returns the reference to it.
     pub(super) fn store(self: &Arc<Self>, record: &NewRecord<'_>, hint: Hint) -> Result<Reference> {
         record.check_limits()?;
-        if matches!(record.kind, Kind::MARKER | Kind::DIRECTORY) {
+        if OWN.contains(&record.kind) {
             return Err(Error::invalid(
-                "root markers and directories are made by the engine only",
+                "root markers, directories, tags and decisions are made by the engine only",
             ));
         }
         self.admit(Begins::Store)?;
+        let place =
+            |record: &NewRecord<'_>, way: &Way<'_>| self.placer.place(hint, record.stored_len(way));
         match self.codecs.pack(record) {
-            None => self.store_by(record, &self.codecs.way(0), hint),
+            None => {
+                let way = self.codecs.way(0);
+                self.store_by(record, &way, place(record, &way), RESERVE)
+            }
             Some(packed) => {
                 let record = NewRecord {
                     body: &packed.body(),
                     ..*record
                 };
-                self.store_by(&record, &self.codecs.way(packed.bit), hint)
+                let way = self.codecs.way(packed.bit);
+                self.store_by(&record, &way, place(&record, &way), RESERVE)
             }
         }
     }
 
-    /// Stores a record whose body is packed, if it is going to be.
+    /// Stores a record of the engine's own, where its markers lie, readable without any key. It may take
+    /// of what is kept free for commits.
+    pub(super) fn store_own(
+        self: &Arc<Self>,
+        kind: Kind,
+        references: &[Reference],
+        body: &[u8],
+    ) -> Result<Reference> {
+        let record = NewRecord {
+            kind,
+            references,
+            body: &[body],
+        };
+        record.check_limits()?;
+        self.store_by(&record, &Way::default(), self.root_stream, 0)
+    }
+
+    /// Stores a record whose body is packed, if it is going to be, and leaves so many bytes free.
     fn store_by(
         self: &Arc<Self>,
         record: &NewRecord<'_>,
         way: &Way<'_>,
-        hint: Hint,
+        stream: Stream,
+        spare: u64,
     ) -> Result<Reference> {
-        let length = record.stored_len(way);
-        let stream = self.placer.place(hint, length);
         let mut last_try = false;
         loop {
             let mut state = self.lock();
-            match self.try_store(&mut state, record, way, stream) {
+            match self.try_store(&mut state, record, way, (stream, spare)) {
                 Ok((reference, sealed, grew)) => {
                     drop(state);
                     self.pressure.look(grew, &self.options, &self.env);
@@ -100,7 +125,7 @@ impl Shared {
         state: &mut State,
         record: &NewRecord<'_>,
         way: &Way<'_>,
-        stream: Stream,
+        (stream, spare): (Stream, u64),
     ) -> Result<(Reference, bool, Range<usize>), Result<Hold>> {
         let length = record.stored_len(way);
         let queued = state.queue_bytes as u64;
@@ -115,7 +140,7 @@ impl Shared {
         } else {
             0
         };
-        let need = length as u64 + queued + RESERVE + self.slack();
+        let need = length as u64 + queued + spare + self.slack();
         let proven = writer.proven;
         let Some(tail) = writer.tail(stream) else {
             let text = format!("the stack has no stream {stream}");
@@ -149,7 +174,18 @@ impl Shared {
         changes: &[Change],
         level: Option<Level>,
     ) -> Op<Committed> {
-        match self.submit(changes, level.unwrap_or(self.options.level)) {
+        self.commit_with(changes, level.unwrap_or(self.options.level), false)
+    }
+
+    /// As [`Shared::commit`], with a new directory if there is one that no longer says how things are:
+    /// what only the old one names can then be freed with it.
+    pub(super) fn commit_with(
+        self: &Arc<Self>,
+        changes: &[Change],
+        level: Level,
+        renew: bool,
+    ) -> Op<Committed> {
+        match self.submit(changes, level, renew) {
             Ok(Submit::Done(committed, sealed)) => {
                 if sealed {
                     self.relieve();
@@ -178,7 +214,7 @@ impl Shared {
         }
     }
 
-    fn submit(self: &Arc<Self>, changes: &[Change], level: Level) -> Result<Submit> {
+    fn submit(self: &Arc<Self>, changes: &[Change], level: Level, renew: bool) -> Result<Submit> {
         if level > self.level_max {
             return Err(Error::invalid(format!(
                 "a commit asks for {level}, this stack reaches {}",
@@ -190,7 +226,7 @@ impl Shared {
         let mut last_try = false;
         loop {
             let mut state = self.lock();
-            match self.try_submit(&mut state, changes, level) {
+            match self.try_submit(&mut state, changes, level, renew) {
                 Ok(submit) => return Ok(submit),
                 Err(hold) => {
                     drop(state);
@@ -205,6 +241,7 @@ impl Shared {
         state: &mut State,
         changes: &[Change],
         level: Level,
+        renew: bool,
     ) -> Result<Submit, Result<Hold>> {
         let newest = state.newest.clone();
         let queued = state.queue_bytes;
@@ -216,7 +253,8 @@ impl Shared {
         for reference in changes.iter().filter_map(|change| change.to.as_ref()) {
             check_covered(writer, reference).map_err(Err)?;
         }
-        let directory = names.wants_directory().then(|| {
+        let renew = renew && names.directory.is_some();
+        let directory = (renew || names.wants_directory()).then(|| {
             let merged = names.merged();
             let (references, body) = encode_directory(&merged);
             (merged, references, body)
@@ -313,10 +351,7 @@ impl Shared {
             level: Level::Memory,
         };
         // Under the lock of the state: nobody shows an older commit later.
-        self.show(Shown {
-            view,
-            marker: Some(marker),
-        });
+        self.show(Shown::new(view, Some(marker)));
         Ok(Submit::Done(committed, sealed))
     }
 

@@ -1,0 +1,212 @@
+//! Reclaim by itself: now and then, where enough was written since the last time.
+//!
+//! Off unless [`Options::reclaim`](super::Options::reclaim) says otherwise. It runs on a thread of its
+//! own, which a simulated environment does not have, at a bounded rate; what goes wrong is logged and
+//! tried again the next time.
+
+use std::ops::ControlFlow;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::contract::{Error, ErrorKind, Position, Result};
+
+use super::Engine;
+use super::reclaim::Reclaiming;
+use super::retention::Retention;
+use super::shared::Shared;
+
+/// When to reclaim without being asked to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Automatic {
+    /// Which commits stay.
+    pub retention: Retention,
+    /// How often to look whether there is enough to do. At least a millisecond.
+    pub every: Duration,
+    /// Reclaim once this share of what lies on the media was written since the last time: 0.3 is a good
+    /// value, and 0 is every time.
+    pub garbage: f64,
+    /// Most bytes that the mark reads in a second.
+    pub rate: u64,
+}
+
+impl Automatic {
+    /// Every ten minutes, where three tenths are new, at 32 MiB a second.
+    #[must_use]
+    pub fn new(retention: Retention) -> Self {
+        Self {
+            retention,
+            every: Duration::from_secs(600),
+            garbage: 0.3,
+            rate: 32 << 20,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.garbage) {
+            return Err(Error::invalid(format!(
+                "reclaim at a share of {}: write one from 0 to 1",
+                self.garbage
+            )));
+        }
+        if self.every < Duration::from_millis(1) {
+            return Err(Error::invalid("reclaim more often than every millisecond"));
+        }
+        Ok(())
+    }
+}
+
+/// What wakes the thread before its time, to end it.
+#[derive(Debug, Default)]
+pub(super) struct Alarm {
+    state: Mutex<Running>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    closed: bool,
+    busy: bool,
+}
+
+impl Alarm {
+    fn lock(&self) -> MutexGuard<'_, Running> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Ends the thread, soon.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Ends the thread, and waits until it is no longer at it.
+    pub(super) fn close_and_wait(&self) {
+        self.close();
+        let mut state = self.lock();
+        while state.busy {
+            let wait = self.changed.wait(state);
+            state = wait.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits for the time to come. `false`: it is over.
+    fn wait(&self, time: Duration) -> bool {
+        let wait = self
+            .changed
+            .wait_timeout_while(self.lock(), time, |state| !state.closed);
+        let (mut state, _) = wait.unwrap_or_else(PoisonError::into_inner);
+        state.busy = !state.closed;
+        state.busy
+    }
+
+    fn rest(&self) {
+        self.lock().busy = false;
+        self.changed.notify_all();
+    }
+}
+
+/// Is at it for as long as it lives, also if that ends in a panic.
+struct Busy<'a>(&'a Alarm);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.rest();
+    }
+}
+
+/// The thread's body. Ends when the alarm is closed or the engine is gone.
+pub(super) fn run(alarm: &Alarm, shared: &Weak<Shared>, automatic: &Automatic) {
+    // What lay there before counts as looked at.
+    let mut before = shared.upgrade().map_or(0, |shared| shared.written());
+    while alarm.wait(automatic.every) {
+        let _busy = Busy(alarm);
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let engine = Engine(shared);
+        let written = engine.0.written().saturating_sub(before);
+        if !is_due(automatic.garbage, written, engine.0.on_media()) {
+            continue;
+        }
+        let options = Reclaiming {
+            rate: Some(automatic.rate),
+            ..Reclaiming::default()
+        };
+        let mut go_on = |_| match alarm.is_closed() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        match engine.reclaim_watched(&automatic.retention, &options, &mut go_on) {
+            Ok(report) => {
+                before = engine.0.written();
+                tracing::info!(
+                    commits = report.commits,
+                    alive = report.alive,
+                    freed = report.freed.bytes,
+                    "reclaimed"
+                );
+            }
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                tracing::warn!(%error, "this stack frees nothing; no reclaim is tried again");
+                return;
+            }
+            Err(_) if alarm.is_closed() => {}
+            Err(error) => tracing::warn!(%error, "a reclaim ended early"),
+        }
+    }
+}
+
+/// Whether so many bytes since the last time are enough.
+fn is_due(garbage: f64, written: u64, on_media: u64) -> bool {
+    written > 0 && written as f64 >= garbage * on_media as f64
+}
+
+impl Shared {
+    /// Bytes of positions that were handed out, over all streams.
+    fn written(&self) -> u64 {
+        let ends = self.lock().ends();
+        ends.iter()
+            .map(|(_, end)| end.bytes_since(Position::START))
+            .sum()
+    }
+
+    fn on_media(&self) -> u64 {
+        let streams = self.store.status().streams;
+        streams.iter().map(|stream| stream.bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_due_once_enough_was_written() {
+        assert!(!is_due(0.0, 0, 0));
+        assert!(is_due(0.0, 1, 1_000));
+        assert!(!is_due(0.3, 299, 1_000));
+        assert!(is_due(0.3, 300, 1_000));
+    }
+
+    #[test]
+    fn a_share_or_a_pause_that_makes_no_sense_is_refused() {
+        let good = Automatic::new(Retention::newest());
+        assert!(good.check().is_ok());
+        for garbage in [-0.1, 1.1, f64::NAN] {
+            let bad = Automatic {
+                garbage,
+                ..good.clone()
+            };
+            assert!(bad.check().is_err());
+        }
+        let often = Automatic {
+            every: Duration::ZERO,
+            ..good
+        };
+        assert!(often.check().is_err());
+    }
+}

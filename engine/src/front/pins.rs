@@ -1,0 +1,220 @@
+//! Who holds what: snapshots and sessions that are alive, so that a reclaim leaves them what they reach.
+//!
+//! ```text
+//!   snapshot, at(…) ──> pin ─┐                        ┌─ roots of the mark
+//!   session ──────────> pin ─┼─ registry ── reclaim ──┤
+//!                            ┘                        └─ horizon: where the oldest session began
+//! ```
+//!
+//! Looking for a commit and pinning it are two steps, and a reclaim may come in between. So whoever
+//! looks asks for the *generation* first and pins with it: once a reclaim has decided, the generation is
+//! another, the pin is refused, and one looks again. What is pinned while a reclaim marks is noted, also
+//! if it is let go at once, and marked as well.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::contract::{Position, Stream};
+
+use super::names::View;
+use super::past::Past;
+
+/// What holds records that a reclaim would free otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// Who holds it, as far as it was told: see [`Snapshot::held_by`](super::Snapshot::held_by).
+    pub owner: String,
+    /// Whether it is a session, which also holds whatever was stored since it began.
+    pub session: bool,
+    /// The commit that is held.
+    pub sequence: u64,
+    /// Since when, in microseconds since 1970.
+    pub since: u64,
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on commit {}", self.owner, self.sequence)
+    }
+}
+
+/// The pins of an engine.
+#[derive(Debug, Default)]
+pub(super) struct Pins {
+    generation: AtomicU64,
+    held: Mutex<Registry>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    places: Vec<Option<Held>>,
+    free: Vec<usize>,
+    /// While a reclaim marks: commits below this number that were pinned since it began.
+    noting: Option<(u64, Vec<Arc<View>>)>,
+    /// Which commits are left, once it was looked up.
+    pub(super) past: Option<Arc<Past>>,
+    /// Whether that is decided and not yet written down: nobody may count on what it takes away.
+    pending: bool,
+}
+
+/// One pin.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) owner: Cow<'static, str>,
+    pub(super) since: u64,
+    pub(super) view: Arc<View>,
+    /// Where each stream ended when the session began; `None` for a snapshot.
+    pub(super) began: Option<Ends>,
+}
+
+/// Where streams end. Most stacks have one stream: that one needs no allocation.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ends {
+    first: Option<(Stream, Position)>,
+    more: Vec<(Stream, Position)>,
+}
+
+impl FromIterator<(Stream, Position)> for Ends {
+    fn from_iter<T: IntoIterator<Item = (Stream, Position)>>(ends: T) -> Self {
+        let mut ends = ends.into_iter();
+        Self {
+            first: ends.next(),
+            more: ends.collect(),
+        }
+    }
+}
+
+impl Ends {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Stream, Position)> {
+        self.first.iter().chain(&self.more).copied()
+    }
+
+    /// Of each stream the lower end.
+    pub(super) fn lower(&mut self, other: &Self) {
+        for (stream, end) in self.first.iter_mut().chain(&mut self.more) {
+            for (theirs, other) in other.iter() {
+                if theirs == *stream {
+                    *end = (*end).min(other);
+                }
+            }
+        }
+    }
+}
+
+/// Keeps a pin for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Guard {
+    pins: Arc<Pins>,
+    place: usize,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let mut registry = self.pins.lock();
+        let held = registry.places.get_mut(self.place).and_then(Option::take);
+        if held.is_some() {
+            registry.free.push(self.place);
+        }
+        drop(registry);
+        // After the lock: it may be the last that knows a commit.
+        drop(held);
+    }
+}
+
+impl Pins {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Pins, unless a reclaim has decided since the generation was asked for.
+    pub(super) fn hold(self: &Arc<Self>, held: Held, generation: Option<u64>) -> Option<Guard> {
+        let mut registry = self.lock();
+        if generation.is_some_and(|generation| generation != self.generation()) {
+            return None;
+        }
+        if let Some((floor, added)) = &mut registry.noting
+            && held.view.sequence < *floor
+        {
+            added.push(held.view.clone());
+        }
+        let place = match registry.free.pop() {
+            Some(place) => {
+                registry.places[place] = Some(held);
+                place
+            }
+            None => {
+                registry.places.push(Some(held));
+                registry.places.len() - 1
+            }
+        };
+        drop(registry);
+        Some(Guard {
+            pins: self.clone(),
+            place,
+        })
+    }
+
+    /// All pins, the oldest first.
+    pub(super) fn held(&self) -> Vec<Held> {
+        let mut held: Vec<_> = self.lock().places.iter().flatten().cloned().collect();
+        held.sort_by_key(|held| held.since);
+        held
+    }
+
+    /// From now on commits below `floor` that are pinned are noted. Answers what is held already.
+    pub(super) fn begin_noting(&self, floor: u64) -> Vec<Held> {
+        self.lock().noting = Some((floor, Vec::new()));
+        self.held()
+    }
+
+    /// What was noted since the last call. Nothing: the reclaim has decided, and `past` is what is left.
+    pub(super) fn decide(&self, past: &Arc<Past>) -> Vec<Arc<View>> {
+        let mut registry = self.lock();
+        if let Some((_, added)) = &mut registry.noting
+            && !added.is_empty()
+        {
+            return std::mem::take(added);
+        }
+        registry.noting = None;
+        registry.past = Some(past.clone());
+        registry.pending = true;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        Vec::new()
+    }
+
+    /// What was decided is written down.
+    pub(super) fn settle(&self) {
+        self.lock().pending = false;
+    }
+
+    /// Whether a decision is being written down.
+    pub(super) fn is_pending(&self) -> bool {
+        self.lock().pending
+    }
+
+    /// Forgets what a reclaim noted, and what was known of the past: it is looked up again.
+    pub(super) fn forget(&self) {
+        let mut registry = self.lock();
+        registry.noting = None;
+        registry.past = None;
+        registry.pending = false;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl From<&Held> for Pin {
+    fn from(held: &Held) -> Self {
+        Self {
+            owner: held.owner.to_string(),
+            session: held.began.is_some(),
+            sequence: held.view.sequence,
+            since: held.since,
+        }
+    }
+}
