@@ -306,6 +306,8 @@ fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::MARKER => "root marker",
         Kind::DIRECTORY => "directory of names",
+        Kind::TAG => "tag",
+        Kind::RECLAIM => "decision of a reclaim",
         Kind::CHUNK => "piece of a value",
         Kind::CHUNK_INDEX => "index of pieces",
         Kind::BLOB => "bytes as they were given",

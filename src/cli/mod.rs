@@ -28,12 +28,14 @@ mod plugins;
 mod progress;
 mod put;
 mod raw;
+mod reclaim;
 mod report;
 mod roots;
 mod scan;
 mod schema;
 mod space;
 mod stack_arg;
+mod tag;
 mod terminal;
 mod text;
 mod tree;
@@ -91,6 +93,8 @@ commands! {
     count::Count,
     load::Load,
     roots::Roots,
+    tag::Tag,
+    reclaim::Reclaim,
     inspect::Inspect,
     verify::Verify,
     cluster::Cluster,

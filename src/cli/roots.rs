@@ -14,7 +14,8 @@ use crate::stack::Registry;
 /// Print the commits of a stack, the newest first
 ///
 /// Each with its number, its time, the names that it changed, the epoch of its writer and the address
-/// of its root marker. A name that was dropped has a minus in front.
+/// of its root marker. A name that was dropped has a minus in front. A tag stands in brackets behind the
+/// commit that it names.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine roots stack.toml --limit 3
@@ -36,6 +37,7 @@ struct Facts {
     time: String,
     epoch: String,
     oid: String,
+    tags: Vec<String>,
     /// `None`: what came before it is no longer there to compare with.
     changed: Option<Vec<Changed>>,
 }
@@ -55,6 +57,7 @@ impl Run for Roots {
     ) -> std::result::Result<Outcome, Failure> {
         let opened = self.stack.open_to_read(registry, terminal)?;
         let engine = &opened.engine;
+        let tags = engine.tags()?;
         let mut directory = Directory::default();
         let mut history = engine.history();
         let mut next = history.next();
@@ -72,6 +75,11 @@ impl Run for Roots {
                 time: time(marker.time),
                 epoch: marker.epoch.to_string(),
                 oid: oid.to_string(),
+                tags: tags
+                    .iter()
+                    .filter(|tag| tag.sequence == marker.sequence)
+                    .map(|tag| tag.name.clone())
+                    .collect(),
                 changed: match before {
                     None if marker.previous.is_some() => None,
                     before => Some(changed(engine, &mut directory, &marker, before)?),
@@ -89,10 +97,11 @@ impl Run for Roots {
 
 impl Facts {
     fn tell(&self, terminal: &mut Terminal<'_>) -> std::result::Result<(), Failure> {
-        let names: Vec<_> = match &self.changed {
+        let mut names: Vec<_> = match &self.changed {
             Some(changed) => changed.iter().map(Changed::text).collect(),
             None => vec!["(what came before is not here any more)".to_owned()],
         };
+        names.extend(self.tags.iter().map(|tag| format!("[{tag}]")));
         terminal.say(format_args!(
             "{:>8}  {}  {}  {}  {}",
             self.sequence,

@@ -33,8 +33,9 @@ pub(super) struct TreeArg {
 /// Which commit a command reads.
 #[derive(Debug, Args)]
 pub(super) struct AtArg {
-    /// Read the commit of this number, or the newest at this time, like 2026-11-21T12:00:00Z
-    #[arg(long, value_name = "SEQUENCE|TIME")]
+    /// Read the commit of this number, the newest at this time, like 2026-11-21T12:00:00Z, or that of
+    /// this tag
+    #[arg(long, value_name = "SEQUENCE|TIME|TAG")]
     pub(super) at: Option<String>,
 }
 
@@ -84,7 +85,15 @@ impl AtArg {
         let Some(text) = &self.at else {
             return Ok(engine.snapshot());
         };
-        engine.at(parse_at(text)?)?.ok_or_else(|| {
+        let found = match parse_at(text) {
+            Ok(at) => engine.at(at)?,
+            Err(no_commit) => match engine.at_tag(text) {
+                Ok(Some(tagged)) => Some(tagged),
+                // What is no name of a tag either was no good try at one.
+                _ => return Err(no_commit.into()),
+            },
+        };
+        found.ok_or_else(|| {
             let newest = engine.snapshot().sequence();
             Failure::fault(format!(
                 "there is no commit {text}; the newest is number {newest}, and `roots` lists them"
@@ -93,7 +102,7 @@ impl AtArg {
     }
 }
 
-fn parse_at(text: &str) -> Result<RootAt> {
+pub(super) fn parse_at(text: &str) -> Result<RootAt> {
     if let Ok(sequence) = text.parse() {
         return Ok(RootAt::Sequence(sequence));
     }
@@ -102,7 +111,8 @@ fn parse_at(text: &str) -> Result<RootAt> {
     match since.and_then(|since| u64::try_from(since.as_micros()).ok()) {
         Some(us) => Ok(RootAt::Time(us)),
         None => Err(Error::invalid(format!(
-            "{text:?} is neither the number of a commit nor a time in UTC like 2026-11-21T12:00:00Z"
+            "{text:?} is neither the number of a commit, nor a tag, nor a time in UTC like \
+             2026-11-21T12:00:00Z"
         ))),
     }
 }

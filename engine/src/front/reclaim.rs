@@ -210,101 +210,52 @@ impl Shared {
         self.begin()?;
         let session = Session::new(self.clone(), OWNER)?;
         let (ground, mut noting) = self.ground()?;
-        let Some(marker) = ground.shown.marker else {
+        if ground.shown.marker.is_none() {
             return Ok(Report::of_nothing());
-        };
+        }
         if !options.dry_run {
             self.ask_floors(ground.epoch)?;
         }
         let tags = tags_of(&ground.shown.view);
         let kept = self.kept(&ground, retention, &tags)?;
+        let runs = kept.all.iter().map(|range| self.run(&ground, range));
+        let past = Arc::new(Past {
+            runs: runs.collect::<Result<_>>()?,
+        });
         let mut pace = Pace::new(self, options, watch);
         let mut tell = |records, bytes, read| pace.go_on(records, bytes, read);
         let mut mark = Mark::new(self, options.memory, &mut tell);
-        let mut holders = Vec::new();
-        let mut hold = |who, bytes| holders.push(Holder { who, bytes });
-
-        // What the engine's own names lead to comes after what the user's do, to tell tags apart.
-        let names = ground.shown.view.merged().values().copied();
-        let mut newest = mark.from(names)?;
-        for view in &ground.queued {
-            newest += mark.from(view.references())?;
-        }
-        for (name, tag) in &tags {
-            hold(Who::Tag(name.clone()), mark.from([*tag])?);
-        }
-        newest += mark.from([marker])?;
-        hold(Who::Newest, newest);
-        let mut runs = Vec::new();
-        let mut retained = 0;
-        for range in &kept.by_policy {
-            retained += self.mark_commits(&mut mark, &ground, range)?;
-        }
-        hold(Who::Retention, retained);
-        for held in ground.held.iter().filter(|held| held.owner != OWNER) {
-            let bytes = mark.from(held.view.references())?;
-            hold(Who::Pin(Pin::from(held)), bytes);
-        }
-        for range in &kept.all {
-            if !kept.by_policy.contains(range) {
-                self.mark_commits(&mut mark, &ground, range)?;
-            }
-            runs.push(self.run(&ground, range)?);
-        }
-
-        let past = Arc::new(Past { runs });
-        let mut noted = 0;
-        while !options.dry_run {
-            let added = self.pins.decide(&past);
-            if added.is_empty() {
-                break;
-            }
-            for view in added {
-                mark.from(view.references())?;
-            }
-            noted += 1;
-            if noted > NOTED_MAX {
-                return Err(Error::unavailable(
-                    "old commits are asked for faster than they can be marked",
-                ));
-            }
+        let holders = self.mark_all(&mut mark, &ground, &kept, &tags)?;
+        if !options.dry_run {
+            self.decide(&mut mark, &past)?;
         }
         let (alive, bytes) = (mark.alive, mark.bytes);
-        let decisions: Vec<_> = ground
-            .horizon()
+        let horizon = ground.horizon();
+        let below = horizon
             .iter()
-            .map(|(stream, to)| {
-                let alive: Arc<[_]> = alive.within(stream, Position::START, to).collect();
-                Reclaim {
-                    sender: ground.epoch,
-                    stream,
-                    from: Position::START,
-                    to,
-                    alive,
-                }
-            })
-            .collect();
-        let below = decisions
-            .iter()
-            .map(|decision| decision.to.bytes_since(Position::START));
+            .map(|(_, to)| to.bytes_since(Position::START));
         let mut report = Report {
             decided: None,
-            commits: kept
-                .all
-                .iter()
-                .map(|range| range.end() - range.start() + 1)
-                .sum(),
+            commits: kept.count(),
             records: alive.len(),
             alive: bytes,
-            dead: 0,
+            dead: below.sum::<u64>().saturating_sub(bytes),
             young: ground.young(),
             freed: Freed::default(),
             holders,
         };
-        report.dead = below.sum::<u64>().saturating_sub(report.alive);
         if options.dry_run {
             return Ok(report);
         }
+        let decision = |(stream, to)| Reclaim {
+            sender: ground.epoch,
+            stream,
+            from: Position::START,
+            to,
+            alive: alive.within(stream, Position::START, to).collect(),
+        };
+        let decisions: Vec<_> = horizon.iter().map(decision).collect();
+        drop(alive);
         let ranges: Vec<_> = decisions.iter().map(Range::of).collect();
         report.decided = Some(self.log_decision(&ranges, &past.runs)?);
         noting.decided = true;
@@ -317,6 +268,65 @@ impl Shared {
             report.freed.kept += freed.kept;
         }
         Ok(report)
+    }
+
+    /// Marks everything that somebody holds, and answers who holds what.
+    fn mark_all(
+        &self,
+        mark: &mut Mark<'_>,
+        ground: &Ground,
+        kept: &Kept,
+        tags: &[(String, Reference)],
+    ) -> Result<Vec<Holder>> {
+        let mut holders = Vec::new();
+        let mut hold = |who, bytes| holders.push(Holder { who, bytes });
+        // What the engine's own names lead to comes after what the user's do, to tell tags apart.
+        let mut newest = mark.from(ground.shown.view.merged().values().copied())?;
+        for view in &ground.queued {
+            newest += mark.from(view.references())?;
+        }
+        let tagged = tags
+            .iter()
+            .map(|(name, tag)| Ok((Who::Tag(name.clone()), mark.from([*tag])?)))
+            .collect::<Result<Vec<_>>>()?;
+        newest += mark.from(ground.shown.marker)?;
+        hold(Who::Newest, newest);
+        for (who, bytes) in tagged {
+            hold(who, bytes);
+        }
+        let mut retained = 0;
+        for range in &kept.by_policy {
+            retained += self.mark_commits(mark, ground, range)?;
+        }
+        hold(Who::Retention, retained);
+        for held in ground.held.iter().filter(|held| held.owner != OWNER) {
+            let bytes = mark.from(held.view.references())?;
+            hold(Who::Pin(Pin::from(held)), bytes);
+        }
+        let rest = kept
+            .all
+            .iter()
+            .filter(|range| !kept.by_policy.contains(range));
+        for range in rest {
+            self.mark_commits(mark, ground, range)?;
+        }
+        Ok(holders)
+    }
+
+    /// Decides what is left of the past, once everything that was pinned meanwhile is marked.
+    fn decide(&self, mark: &mut Mark<'_>, past: &Arc<Past>) -> Result<()> {
+        for _ in 0..NOTED_MAX {
+            let noted = self.pins.decide(past);
+            if noted.is_empty() {
+                return Ok(());
+            }
+            for view in noted {
+                mark.from(view.references())?;
+            }
+        }
+        Err(Error::unavailable(
+            "old commits are asked for faster than they can be marked",
+        ))
     }
 
     /// Carries out what was submitted, and looks at everything that holds something, at one moment.
@@ -459,6 +469,13 @@ struct Kept {
     by_policy: Vec<RangeInclusive<u64>>,
     /// Those, and the ones that are held.
     all: Vec<RangeInclusive<u64>>,
+}
+
+impl Kept {
+    fn count(&self) -> u64 {
+        let counts = self.all.iter().map(|range| range.end() - range.start() + 1);
+        counts.sum()
+    }
 }
 
 /// What is in both lists of ranges.

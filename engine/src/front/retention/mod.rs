@@ -89,10 +89,8 @@ impl Timeline for [Moment] {
 
     fn back(&self, newer: u64) -> Result<Option<Moment>> {
         let newer = usize::try_from(newer).unwrap_or(usize::MAX);
-        Ok(match self.len().checked_sub(1) {
-            Some(newest) => Some(self[newest.saturating_sub(newer)]),
-            None => None,
-        })
+        let newest = self.len().checked_sub(1);
+        Ok(newest.map(|newest| self[newest.saturating_sub(newer)]))
     }
 }
 
