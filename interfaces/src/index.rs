@@ -43,6 +43,7 @@ use bytes::Bytes;
 use travertine_engine::contract::{Op, Reference, Result};
 
 use crate::edits::Edits;
+use crate::gather::gather;
 use crate::records::{Sink, Source};
 use crate::report::Report;
 
@@ -85,6 +86,12 @@ pub trait View: Clone + Send + Sync + Debug + 'static {
 
     /// The value at `key`.
     fn find(&self, key: &[u8]) -> Op<Option<Found>>;
+
+    /// The values at several keys, in the order of the keys. An index that can look for several side
+    /// by side does so.
+    fn find_many(&self, keys: &[&[u8]]) -> Op<Vec<Option<Found>>> {
+        gather(keys.iter().map(|key| self.find(key)).collect())
+    }
 
     /// A cursor in the gap before the first entry.
     fn cursor(&self) -> Self::Cursor;

@@ -22,6 +22,7 @@ pub mod btree;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod edits;
+mod gather;
 pub mod index;
 pub mod load;
 pub mod map;

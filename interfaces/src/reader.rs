@@ -7,6 +7,7 @@ use bytes::Bytes;
 use travertine_engine::contract::{Op, Result};
 
 use crate::apart;
+use crate::gather::gather;
 use crate::index::{Cursor, CursorExt, Direction, Entry, Found, Value, View};
 use crate::records::Source;
 use crate::report::Report;
@@ -45,6 +46,20 @@ impl<V: View> Reader<V> {
                 })
             }
         }
+    }
+
+    /// The values at several keys, in the order of the keys: for many at once cheaper than one by
+    /// one, since they are looked for side by side.
+    pub fn get_many(&self, keys: &[&[u8]]) -> Op<Vec<Option<Bytes>>> {
+        let source = self.source.clone();
+        self.view.find_many(keys).then(move |found| {
+            let bring = |found| match found {
+                None => Op::ok(None),
+                Some(Found::Inline(bytes)) => Op::ok(Some(bytes)),
+                Some(Found::Apart(apart)) => apart::read(&source, &apart).map(Some),
+            };
+            gather(found.into_iter().map(bring).collect())
+        })
     }
 
     /// How many entries there are.

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use super::error::{Error, Result};
 use super::memory::{Memory, SystemMemory};
+use super::oid::Oid;
 use super::op::{Op, Pending, Promise};
+use super::record::Reference;
 
 /// Where time comes from.
 pub trait Clock: Send + Sync + Debug {
@@ -109,6 +111,12 @@ impl Env {
 thread_local! {
     static WAITING: Cell<bool> = const { Cell::new(false) };
     static PASSING: Cell<bool> = const { Cell::new(false) };
+    static AHEAD: Ahead = const {
+        Ahead {
+            count: Cell::new(0),
+            records: [const { Cell::new((0, 0)) }; AHEAD_MAX],
+        }
+    };
 }
 
 /// Makes a call below whose answer this thread will wait for before it does anything else: what the
@@ -135,6 +143,49 @@ pub fn in_passing<T>(calls: impl FnOnce() -> T) -> T {
 #[inline]
 pub fn is_passing() -> bool {
     PASSING.get()
+}
+
+/// Most records that [`ahead`] speaks of.
+pub const AHEAD_MAX: usize = 16;
+
+/// Makes calls below that will ask for these records, and says so first: a floor that has them at hand
+/// may begin to bring all of them near before it answers for one. Of more than [`AHEAD_MAX`] the first
+/// count. The answers are the same.
+#[inline]
+pub fn ahead<T>(references: &[Reference], calls: impl FnOnce() -> T) -> T {
+    let say = |count| AHEAD.with(|ahead| ahead.count.set(count));
+    let most = references.len().min(AHEAD_MAX);
+    AHEAD.with(|ahead| {
+        for (place, reference) in ahead.records.iter().zip(references) {
+            place.set((reference.oid.raw(), reference.length));
+        }
+    });
+    say(most);
+    let answer = calls();
+    say(0);
+    answer
+}
+
+/// Takes what this thread said of the records that it [will ask for](ahead), each with its bytes:
+/// those that `take` answers `true` to are not told again.
+#[inline]
+pub fn take_ahead(mut take: impl FnMut(Oid, u32) -> bool) {
+    AHEAD.with(|ahead| {
+        let mut left = 0;
+        for index in 0..ahead.count.get() {
+            let record = ahead.records[index].get();
+            if Oid::from_raw(record.0).is_some_and(|oid| !take(oid, record.1)) {
+                ahead.records[left].set(record);
+                left += 1;
+            }
+        }
+        ahead.count.set(left);
+    });
+}
+
+struct Ahead {
+    count: Cell<usize>,
+    records: [Cell<(u64, u32)>; AHEAD_MAX],
 }
 
 fn with<T>(
@@ -373,6 +424,33 @@ mod system {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_ahead_is_told_once_and_forgotten_after_the_calls() {
+        let reference = |number: u64| Reference {
+            oid: Oid::from_raw(number).unwrap(),
+            length: number as u32 * 10,
+            check: 0,
+            weak: false,
+            leaf: true,
+        };
+        let many: Vec<_> = (1..40).map(reference).collect();
+        let told = |take: fn(u32) -> bool| {
+            let mut told = Vec::new();
+            take_ahead(|oid, length| {
+                told.push((oid.raw(), length));
+                take(length)
+            });
+            told
+        };
+        ahead(&many[..3], || {
+            assert_eq!(told(|length| length != 20), [(1, 10), (2, 20), (3, 30)]);
+            assert_eq!(told(|_| true), [(2, 20)]);
+            assert_eq!(told(|_| true), []);
+        });
+        ahead(&many, || assert_eq!(told(|_| false).len(), AHEAD_MAX));
+        assert_eq!(told(|_| true), []);
+    }
 
     #[test]
     fn work_is_done_on_a_thread_that_waits_for_it_and_side_by_side_when_asked() {

@@ -14,7 +14,7 @@
 
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::codec::{SEAL_ROOM_MAX, Way};
 use super::error::{Error, Result};
@@ -476,6 +476,22 @@ impl Record {
     #[must_use]
     pub fn body_bytes(&self) -> Bytes {
         self.bytes.slice(self.body_start()..self.unpadded_len())
+    }
+
+    /// A part of the body, in the share that this record has in its bytes: for many threads that read
+    /// the same bytes, counting a share more is what they would wait for.
+    ///
+    /// # Panics
+    ///
+    /// If the range does not lie in the body.
+    #[must_use]
+    pub fn into_body_part(self, range: std::ops::Range<usize>) -> Bytes {
+        let (start, end) = (self.body_start(), self.unpadded_len());
+        assert!(range.start <= range.end && range.end <= end - start);
+        let mut bytes = self.bytes;
+        bytes.truncate(start + range.end);
+        bytes.advance(start + range.start);
+        bytes
     }
 
     /// The bytes that it is here, padding included: those on the medium, unless an engine decoded it.

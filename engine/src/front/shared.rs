@@ -398,12 +398,16 @@ impl Shared {
 
     /// The record of a reference, which it must match.
     pub(super) fn follow(&self, reference: &Reference) -> Op<Record> {
-        let reference = *reference;
-        let codecs = self.codecs.clone();
-        self.read_stored(reference.oid).and_then(move |found| {
-            let record = Self::check_found(&reference, found)?;
-            codecs.decode(reference.oid, record)
-        })
+        match self.read_stored(reference.oid).try_ready() {
+            // What is here is shaped with nothing counted: every thread shares the codecs.
+            Ok(answer) => {
+                Op::ready(answer.and_then(|found| followed(&self.codecs, reference, found)))
+            }
+            Err(op) => {
+                let (codecs, reference) = (self.codecs.clone(), *reference);
+                op.and_then(move |found| followed(&codecs, &reference, found))
+            }
+        }
     }
 
     /// Waits for the turn.
@@ -510,4 +514,24 @@ impl Drop for Shared {
             self.lead(None);
         }
     }
+}
+
+/// What was found where a reference leads, if it is what the reference says.
+fn followed(codecs: &Codecs, reference: &Reference, found: Option<Record>) -> Result<Record> {
+    let oid = reference.oid;
+    let Some(record) = found else {
+        return Err(Error::corrupt(format!(
+            "a reference names {oid}, where there is no record"
+        )));
+    };
+    if record.check() != reference.check || record.stored_len() != reference.length as usize {
+        return Err(Error::corrupt(format!(
+            "the record at {oid} has {} bytes and check {:08x}, a reference says {} and {:08x}",
+            record.stored_len(),
+            record.check(),
+            reference.length,
+            reference.check
+        )));
+    }
+    codecs.decode(oid, record)
 }

@@ -4,17 +4,25 @@
 //! each [`HALF`] bytes of the file remembers where in it the checked record begins (no two such
 //! records begin in one half). Smaller ones are checked at each use: for them the check is cheaper
 //! than the memory of it.
-
+//!
+//! ```text
+//!   lane 0: lock, segment | bytes | checked …      each thread reads in a lane of its own: its lock and
+//!   lane 1: lock, segment | bytes | checked …      its count of who shares the bytes are no other's
+//!   …                        └───────┴── the same bytes, the same memory of what was checked
+//! ```
+//!
 //! All maps of a log stand in one table, so that a read takes one lock. The bytes that remember are
 //! bounded: where they would be too many, the oldest segments forget, and check at each use.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 
 use super::format::segment_name;
 use super::segment::offset_in;
+use crate::contract::env::take_ahead;
 use crate::contract::record::{RECORD_HEADER, stated_len};
 use crate::contract::{Error, Oid, Position, Record, Result};
 
@@ -22,21 +30,57 @@ const LARGE: usize = 1024;
 const HALF: usize = LARGE / 2;
 /// Most bytes that remember: enough for 8 GiB of maps.
 const REMEMBERED_MAX: usize = 16 << 20;
+/// More threads than this share lanes.
+const LANES: usize = 8;
+/// Bytes at the beginning of a record that is about to be read that are brought near: header, and what
+/// a search in a small node looks at first.
+const NEAR: usize = 384;
+const LINE: usize = 64;
 
 /// The maps of a log's segments, sorted by where the segments begin.
 #[derive(Debug, Default)]
-pub(super) struct Maps(RwLock<Vec<(Position, Map)>>);
+pub(super) struct Maps([Lane; LANES]);
+
+/// Nothing of a lane lies in a line with anything of another.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Lane(RwLock<Vec<(Position, Map)>>);
+
+impl Lane {
+    fn read(&self) -> RwLockReadGuard<'_, Vec<(Position, Map)>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The lane that this thread reads in.
+fn lane() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    let mine = MINE.get();
+    if mine != usize::MAX {
+        return mine;
+    }
+    MINE.set(NEXT.fetch_add(1, Ordering::Relaxed) % LANES);
+    MINE.get()
+}
+
+/// The nearest map at or before a position. No map reaches past the segment that it is of, so that is
+/// the right one.
+fn nearest(maps: &[(Position, Map)], position: Position) -> Option<&(Position, Map)> {
+    let after = maps.partition_point(|(base, _)| *base <= position);
+    after.checked_sub(1).map(|index| &maps[index])
+}
 
 impl Maps {
     /// The record at `oid`, if a map holds it whole.
     pub(super) fn peek(&self, oid: Oid) -> Result<Option<Record>> {
-        let position = oid.position();
-        let maps = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let after = maps.partition_point(|(base, _)| *base <= position);
-        // No map reaches past the segment that it is of, so the nearest one is the right one.
-        match after.checked_sub(1).map(|index| &maps[index]) {
+        let maps = self.0[lane()].read();
+        bring_near(&maps, oid);
+        match nearest(&maps, oid.position()) {
             Some((base, map)) => map
-                .record(oid, offset_in(*base, position) as usize)
+                .record(oid, offset_in(*base, oid.position()) as usize)
                 .map_err(|error| error.at(segment_name(*base))),
             None => Ok(None),
         }
@@ -44,26 +88,28 @@ impl Maps {
 
     /// How many bytes of this segment are mapped.
     pub(super) fn len(&self, base: Position) -> u64 {
-        let maps = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let maps = self.0[0].read();
         let found = maps.binary_search_by_key(&base, |(base, _)| *base);
         found.map_or(0, |index| maps[index].1.len())
     }
 
     /// Takes a longer map of a segment.
-    pub(super) fn put(&self, base: Position, map: Map) {
-        let mut maps = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        match maps.binary_search_by_key(&base, |(base, _)| *base) {
-            Ok(index) if maps[index].1.len() >= map.len() => return,
-            Ok(index) => maps[index].1 = map,
-            Err(index) => maps.insert(index, (base, map)),
-        }
-        let mut remembered: usize = maps.iter().map(|(_, map)| map.checked.len()).sum();
-        for (_, map) in maps.iter_mut() {
-            if remembered <= REMEMBERED_MAX {
-                break;
+    pub(super) fn put(&self, base: Position, map: &Map) {
+        for lane in &self.0 {
+            let mut maps = lane.0.write().unwrap_or_else(PoisonError::into_inner);
+            match maps.binary_search_by_key(&base, |(base, _)| *base) {
+                Ok(index) if maps[index].1.len() >= map.len() => continue,
+                Ok(index) => maps[index].1 = map.of_a_lane(),
+                Err(index) => maps.insert(index, (base, map.of_a_lane())),
             }
-            remembered -= map.checked.len();
-            map.checked = Box::default();
+            let mut remembered: usize = maps.iter().map(|(_, map)| map.checked.len()).sum();
+            for (_, map) in maps.iter_mut() {
+                if remembered <= REMEMBERED_MAX {
+                    break;
+                }
+                remembered -= map.checked.len();
+                map.checked = Arc::default();
+            }
         }
     }
 
@@ -75,17 +121,48 @@ impl Maps {
 
     /// Lets go of all maps.
     pub(super) fn clear(&self) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        for lane in &self.0 {
+            let mut maps = lane.0.write().unwrap_or_else(PoisonError::into_inner);
+            maps.clear();
+        }
     }
+}
+
+/// Asks for the first lines of every record that is about to be read from these maps, so that they come
+/// side by side. Whatever was said is only ever looked at: it need not be true.
+#[inline]
+fn bring_near(maps: &[(Position, Map)], oid: Oid) {
+    let mut seen = 0;
+    take_ahead(|next, length| {
+        if next.stream() != oid.stream() {
+            return false;
+        }
+        if let Some((base, map)) = nearest(maps, next.position()) {
+            let at = offset_in(*base, next.position()) as usize;
+            let end = at.saturating_add(NEAR.min(length as usize));
+            for line in (at..end).step_by(LINE) {
+                seen ^= map.bytes.get(line).copied().unwrap_or(0);
+            }
+        }
+        true
+    });
+    std::hint::black_box(seen);
 }
 
 #[derive(Debug)]
 pub(super) struct Map {
     bytes: Bytes,
-    checked: Box<[AtomicU8]>,
+    checked: Arc<[AtomicU8]>,
+}
+
+/// Bytes whose count of shares lies in lines of its own.
+#[repr(align(128))]
+struct Alone(Bytes);
+
+impl AsRef<[u8]> for Alone {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl Map {
@@ -94,6 +171,14 @@ impl Map {
             .map(|_| AtomicU8::new(0))
             .collect();
         Self { bytes, checked }
+    }
+
+    /// The same map, with a count of shares of its own.
+    fn of_a_lane(&self) -> Self {
+        Self {
+            bytes: Bytes::from_owner(Alone(self.bytes.clone())),
+            checked: self.checked.clone(),
+        }
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -133,7 +218,8 @@ impl Map {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{Kind, NewRecord, Stream};
+    use crate::contract::env::ahead;
+    use crate::contract::{Kind, NewRecord, Reference, Stream};
 
     /// A map of one large record at the start of its segment, and the record's address.
     fn mapped(base: Position, fill: u8) -> (Oid, Vec<u8>) {
@@ -159,7 +245,7 @@ mod tests {
             .map(|(fill, base)| {
                 let (oid, bytes) = mapped(*base, fill as u8);
                 if fill != 1 {
-                    maps.put(*base, Map::new(bytes.into()));
+                    maps.put(*base, &Map::new(bytes.into()));
                 }
                 oid
             })
@@ -173,6 +259,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_ahead_changes_no_answer_whether_it_is_true_or_not() {
+        let maps = Maps::default();
+        let base = Position(512);
+        let (oid, bytes) = mapped(base, 7);
+        maps.put(base, &Map::new(bytes.into()));
+        let places = [base, Position(1), Position(513), Position(1 << 40)];
+        let said = places.map(|position| Reference {
+            oid: Oid::new(Stream(0), position).unwrap(),
+            length: u32::MAX,
+            check: 0,
+            weak: false,
+            leaf: true,
+        });
+        let found = ahead(&said, || maps.peek(oid));
+        assert_eq!(found.unwrap().unwrap().body()[0], 7);
+    }
+
+    #[test]
     fn what_forgot_that_it_was_checked_is_checked_at_each_use() {
         let base = Position(512);
         let (oid, mut bytes) = mapped(base, 7);
@@ -180,7 +284,7 @@ mod tests {
         bytes[at + 100] ^= 1;
         let mut map = Map::new(bytes.into());
         assert!(map.record(oid, at).is_err());
-        map.checked = Box::default();
+        map.checked = Arc::default();
         assert!(map.record(oid, at).is_err());
     }
 }

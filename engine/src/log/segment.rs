@@ -236,7 +236,7 @@ impl Segment {
         let fresh = Map::new(bytes.map_err(|error| error.at(self.name()))?);
         let record = fresh.record(oid, at as usize);
         let record = record.map_err(|error| error.at(self.name()))?;
-        maps.put(self.base, fresh);
+        maps.put(self.base, &fresh);
         Ok(record)
     }
 

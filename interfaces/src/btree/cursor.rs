@@ -104,9 +104,10 @@ impl BtreeCursor {
         let going = match self.going.take() {
             Some(going) if going.to.is_none() => going,
             _ => {
-                let Some((top, record)) = &self.shared.top else {
+                let Some((top, held)) = &self.shared.top else {
                     return Ok(Arrival::There);
                 };
+                let record = held.record();
                 if top.level == 0 {
                     let node = Node::of(record, 0)?;
                     self.gap = gap(&node, target)?;

@@ -14,6 +14,7 @@
 
 mod cursor;
 mod draft;
+mod held;
 mod level;
 mod node;
 mod root;

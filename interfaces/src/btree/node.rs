@@ -291,17 +291,46 @@ impl<'a> Node<'a> {
         let value = entry
             .get(length.saturating_sub(8)..)
             .ok_or_else(|| misfit(index))?;
-        if !apart {
-            return Ok(Value::Inline(value));
+        if apart {
+            return self.apart(index).map(Value::Apart);
         }
+        Ok(Value::Inline(value))
+    }
+
+    /// Where the value of the leaf entry with this index lies, which lies apart.
+    pub(super) fn apart(&self, index: usize) -> Result<Apart> {
+        let (length, _, entry) = self.entry(index)?;
+        let value = entry.get(length.saturating_sub(8)..);
+        let length = value.and_then(|value| value.first_chunk::<8>());
         let nth = (0..index)
             .filter(|before| self.slot(*before).1 & APART != 0)
             .count();
-        let length = value.first_chunk::<8>().ok_or_else(|| misfit(index))?;
-        Ok(Value::Apart(Apart {
+        Ok(Apart {
             reference: self.record.reference(nth).ok_or_else(|| misfit(index))?,
-            length: u64::from_le_bytes(*length),
-        }))
+            length: u64::from_le_bytes(*length.ok_or_else(|| misfit(index))?),
+        })
+    }
+
+    /// How many keys are less than `key` as far as their heads tell: where a search will look.
+    pub(super) fn nearest(&self, key: &[u8]) -> usize {
+        let head = head_of(key.get(self.prefix.len()..).unwrap_or_default());
+        self.heads
+            .partition_point(|other| u64::from_be_bytes(*other) < head)
+    }
+
+    /// Brings the slot of an entry near; the answer means nothing.
+    pub(super) fn touch_slot(&self, index: usize) -> u8 {
+        self.slots.get(index).map_or(0, |slot| slot[0])
+    }
+
+    /// Brings the first lines of an entry near; the answer means nothing.
+    pub(super) fn touch_entry(&self, index: usize) -> u8 {
+        let start = match index.checked_sub(1).and_then(|at| self.slots.get(at)) {
+            Some(before) => word(&before[..4]) as usize,
+            None => 0,
+        };
+        let at = |at: usize| self.heap.get(start + at).copied().unwrap_or(0);
+        at(0) ^ at(64) ^ at(128)
     }
 
     /// Key and value of a leaf entry, as they lie: the tail of the key, then an inline value.

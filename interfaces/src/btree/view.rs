@@ -1,19 +1,30 @@
 //! Reading a tree at one root.
+//!
+//! Several keys are looked for side by side: every key takes a step down before the next step is
+//! taken, so that the processor waits for many lines of memory at once, and not for one after the
+//! other.
 
 use std::sync::Arc;
 
+use travertine_engine::contract::env::ahead;
 use travertine_engine::contract::{Op, Record, Reference, Result};
 
 use super::Btree;
 use super::cursor::BtreeCursor;
-use super::node::Node;
+use super::held::{Held, Room};
+use super::node::{Node, Row};
 use super::root;
 use super::spine::{Spine, Top};
-use crate::index::{Found, Value, View};
+use crate::gather::gather;
+use crate::index::{Found, View};
 use crate::records::Source;
 use crate::report::Report;
 
-/// A B-tree at one root. It holds the top node; all else is read when asked for.
+/// Keys that are looked for side by side.
+const CHAINS: usize = 16;
+
+/// A B-tree at one root. It holds the top node, and inner nodes that it met often; all else is read
+/// when asked for.
 #[derive(Debug, Clone)]
 pub struct BtreeView {
     pub(super) shared: Arc<Shared>,
@@ -23,7 +34,8 @@ pub struct BtreeView {
 pub(super) struct Shared {
     pub(super) options: Btree,
     pub(super) source: Arc<dyn Source>,
-    pub(super) top: Option<(Top, Record)>,
+    pub(super) top: Option<(Top, Held)>,
+    room: Room,
 }
 
 impl BtreeView {
@@ -37,6 +49,7 @@ impl BtreeView {
                 options,
                 source,
                 top,
+                room: Room::new(),
             }),
         };
         let Some(root) = root else {
@@ -48,8 +61,8 @@ impl BtreeView {
                 Err(error) => Op::err(error),
                 Ok(None) => Op::ok(view(source, None)),
                 Ok(Some(top)) => source.read(&top.link.0).and_then(move |record| {
-                    Node::of(&record, top.level)?;
-                    Ok(view(source, Some((top, record))))
+                    let held = Held::of(record, top.level)?;
+                    Ok(view(source, Some((top, held))))
                 }),
             })
     }
@@ -58,13 +71,10 @@ impl BtreeView {
     pub fn rank(&self, key: &[u8]) -> Op<u64> {
         match &self.shared.top {
             None => Op::ok(0),
-            Some((top, record)) => rank(
-                &self.shared.source,
-                key,
-                top.level,
-                0,
-                Op::ok(record.clone()),
-            ),
+            Some((top, held)) => {
+                let record = Op::ok(held.record().clone());
+                rank(&self.shared.source, key, top.level, 0, record)
+            }
         }
     }
 }
@@ -77,17 +87,26 @@ impl View for BtreeView {
     }
 
     fn find(&self, key: &[u8]) -> Op<Option<Found>> {
-        let Some((top, record)) = &self.shared.top else {
+        let Some((top, held)) = &self.shared.top else {
             return Op::ok(None);
         };
-        match look(record, top.level, key) {
-            Ok(Look::Below(child)) => {
-                let source = &self.shared.source;
-                descend(source, key, top.level - 1, source.read(&child))
+        self.shared.find(held, top.level, key)
+    }
+
+    fn find_many(&self, keys: &[&[u8]]) -> Op<Vec<Option<Found>>> {
+        let Some((top, held)) = &self.shared.top else {
+            return Op::ok(vec![None; keys.len()]);
+        };
+        let mut ops = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(CHAINS) {
+            let mut chains: Vec<_> = keys.iter().map(|key| Chain::new(key, held)).collect();
+            for level in (1..=top.level).rev() {
+                self.shared.down(&mut chains, level);
             }
-            Ok(Look::Here(found)) => Op::ok(found),
-            Err(error) => Op::err(error),
+            here(&mut chains);
+            ops.extend(chains.into_iter().map(Chain::done));
         }
+        gather(ops)
     }
 
     fn cursor(&self) -> BtreeCursor {
@@ -97,6 +116,166 @@ impl View for BtreeView {
     fn verify(&self, report: &mut Report) {
         super::verify::verify(&self.shared, report);
     }
+}
+
+impl Shared {
+    /// Looks below a node that is kept.
+    fn find(&self, mut held: &Held, mut level: u8, key: &[u8]) -> Op<Option<Found>> {
+        loop {
+            let node = held.node();
+            if level == 0 {
+                return Op::ready(in_leaf_record(held.record().clone(), key));
+            }
+            let below = node
+                .child_of(key)
+                .and_then(|child| Ok((child, node.child(child)?)));
+            let (child, reference) = match below {
+                Ok(below) => below,
+                Err(error) => return Op::err(error),
+            };
+            level -= 1;
+            if let Some(kept) = held.child(child) {
+                held = kept;
+                continue;
+            }
+            let op = ahead(&[reference], || self.source.read(&reference));
+            let record = match op.try_ready() {
+                Ok(Ok(record)) if level > 0 => record,
+                Ok(answer) => return descend(&self.source, key, level, Op::ready(answer)),
+                Err(op) => return descend(&self.source, key, level, op),
+            };
+            match self.room.keep(held, child, &record, level) {
+                Ok(Some(kept)) => held = kept,
+                Ok(None) => return descend(&self.source, key, level, Op::ok(record)),
+                Err(error) => return Op::err(error),
+            }
+        }
+    }
+
+    /// Takes all chains from nodes of this level to those below.
+    fn down<'v>(&'v self, chains: &mut [Chain<'_, 'v>], level: u8) {
+        let mut coming = [None; CHAINS];
+        let mut references = Vec::with_capacity(CHAINS);
+        for (chain, coming) in chains.iter_mut().zip(&mut coming) {
+            match chain.step(level) {
+                Ok(Some((held, child, reference))) => {
+                    *coming = Some((held, child, reference));
+                    references.push(reference);
+                }
+                Ok(None) => {}
+                Err(error) => chain.at = At::Done(Op::err(error)),
+            }
+        }
+        if references.is_empty() {
+            return;
+        }
+        let below = level - 1;
+        ahead(&references, || {
+            for (chain, coming) in chains.iter_mut().zip(coming) {
+                let Some((held, child, reference)) = coming else {
+                    continue;
+                };
+                chain.at = match self.source.read(&reference).try_ready() {
+                    Ok(Ok(record)) => self.arrived(held, child, record, below),
+                    Ok(Err(error)) => At::Done(Op::err(error)),
+                    Err(op) => At::Done(descend(&self.source, chain.key, below, op)),
+                };
+            }
+        });
+    }
+
+    /// A node that was read, kept if it can be.
+    fn arrived<'v>(
+        &'v self,
+        held: Option<&'v Held>,
+        child: usize,
+        record: Record,
+        level: u8,
+    ) -> At<'v> {
+        let Some(held) = held.filter(|_| level > 0) else {
+            return At::Read(record);
+        };
+        match self.room.keep(held, child, &record, level) {
+            Ok(Some(kept)) => At::Held(kept),
+            Ok(None) => At::Read(record),
+            Err(error) => At::Done(Op::err(error)),
+        }
+    }
+}
+
+/// One key on its way down.
+struct Chain<'k, 'v> {
+    key: &'k [u8],
+    at: At<'v>,
+    /// In a leaf: how many keys are less, as far as their heads tell.
+    low: usize,
+}
+
+enum At<'v> {
+    /// A node that is kept.
+    Held(&'v Held),
+    /// One that is not.
+    Read(Record),
+    /// The answer, or the rest of the way.
+    Done(Op<Option<Found>>),
+}
+
+/// What a chain wants read: the node that it is a child of, if that is kept, and which child.
+type Wanted<'v> = (Option<&'v Held>, usize, Reference);
+
+impl<'k, 'v> Chain<'k, 'v> {
+    fn new(key: &'k [u8], held: &'v Held) -> Self {
+        Self {
+            key,
+            at: At::Held(held),
+            low: 0,
+        }
+    }
+
+    /// One step down, or what must be read for it.
+    fn step(&mut self, level: u8) -> Result<Option<Wanted<'v>>> {
+        let (node, held) = match &self.at {
+            At::Held(held) => (held.node(), Some(*held)),
+            At::Read(record) => (Node::of(record, level)?, None),
+            At::Done(_) => return Ok(None),
+        };
+        let child = node.child_of(self.key)?;
+        if let Some(kept) = held.and_then(|held| held.child(child)) {
+            self.at = At::Held(kept);
+            return Ok(None);
+        }
+        Ok(Some((held, child, node.child(child)?)))
+    }
+
+    fn done(self) -> Op<Option<Found>> {
+        match self.at {
+            At::Held(held) => Op::ready(in_leaf_record(held.record().clone(), self.key)),
+            At::Read(record) => Op::ready(in_leaf_record(record, self.key)),
+            At::Done(op) => op,
+        }
+    }
+}
+
+/// Looks for the keys of all chains in the leaves that they came to. What a leaf costs is waiting for
+/// its slot, then for its entry: each is asked for all chains before any is used.
+fn here(chains: &mut [Chain<'_, '_>]) {
+    let mut touched = 0;
+    for chain in chains.iter_mut() {
+        if let At::Read(record) = &chain.at
+            && let Ok(node) = Node::of(record, 0)
+        {
+            chain.low = node.nearest(chain.key);
+            touched ^= node.touch_slot(chain.low);
+        }
+    }
+    for chain in chains.iter() {
+        if let At::Read(record) = &chain.at
+            && let Ok(node) = Node::of(record, 0)
+        {
+            touched ^= node.touch_entry(chain.low);
+        }
+    }
+    std::hint::black_box(touched);
 }
 
 /// Calls `f` with the leaf in which `key` lies, if it lies anywhere.
@@ -120,25 +299,18 @@ pub(super) fn in_leaf<T>(
     }
 }
 
-enum Look {
-    Below(Reference),
-    Here(Option<Found>),
-}
-
-/// Looks for `key` in one node.
-fn look(record: &Record, level: u8, key: &[u8]) -> Result<Look> {
-    let node = Node::of(record, level)?;
-    if level > 0 {
-        return Ok(Look::Below(node.child(node.child_of(key)?)?));
-    }
+/// Looks for `key` in a leaf.
+fn in_leaf_record(record: Record, key: &[u8]) -> Result<Option<Found>> {
+    let node = Node::of(&record, 0)?;
     let (at, found) = node.search(key)?;
-    Ok(Look::Here(match found {
-        false => None,
-        true => Some(match node.value(at)? {
-            Value::Inline(bytes) => Found::Inline(record.encoded().slice_ref(bytes)),
-            Value::Apart(apart) => Found::Apart(apart),
-        }),
-    }))
+    if !found {
+        return Ok(None);
+    }
+    let Row { value, apart, .. } = node.row(at)?;
+    if apart {
+        return Ok(Some(Found::Apart(node.apart(at)?)));
+    }
+    Ok(Some(Found::Inline(record.into_body_part(value))))
 }
 
 /// Goes on as long as nodes are at hand; the rest is done by whoever brings the next one.
@@ -157,9 +329,12 @@ fn descend(
                 return op.then(move |record| descend(&source, &key, level, Op::ok(record)));
             }
         };
-        match look(&record, level, key) {
-            Ok(Look::Below(child)) => op = source.read(&child),
-            Ok(Look::Here(found)) => return Op::ok(found),
+        if level == 0 {
+            return Op::ready(in_leaf_record(record, key));
+        }
+        let child = Node::of(&record, level).and_then(|node| node.child(node.child_of(key)?));
+        match child {
+            Ok(child) => op = ahead(&[child], || source.read(&child)),
             Err(error) => return Op::err(error),
         }
         level -= 1;

@@ -180,6 +180,26 @@ pub(super) fn same<V: crate::index::View>(reader: &Reader<V>, map: &Map, story: 
             "get {near:?}; {story}"
         );
     }
+    // Side by side they answer as one by one: keys that are there and keys that are not, some twice.
+    let mut asked: Vec<Vec<u8>> = map.keys().cloned().collect();
+    asked.extend(map.keys().step_by(3).map(|key| [&key[..], &[0]].concat()));
+    asked.extend(map.keys().rev().step_by(7).cloned());
+    for some in asked.chunks(37) {
+        let keys: Vec<&[u8]> = some.iter().map(|key| &key[..]).collect();
+        let found = reader.get_many(&keys).wait().expect("a sound map answers");
+        assert_eq!(found.len(), keys.len(), "answers of get_many; {story}");
+        for (key, found) in keys.iter().zip(found) {
+            let expected = map.get(*key).map(Vec::as_slice);
+            assert!(found.as_deref() == expected, "get_many {key:?}; {story}");
+        }
+    }
+    assert!(
+        reader
+            .get_many(&[])
+            .wait()
+            .is_ok_and(|none| none.is_empty()),
+        "no keys, no answers; {story}"
+    );
     let report = reader.verify();
     assert!(report.is_clean(), "{report}; {story}");
     assert_eq!(
