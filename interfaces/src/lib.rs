@@ -19,6 +19,7 @@
 
 pub mod apart;
 pub mod btree;
+pub mod chain;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod edits;
@@ -33,5 +34,6 @@ pub mod report;
 pub mod writer;
 
 pub use btree::Btree;
+pub use chain::Chain;
 pub use index::{Cursor, CursorExt, Direction, Entry, Index, KEY_MAX, Loader, Step, Value, View};
 pub use map::Map;
