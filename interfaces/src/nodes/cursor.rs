@@ -10,22 +10,30 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use travertine_engine::contract::env::in_passing;
 use travertine_engine::contract::{Op, Record, Reference, Result};
 
-use super::view::{NodesView, Rows, below, too_deep};
-use super::{Cell, DEPTH_MAX, Row};
-use crate::index::{Cursor, Direction, Entry, Step, Value};
+use super::Cell;
+use super::page::{Page, misfit};
+use super::view::{NodesView, fits};
+use crate::index::{Cursor, Direction, Entry, Step};
+
+/// A walk over more leaves than this reads the next ones in passing: no cache keeps them for it.
+const LEAVES_KEPT: usize = 8;
 
 /// A cursor over a [`NodesView`].
 #[derive(Debug)]
 pub struct NodesCursor {
     view: NodesView,
     path: Vec<Level>,
-    shown: Option<Row>,
+    /// The row in the last node of the path that was moved over last.
+    shown: Option<usize>,
     /// Where to go before the next step.
     target: Option<Target>,
-    fetched: Vec<(Reference, Rows)>,
+    fetched: Vec<(Reference, Page)>,
     arriving: Option<(Reference, Slot)>,
+    /// Leaves that it came to since it was told where to go.
+    leaves: usize,
 }
 
 type Slot = Arc<Mutex<Option<Record>>>;
@@ -33,7 +41,7 @@ type Slot = Arc<Mutex<Option<Record>>>;
 /// One node of a path. Of a node that another follows, the gap is the one before that other.
 #[derive(Debug, Clone)]
 struct Level {
-    rows: Rows,
+    page: Page,
     gap: usize,
 }
 
@@ -53,15 +61,16 @@ impl Level {
     /// The row that is next in a direction.
     fn next(&self, direction: Direction) -> Option<usize> {
         match direction {
-            Direction::Forward => Some(self.gap).filter(|at| *at < self.rows.len()),
+            Direction::Forward => Some(self.gap).filter(|at| *at < self.page.len()),
             Direction::Back => self.gap.checked_sub(1),
         }
     }
 
-    /// Moves over the entry at `at`, and shows it.
-    fn pass(&mut self, at: usize, direction: Direction) -> Row {
+    /// Moves over the entry at `at`.
+    fn pass(&mut self, at: usize, direction: Direction) -> Result<usize> {
+        fits(&self.page, at)?;
         self.gap = at + usize::from(direction == Direction::Forward);
-        self.rows[at].clone()
+        Ok(at)
     }
 }
 
@@ -74,6 +83,7 @@ impl NodesCursor {
             target: Some(Target::First),
             fetched: Vec::new(),
             arriving: None,
+            leaves: 0,
         }
     }
 
@@ -81,48 +91,46 @@ impl NodesCursor {
         self.target = Some(target);
         self.shown = None;
         self.fetched.clear();
+        self.leaves = 0;
     }
 
     /// The path to the gap that a seek named.
     fn arrive(&mut self, target: &Target) -> Result<Walk<Vec<Level>>> {
-        let mut rows = self.view.rows.clone();
         let mut path = Vec::new();
+        let Some((_, top)) = &self.view.top else {
+            return Ok(Walk::There(path));
+        };
+        let mut page = top.clone();
         loop {
             let gap = match target {
                 Target::First => 0,
-                Target::Last => rows.len(),
+                Target::Last => page.len(),
                 Target::Key(key) => {
-                    let after = rows.partition_point(|row| row.key <= key[..]);
-                    let row = after.checked_sub(1).and_then(|at| rows.get(at));
-                    match row {
-                        Some(Row {
-                            cell: Cell::Below { node, .. },
-                            ..
-                        }) => {
-                            let next = match self.fetch(node, path.len())? {
-                                Walk::There(next) => next,
+                    let (at, _) = page.search(key)?;
+                    let place = page.place(key)?;
+                    match place.filter(|_| page.height() > 0) {
+                        Some(place) if page.is_node(place)? => {
+                            let below = page.cell(place)?;
+                            path.push(Level { page, gap: place });
+                            page = match self.fetch(&below)? {
+                                Walk::There(page) => page,
                                 Walk::Wait(op) => return Ok(Walk::Wait(op)),
                             };
-                            let gap = after - 1;
-                            path.push(Level { rows, gap });
-                            rows = next;
                             continue;
                         }
-                        Some(row) if row.key == key[..] => after - 1,
-                        _ => after,
+                        _ => at,
                     }
                 }
             };
-            path.push(Level { rows, gap });
+            path.push(Level { page, gap });
             return Ok(Walk::There(path));
         }
     }
 
     /// Goes over nodes until an entry is passed; `None` if there is none in this direction.
-    fn walk(&mut self, direction: Direction) -> Result<Walk<Option<Row>>> {
+    fn walk(&mut self, direction: Direction) -> Result<Walk<Option<usize>>> {
         let mut path = self.path.clone();
         loop {
-            let depth = path.len();
             let Some(level) = path.last_mut() else {
                 return Ok(Walk::There(None));
             };
@@ -133,30 +141,31 @@ impl NodesCursor {
                 }
                 continue;
             };
-            let Cell::Below { node, .. } = level.rows[at].cell else {
-                let row = level.pass(at, direction);
+            if !level.page.is_node(at)? {
+                let at = level.pass(at, direction)?;
                 self.path = path;
-                return Ok(Walk::There(Some(row)));
-            };
+                return Ok(Walk::There(Some(at)));
+            }
             level.gap = at;
-            let rows = match self.fetch(&node, depth)? {
-                Walk::There(rows) => rows,
+            let below = level.page.cell(at)?;
+            let page = match self.fetch(&below)? {
+                Walk::There(page) => page,
                 Walk::Wait(op) => return Ok(Walk::Wait(op)),
             };
             let gap = match direction {
                 Direction::Forward => 0,
-                Direction::Back => rows.len(),
+                Direction::Back => page.len(),
             };
-            path.push(Level { rows, gap });
+            path.push(Level { page, gap });
         }
     }
 
-    fn fetch(&mut self, node: &Reference, depth: usize) -> Result<Walk<Rows>> {
-        if depth >= DEPTH_MAX {
-            return Err(too_deep());
-        }
-        if let Some((_, rows)) = self.fetched.iter().find(|(of, _)| of == node) {
-            return Ok(Walk::There(rows.clone()));
+    fn fetch(&mut self, below: &Cell) -> Result<Walk<Page>> {
+        let Cell::Below { node, height, .. } = below else {
+            return Err(misfit("has an entry where a node was"));
+        };
+        if let Some((_, page)) = self.fetched.iter().find(|(of, _)| of == node) {
+            return Ok(Walk::There(page.clone()));
         }
         let arrived = match self.arriving.take() {
             Some((of, slot)) if of == *node => {
@@ -166,7 +175,7 @@ impl NodesCursor {
         };
         let record = match arrived {
             Some(record) => record,
-            None => match self.view.source.read(node).try_ready() {
+            None => match self.read(node, *height).try_ready() {
                 Ok(answer) => answer?,
                 Err(op) => {
                     let slot = Slot::default();
@@ -177,9 +186,18 @@ impl NodesCursor {
                 }
             },
         };
-        let rows = below(self.view.nodes, &record)?;
-        self.fetched.push((*node, rows.clone()));
-        Ok(Walk::There(rows))
+        let page = self.view.nodes.page_below(record, *height)?;
+        self.leaves += usize::from(*height == 0);
+        self.fetched.push((*node, page.clone()));
+        Ok(Walk::There(page))
+    }
+
+    fn read(&self, node: &Reference, height: u8) -> Op<Record> {
+        let read = || self.view.source.read(node);
+        match height == 0 && self.leaves >= LEAVES_KEPT {
+            true => in_passing(read),
+            false => read(),
+        }
     }
 }
 
@@ -210,16 +228,16 @@ impl Cursor for NodesCursor {
         // Mostly the next row is an entry, and nothing needs to be fetched.
         if let Some(level) = self.path.last_mut()
             && let Some(at) = level.next(direction)
-            && level.rows[at].node().is_none()
+            && !level.page.is_node(at)?
         {
-            self.shown = Some(level.pass(at, direction));
+            self.shown = Some(level.pass(at, direction)?);
             return Ok(Step::Entry);
         }
         match self.walk(direction)? {
             Walk::Wait(op) => Ok(Step::Wait(op)),
-            Walk::There(row) => {
+            Walk::There(at) => {
                 self.fetched.clear();
-                self.shown = row;
+                self.shown = at;
                 Ok(match self.shown {
                     Some(_) => Step::Entry,
                     None => Step::End,
@@ -229,15 +247,6 @@ impl Cursor for NodesCursor {
     }
 
     fn entry(&self) -> Option<Entry<'_>> {
-        let row = self.shown.as_ref()?;
-        let value = match &row.cell {
-            Cell::Inline(bytes) => Value::Inline(bytes),
-            Cell::Apart(apart) => Value::Apart(*apart),
-            Cell::Below { .. } => return None,
-        };
-        Some(Entry {
-            key: &row.key,
-            value,
-        })
+        self.path.last()?.page.entry(self.shown?).ok()?
     }
 }

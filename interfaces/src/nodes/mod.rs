@@ -3,27 +3,32 @@
 //! Every index that is a tree of sorted rows is read the same way, whatever rule says how rows are
 //! gathered in nodes. So the rule is all that its author writes: [`Index::apply`](crate::Index::apply)
 //! reads nodes, [merges](merge) edits into their rows and stores new ones; [`Nodes::view`] does the
-//! rest, with cursors and verification.
+//! rest, with cursors, verification and [differences](NodesView::diff).
 //!
 //! ```text
-//!   node            rows, keys ascending            body of its record, little-endian
-//!    │ a │ d │ k │                                   key bytes u32
-//!      │   │   └── value: inline, or apart           value bytes u32; top bits: 10 apart, 01 below
-//!      │   └ below: a node whose first key is d      key
-//!      └ below: a node whose first key is a          value; apart: its length u64
-//!                                                           below: entries in and under the node u64
+//!   node            rows, keys ascending
+//!    │ a │ d │ k │
+//!      │   │   └── value: inline, or apart
+//!      │   └ below: a node whose first key is d
+//!      └ below: a node whose first key is a
 //! ```
 //!
 //! What a row names is in the record's reference table, in the order of the rows. A row that stands
 //! for a node has the first key in it, and all keys in it are less than that of the next row. Nodes
-//! may hold values and further nodes side by side; the depth is bounded by [`DEPTH_MAX`].
+//! may hold values and further nodes side by side; the depth is bounded by [`DEPTH_MAX`]. A lookup
+//! searches a node in the bytes it lies in, which `docs/skiplist.md` draws; who edits a node takes it
+//! [apart into rows](Nodes::read).
 //!
-//! What it is not: it decodes a node whole to look at a row of it. The B-tree does better, and has a
-//! layout of its own.
+//! An index may ask for [digests](Nodes::digested): then each row that names something tells its
+//! contents in 32 bytes, and [`NodesView::digest`] those of a whole map. For an index whose shape
+//! depends on its contents alone this makes equal maps equal in every body, wherever they lie.
 //!
 //! Bytes may be hostile: what does not fit is `Corrupt`.
 
 mod cursor;
+mod diff;
+mod digest;
+mod page;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -32,22 +37,20 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use travertine_engine::contract::{Error, Kind, NewRecord, Op, Record, Reference, Result};
-use travertine_engine::front::Hint;
+use travertine_engine::contract::{Error, Kind, Op, Record, Reference, Result};
 
+use self::page::Page;
 use crate::edits::{Edit, Edits};
-use crate::index::{Apart, KEY_MAX, Value};
+use crate::index::{Apart, Value};
 use crate::records::{Sink, Source};
 
 pub use cursor::NodesCursor;
+pub use digest::{DIGEST, Digest};
 pub use view::NodesView;
 
 /// Most nodes on the way from a root to an entry.
 pub const DEPTH_MAX: usize = 64;
-
-const APART: u32 = 1 << 31;
-const BELOW: u32 = 1 << 30;
-const LENGTH: u32 = BELOW - 1;
+const HEIGHT_MAX: u8 = DEPTH_MAX as u8 - 1;
 
 /// One row of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +59,9 @@ pub struct Row {
     pub key: Bytes,
     /// What is there.
     pub cell: Cell,
+    /// What the contents of the node are, or of the value that lies apart: where the index asks for
+    /// [digests](Nodes::digested), and it was stored in a node before.
+    pub digest: Option<Digest>,
 }
 
 /// What a row holds.
@@ -71,10 +77,26 @@ pub enum Cell {
         node: Reference,
         /// Entries in it and under it.
         count: u64,
+        /// Levels of nodes under it.
+        height: u8,
     },
 }
 
 impl Row {
+    /// An entry.
+    #[must_use]
+    pub fn entry(key: &[u8], value: Value<'_>) -> Self {
+        let cell = match value {
+            Value::Inline(bytes) => Cell::Inline(Bytes::copy_from_slice(bytes)),
+            Value::Apart(apart) => Cell::Apart(apart),
+        };
+        Self {
+            key: Bytes::copy_from_slice(key),
+            cell,
+            digest: None,
+        }
+    }
+
     /// How many entries it stands for.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -92,62 +114,46 @@ impl Row {
             _ => None,
         }
     }
+
+    /// Levels of nodes that it stands for: none for an entry.
+    #[must_use]
+    pub fn level(&self) -> u8 {
+        match &self.cell {
+            Cell::Below { height, .. } => height.saturating_add(1),
+            _ => 0,
+        }
+    }
 }
 
 /// Nodes of one kind of record. An index has one such constant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nodes {
     kind: Kind,
+    digests: bool,
 }
 
 impl Nodes {
     /// Nodes in records of this kind: one of those from [`Kind::FIRST_FREE`] on.
     #[must_use]
     pub const fn of(kind: Kind) -> Self {
-        Self { kind }
+        Self {
+            kind,
+            digests: false,
+        }
+    }
+
+    /// The same, with a digest of whatever a row names. A value that lies apart is read once for it.
+    #[must_use]
+    pub const fn digested(self) -> Self {
+        Self {
+            digests: true,
+            ..self
+        }
     }
 
     /// Stores a node and returns the row that stands for it. Keys must ascend, and there must be one.
     pub fn store(&self, sink: &dyn Sink, rows: &[Row]) -> Result<Row> {
-        let Some(first) = rows.first() else {
-            return Err(Error::invalid("a node has one row or more"));
-        };
-        if !rows.is_sorted_by(|one, two| one.key < two.key) {
-            return Err(Error::invalid("the keys of a node do not ascend"));
-        }
-        let (mut body, mut references) = (Vec::new(), Vec::new());
-        for Row { key, cell } in rows {
-            body.extend_from_slice(&(key.len() as u32).to_le_bytes());
-            let number;
-            let (word, value) = match cell {
-                Cell::Inline(bytes) => (length_of(bytes)?, &bytes[..]),
-                Cell::Apart(apart) => {
-                    references.push(apart.reference);
-                    number = apart.length.to_le_bytes();
-                    (APART | 8, &number[..])
-                }
-                Cell::Below { node, count } => {
-                    references.push(*node);
-                    number = count.to_le_bytes();
-                    (BELOW | 8, &number[..])
-                }
-            };
-            body.extend_from_slice(&word.to_le_bytes());
-            body.extend_from_slice(key);
-            body.extend_from_slice(value);
-        }
-        let record = NewRecord {
-            kind: self.kind,
-            references: &references,
-            body: &[&body],
-        };
-        Ok(Row {
-            key: first.key.clone(),
-            cell: Cell::Below {
-                node: sink.store(&record, Hint::default())?,
-                count: count_of(rows)?,
-            },
-        })
+        page::store(*self, sink, rows)
     }
 
     /// Stores the topmost node: the root of a map. Without rows the map is empty, and has none.
@@ -162,7 +168,7 @@ impl Nodes {
     pub fn read(&self, source: &dyn Source, node: &Reference) -> Op<Vec<Row>> {
         let nodes = *self;
         let read = source.read(node);
-        read.and_then(move |record| nodes.rows(&record))
+        read.and_then(move |record| Page::of(nodes, record)?.rows())
     }
 
     /// The rows of the topmost node; none, if there is no root.
@@ -170,58 +176,34 @@ impl Nodes {
         root.map_or_else(|| Op::ok(Vec::new()), |root| self.read(source, root))
     }
 
+    /// The rows of the node that a row stands for; none, if it stands for none.
+    pub fn read_below(&self, source: &dyn Source, row: &Row) -> Op<Vec<Row>> {
+        let (nodes, level) = (*self, row.level());
+        let Some(node) = row.node() else {
+            return Op::ok(Vec::new());
+        };
+        let read = source.read(&node);
+        read.and_then(move |record| nodes.page_below(record, level.saturating_sub(1))?.rows())
+    }
+
     /// The map at a root.
     pub fn view(&self, source: Arc<dyn Source>, root: Option<Reference>) -> Op<NodesView> {
         NodesView::open(*self, source, root)
     }
 
-    /// The rows in a record.
-    fn rows(&self, record: &Record) -> Result<Vec<Row>> {
-        if record.kind() != self.kind {
-            return Err(Error::invalid(format!(
-                "a record of kind {} is no node of kind {}",
-                record.kind().0,
-                self.kind.0
-            )));
+    /// A node that another names, and says to have so many levels of nodes under it. What is named
+    /// must be a node: else it is the node that is wrong, not the call.
+    fn page_below(self, record: Record, height: u8) -> Result<Page> {
+        let page = Page::of(self, record).map_err(|error| Error::corrupt(error.message()))?;
+        match page.height() == height {
+            true => Ok(page),
+            false => Err(page::misfit("is not as high as the node above says")),
         }
-        let mut left = record.body_bytes();
-        let mut references = record.references();
-        let mut named = || references.next().ok_or_else(|| misfit("names too little"));
-        let mut rows: Vec<Row> = Vec::new();
-        while !left.is_empty() {
-            let (key, word) = (number(&mut left)?, number(&mut left)?);
-            let key = take(&mut left, key)?;
-            let value = take(&mut left, word & LENGTH)?;
-            let sum = || match value.first_chunk() {
-                Some(bytes) if value.len() == 8 => Ok(u64::from_le_bytes(*bytes)),
-                _ => Err(misfit("has a number that is none")),
-            };
-            let cell = match word & !LENGTH {
-                0 => Cell::Inline(value),
-                APART => Cell::Apart(Apart {
-                    reference: named()?,
-                    length: sum()?,
-                }),
-                BELOW => Cell::Below {
-                    node: named()?,
-                    count: sum()?,
-                },
-                _ => return Err(misfit("has a row of no known sort")),
-            };
-            if key.len() > KEY_MAX || rows.last().is_some_and(|last| last.key >= key) {
-                return Err(misfit("has keys that are too long or do not ascend"));
-            }
-            rows.push(Row { key, cell });
-        }
-        if rows.is_empty() || references.next().is_some() {
-            return Err(misfit("has no rows, or names more than they do"));
-        }
-        count_of(&rows)?;
-        Ok(rows)
     }
 }
 
-/// Does the edits with these indexes to rows that hold values.
+/// Does the edits with these indexes to rows that hold values. A row that an edit does not change
+/// stays as it is.
 #[must_use]
 pub fn merge(rows: &[Row], edits: &Edits, range: Range<usize>) -> Vec<Row> {
     let mut merged = Vec::with_capacity(rows.len() + range.len());
@@ -231,48 +213,16 @@ pub fn merge(rows: &[Row], edits: &Edits, range: Range<usize>) -> Vec<Row> {
         while let Some(row) = old.next_if(|row| row.key < key) {
             merged.push(row.clone());
         }
-        old.next_if(|row| row.key == key);
-        let cell = match edits.edit(index) {
-            Edit::Delete => continue,
-            Edit::Put(Value::Inline(bytes)) => Cell::Inline(Bytes::copy_from_slice(bytes)),
-            Edit::Put(Value::Apart(apart)) => Cell::Apart(apart),
+        let before = old.next_if(|row| row.key == key);
+        let Edit::Put(value) = edits.edit(index) else {
+            continue;
         };
-        let key = Bytes::copy_from_slice(key);
-        merged.push(Row { key, cell });
+        let row = Row::entry(key, value);
+        merged.push(match before {
+            Some(before) if before.cell == row.cell => before.clone(),
+            _ => row,
+        });
     }
     merged.extend(old.cloned());
     merged
-}
-
-/// Entries in and under all of these.
-fn count_of(rows: &[Row]) -> Result<u64> {
-    let mut counts = rows.iter().map(Row::count);
-    counts
-        .try_fold(0_u64, u64::checked_add)
-        .ok_or_else(|| misfit("counts more entries than there are numbers"))
-}
-
-fn length_of(bytes: &[u8]) -> Result<u32> {
-    let length = u32::try_from(bytes.len()).ok();
-    length.filter(|length| *length <= LENGTH).ok_or_else(|| {
-        let length = bytes.len();
-        Error::invalid(format!("{length} bytes are too many for a value in a node"))
-    })
-}
-
-fn number(left: &mut Bytes) -> Result<u32> {
-    let bytes = take(left, 4)?;
-    let bytes = bytes.first_chunk().ok_or_else(|| misfit("ends early"))?;
-    Ok(u32::from_le_bytes(*bytes))
-}
-
-fn take(left: &mut Bytes, length: u32) -> Result<Bytes> {
-    if left.len() < length as usize {
-        return Err(misfit("ends early"));
-    }
-    Ok(left.split_to(length as usize))
-}
-
-fn misfit(what: &str) -> Error {
-    Error::corrupt(format!("a node {what}"))
 }

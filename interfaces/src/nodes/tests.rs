@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use travertine_engine::contract::{ErrorKind, Kind, NewRecord, Op, Reference, Result};
 use travertine_engine::front::{Hint, Write};
 
-use super::{Nodes, NodesView, Row, merge};
-use crate::edits::Edits;
-use crate::index::{CursorExt, Index, View};
+use super::{Cell, DEPTH_MAX, Nodes, NodesView, Row, merge};
+use crate::edits::{Edit, EditLog, Edits};
+use crate::index::{CursorExt, Index, Value, View};
 use crate::load::Batches;
 use crate::records::{Heap, Sink, Source};
 use crate::report::Report;
@@ -99,13 +100,8 @@ impl Index for Threes {
 
 crate::index_suite!(threes, Threes);
 
-fn row(key: &str, cell: super::Cell) -> Row {
-    let key = bytes::Bytes::copy_from_slice(key.as_bytes());
-    Row { key, cell }
-}
-
 fn entry(key: &str) -> Row {
-    row(key, super::Cell::Inline(bytes::Bytes::new()))
+    Row::entry(key.as_bytes(), Value::Inline(b""))
 }
 
 #[test]
@@ -133,45 +129,112 @@ fn what_is_no_node_is_refused_and_not_written() {
 #[test]
 fn a_node_that_is_not_what_the_one_above_says_is_damage() {
     let heap = Arc::new(Heap::new());
-    let child = NODES.store(&*heap, &[entry("b"), entry("d")]).unwrap();
-    let told = |key: &str, count| {
-        let node = child.node().unwrap();
-        row(key, super::Cell::Below { node, count })
+    let nodes = NODES.digested();
+    let child = nodes.store(&*heap, &[entry("b"), entry("d")]).unwrap();
+    let told = |change: &dyn Fn(&mut Row)| {
+        let mut row = child.clone();
+        change(&mut row);
+        row
     };
     let verify = |rows: &[Row]| {
-        let root = NODES.store_root(&*heap, rows).unwrap();
+        let root = nodes.store_root(&*heap, rows).unwrap();
         let mut report = Report::new();
-        let view = NODES.view(heap.clone(), root).wait().unwrap();
+        let view = nodes.view(heap.clone(), root).wait().unwrap();
         view.verify(&mut report);
         report.damaged
     };
-    assert_eq!(verify(&[told("b", 2), entry("e")]), 0);
-    assert_eq!(verify(&[told("b", 2), entry("d")]), 1, "it reaches too far");
+    let early = |row: &mut Row| row.key = Bytes::from_static(b"a");
+    let more = |row: &mut Row| {
+        if let Cell::Below { count, .. } = &mut row.cell {
+            *count += 1;
+        }
+    };
+    let high = |row: &mut Row| {
+        if let Cell::Below { height, .. } = &mut row.cell {
+            *height += 1;
+        }
+    };
+    let other = |row: &mut Row| row.digest = Some([7; 32]);
+    assert_eq!(verify(&[child.clone(), entry("e")]), 0);
     assert_eq!(
-        verify(&[told("a", 2), entry("e")]),
+        verify(&[child.clone(), entry("d")]),
+        1,
+        "it reaches too far"
+    );
+    assert_eq!(
+        verify(&[told(&early), entry("e")]),
         1,
         "it begins elsewhere"
     );
-    assert_eq!(verify(&[told("b", 3), entry("e")]), 1, "it has fewer");
+    assert_eq!(verify(&[told(&more), entry("e")]), 1, "it has fewer");
+    assert_eq!(verify(&[told(&high), entry("e")]), 1, "it is not as high");
+    assert_eq!(verify(&[told(&other), entry("e")]), 1, "it holds others");
     assert_eq!(
-        verify(&[told("a", 2), told("b", 2)]),
+        verify(&[told(&early), child.clone()]),
         1,
         "it is named twice"
     );
 }
 
 #[test]
-fn nodes_that_lie_too_deep_are_an_error_and_not_a_stack_that_ends() {
+fn nodes_may_lie_as_deep_as_the_limit_and_no_deeper() {
     let heap = Arc::new(Heap::new());
     let mut rows = vec![entry("a")];
-    for _ in 0..1_000 {
+    for _ in 0..DEPTH_MAX {
         rows = vec![NODES.store(&*heap, &rows).unwrap()];
     }
-    let view = NODES.view(heap, rows[0].node()).wait().unwrap();
-    let corrupt = |error: travertine_engine::contract::Error| error.kind() == ErrorKind::Corrupt;
-    assert!(corrupt(view.find(b"a").wait().unwrap_err()));
-    assert!(corrupt(view.cursor().next().unwrap_err()));
+    let view = NODES.view(heap.clone(), rows[0].node()).wait().unwrap();
+    assert!(view.find(b"a").wait().unwrap().is_some());
+    assert_eq!(view.cursor().next().unwrap().unwrap().key, b"a");
     let mut report = Report::new();
     view.verify(&mut report);
-    assert_eq!(report.damaged, 1);
+    assert!(report.is_clean() && report.height == DEPTH_MAX as u64);
+    let error = NODES.store(&*heap, &rows).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn a_difference_of_maps_that_are_cut_anyhow_is_that_of_their_entries() {
+    let heap = Arc::new(Heap::new());
+    let key = |n: u32| (n.wrapping_mul(2_654_435_761) % 900).to_be_bytes();
+    let make = |from: u32, batch: usize| {
+        let mut map = std::collections::BTreeMap::new();
+        let mut root = None;
+        let rows: Vec<_> = (from..from + 400)
+            .map(|n| (key(n), (n % 3).to_le_bytes()))
+            .collect();
+        for some in rows.chunks(batch) {
+            let mut log = EditLog::new();
+            for (key, value) in some {
+                log.push(key, Edit::Put(Value::Inline(value))).unwrap();
+                map.insert(key.to_vec(), value.to_vec());
+            }
+            root = Threes.apply(&*heap, root, &log.sorted()).unwrap();
+        }
+        (Threes.view(heap.clone(), root).wait().unwrap(), map)
+    };
+    let (one, mine) = make(0, 7);
+    for (from, batch) in [(0, 400), (0, 50), (1, 7), (200, 90), (10_000, 400)] {
+        let (two, theirs) = make(from, batch);
+        let mut found = Vec::new();
+        one.diff(&two, |key, a, b| {
+            let bytes = |value: Option<Value<'_>>| match value? {
+                Value::Inline(bytes) => Some(bytes.to_vec()),
+                Value::Apart(_) => None,
+            };
+            found.push((key.to_vec(), bytes(a), bytes(b)));
+            Ok(())
+        })
+        .unwrap();
+        let keys: std::collections::BTreeSet<_> = mine.keys().chain(theirs.keys()).collect();
+        let wanted = keys.into_iter().map(|key| {
+            (
+                key.clone(),
+                mine.get(key).cloned(),
+                theirs.get(key).cloned(),
+            )
+        });
+        let wanted: Vec<_> = wanted.filter(|(_, a, b)| a != b).collect();
+        assert_eq!(found, wanted, "from {from} in batches of {batch}");
+    }
 }

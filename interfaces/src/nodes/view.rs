@@ -2,24 +2,23 @@
 
 use std::sync::Arc;
 
-use travertine_engine::contract::{Error, Op, Reference, Result};
+use travertine_engine::contract::{Op, Record, Reference, Result};
 
 use super::cursor::NodesCursor;
-use super::{Cell, DEPTH_MAX, Nodes, Row, count_of};
+use super::page::{Page, misfit};
+use super::{Cell, Digest, Nodes, Row, diff, digest};
 use crate::apart;
-use crate::index::{Found, View};
+use crate::index::{Found, Value, View};
 use crate::records::{Source, check_edge};
 use crate::report::Report;
-
-pub(super) type Rows = Arc<[Row]>;
 
 /// A map in [`Nodes`], at one root. It holds the topmost node; all else is read when asked for.
 #[derive(Debug, Clone)]
 pub struct NodesView {
     pub(super) nodes: Nodes,
     pub(super) source: Arc<dyn Source>,
-    pub(super) rows: Rows,
-    root: Option<Reference>,
+    pub(super) top: Option<(Reference, Page)>,
+    count: u64,
 }
 
 /// What is known of a node before it is read.
@@ -29,43 +28,76 @@ struct Told<'a> {
     /// All its keys are less than this.
     until: Option<&'a [u8]>,
     count: Option<u64>,
+    height: u8,
+    digest: Option<Digest>,
 }
 
 impl NodesView {
     pub(super) fn open(nodes: Nodes, source: Arc<dyn Source>, root: Option<Reference>) -> Op<Self> {
-        let read = nodes.read_root(&*source, root.as_ref());
-        read.map(move |rows| Self {
-            nodes,
-            source,
-            rows: rows.into(),
-            root,
+        let Some(root) = root else {
+            return Op::ok(Self {
+                nodes,
+                source,
+                top: None,
+                count: 0,
+            });
+        };
+        source.read(&root).and_then(move |record| {
+            let page = Page::of(nodes, record)?;
+            Ok(Self {
+                nodes,
+                source,
+                count: page.count()?,
+                top: Some((root, page)),
+            })
         })
     }
 
     /// The rows of the topmost node; none, if the map is empty.
-    #[must_use]
-    pub fn rows(&self) -> &[Row] {
-        &self.rows
+    pub fn rows(&self) -> Result<Vec<Row>> {
+        match &self.top {
+            Some((_, page)) => page.rows(),
+            None => Ok(Vec::new()),
+        }
     }
 
-    /// Looks at a node and all under it; how many levels there are.
-    fn look_at(&self, told: &Told<'_>, depth: usize, report: &mut Report) -> u64 {
+    /// What the map holds, told by 32 bytes: the digest of the topmost node. `None` for the empty map,
+    /// and of an index without [digests](Nodes::digested).
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        let (_, page) = self.top.as_ref().filter(|_| self.nodes.digests)?;
+        Some(digest::of(&[page.record().body()]))
+    }
+
+    /// Tells every key whose value is not the same in this map and in another one, in order, with both
+    /// values. Parts that are alike are not read: those that are the same record and, where the index
+    /// has [digests](Nodes::digested), those of equal digests. Blocks where a node must be fetched.
+    ///
+    /// Without digests a value that lies apart is the same if it is the same record.
+    pub fn diff(
+        &self,
+        other: &Self,
+        mut tell: impl FnMut(&[u8], Option<Value<'_>>, Option<Value<'_>>) -> Result<()>,
+    ) -> Result<()> {
+        diff::diff(self, other, &mut tell)
+    }
+
+    /// Looks at a node and all under it.
+    fn look_at(&self, told: &Told<'_>, report: &mut Report) {
         let oid = told.node.oid;
         let looked = self.source.read(&told.node).wait().and_then(|record| {
             check_edge(&told.node, &record)?;
-            let rows = self.nodes.rows(&record).map_err(damaged)?;
-            Ok((rows, record.encoded().len()))
+            let page = self.nodes.page_below(record, told.height)?;
+            let count = page.count()?;
+            Ok((page.rows()?, count, page))
         });
-        let (rows, bytes) = match looked {
+        let (rows, count, page) = match looked {
             Ok(looked) => looked,
-            Err(error) => {
-                report.add_error(oid, &error);
-                return 0;
-            }
+            Err(error) => return report.add_error(oid, &error),
         };
         report.nodes += 1;
-        report.node_bytes += bytes as u64;
-        report.leaves += u64::from(rows.iter().all(|row| row.node().is_none()));
+        report.node_bytes += page.record().stored_len() as u64;
+        report.leaves += u64::from(page.height() == 0);
         let (first, last) = (rows.first(), rows.last());
         let astray = told
             .first
@@ -73,15 +105,19 @@ impl NodesView {
             || told
                 .until
                 .is_some_and(|key| last.is_some_and(|row| row.key >= key));
-        if astray || depth > DEPTH_MAX {
+        if astray {
             // Whatever lies under it is not looked at: so no node is looked at twice.
-            report.add(oid, "its keys do not lie where the node above says");
-            return 1;
+            return report.add(oid, "its keys do not lie where the node above says");
         }
-        if told.count.is_some() && told.count != count_of(&rows).ok() {
+        if told.count.is_some_and(|told| told != count) {
             report.add(oid, "it has not as many entries as the node above says");
         }
-        let mut height = 1;
+        if told
+            .digest
+            .is_some_and(|told| told != digest::of(&[page.record().body()]))
+        {
+            report.add(oid, "its contents are not those that the node above says");
+        }
         for (at, row) in rows.iter().enumerate() {
             match &row.cell {
                 Cell::Inline(value) => {
@@ -91,20 +127,30 @@ impl NodesView {
                 Cell::Apart(value) => {
                     report.entries += 1;
                     report.payload_bytes += row.key.len() as u64;
+                    let damaged = report.damaged;
                     apart::verify(&*self.source, value, report);
+                    let sound = || digest::of_value(&*self.source, value).ok() == row.digest;
+                    if row.digest.is_some() && damaged == report.damaged && !sound() {
+                        report.add(value.reference.oid, "its bytes are not those it came with");
+                    }
                 }
-                Cell::Below { node, count } => {
+                Cell::Below {
+                    node,
+                    count,
+                    height,
+                } => {
                     let told = Told {
                         node: *node,
                         first: Some(&row.key),
                         until: rows.get(at + 1).map(|next| &next.key[..]).or(told.until),
                         count: Some(*count),
+                        height: *height,
+                        digest: row.digest,
                     };
-                    height = height.max(1 + self.look_at(&told, depth + 1, report));
+                    self.look_at(&told, report);
                 }
             }
         }
-        height
     }
 }
 
@@ -112,14 +158,21 @@ impl View for NodesView {
     type Cursor = NodesCursor;
 
     fn count(&self) -> u64 {
-        self.rows
-            .iter()
-            .map(Row::count)
-            .fold(0, u64::saturating_add)
+        self.count
     }
 
     fn find(&self, key: &[u8]) -> Op<Option<Found>> {
-        find(self.nodes, &self.source, &self.rows, key, 0)
+        let Some((_, page)) = &self.top else {
+            return Op::ok(None);
+        };
+        match look(page, key) {
+            Ok(Look::Below(node, height)) => {
+                let read = self.source.read(&node);
+                descend(self.nodes, &self.source, key, height, read)
+            }
+            Ok(Look::Here(found)) => Op::ok(found),
+            Err(error) => Op::err(error),
+        }
     }
 
     fn cursor(&self) -> NodesCursor {
@@ -127,59 +180,77 @@ impl View for NodesView {
     }
 
     fn verify(&self, report: &mut Report) {
-        if let Some(node) = self.root {
+        if let Some((node, page)) = &self.top {
             let told = Told {
-                node,
+                node: *node,
                 first: None,
                 until: None,
                 count: None,
+                height: page.height(),
+                digest: None,
             };
-            report.height = self.look_at(&told, 1, report);
+            report.height = u64::from(page.height()) + 1;
+            self.look_at(&told, report);
         }
     }
 }
 
-/// Looks for `key` in rows and below them. What is at hand is looked at at once; the rest is done by
-/// whoever brings the next node.
-fn find(
+enum Look {
+    Below(Reference, u8),
+    Here(Option<Found>),
+}
+
+/// Looks for `key` in one node.
+fn look(page: &Page, key: &[u8]) -> Result<Look> {
+    let (at, found) = page.search(key)?;
+    let at = match (found, at.checked_sub(1)) {
+        (true, _) => at,
+        (false, Some(before)) if page.is_node(before)? => before,
+        _ => return Ok(Look::Here(None)),
+    };
+    Ok(match page.cell(at)? {
+        Cell::Below { node, height, .. } => Look::Below(node, height),
+        Cell::Inline(bytes) => Look::Here(Some(Found::Inline(bytes))),
+        Cell::Apart(apart) => Look::Here(Some(Found::Apart(apart))),
+    })
+}
+
+/// Goes on as long as nodes are at hand; the rest is done by whoever brings the next one.
+fn descend(
     nodes: Nodes,
     source: &Arc<dyn Source>,
-    rows: &[Row],
     key: &[u8],
-    depth: usize,
+    mut height: u8,
+    mut op: Op<Record>,
 ) -> Op<Option<Found>> {
-    let after = rows.partition_point(|row| row.key <= key);
-    let Some(row) = after.checked_sub(1).and_then(|at| rows.get(at)) else {
-        return Op::ok(None);
-    };
-    match &row.cell {
-        Cell::Below { node, .. } => {
-            if depth >= DEPTH_MAX {
-                return Op::err(too_deep());
+    loop {
+        let record = match op.try_ready() {
+            Ok(Ok(record)) => record,
+            Ok(Err(error)) => return Op::err(error),
+            Err(op) => {
+                let (source, key) = (source.clone(), key.to_vec());
+                return op
+                    .then(move |record| descend(nodes, &source, &key, height, Op::ok(record)));
             }
-            let read = source.read(node);
-            let (source, key) = (source.clone(), key.to_vec());
-            read.then(move |record| match nodes.rows(&record) {
-                Ok(rows) => find(nodes, &source, &rows, &key, depth + 1),
-                Err(error) => Op::err(damaged(error)),
-            })
+        };
+        let looked = nodes
+            .page_below(record, height)
+            .and_then(|page| look(&page, key));
+        match looked {
+            Ok(Look::Below(node, below)) => {
+                op = source.read(&node);
+                height = below;
+            }
+            Ok(Look::Here(found)) => return Op::ok(found),
+            Err(error) => return Op::err(error),
         }
-        _ if row.key != key => Op::ok(None),
-        Cell::Inline(bytes) => Op::ok(Some(Found::Inline(bytes.clone()))),
-        Cell::Apart(apart) => Op::ok(Some(Found::Apart(*apart))),
     }
 }
 
-/// Rows below a node, in whatever way they do not fit.
-pub(super) fn below(nodes: Nodes, record: &travertine_engine::contract::Record) -> Result<Rows> {
-    Ok(nodes.rows(record).map_err(damaged)?.into())
-}
-
-pub(super) fn too_deep() -> Error {
-    Error::corrupt(format!("nodes lie more than {DEPTH_MAX} deep"))
-}
-
-/// What a node names must be a node: else it is the node that is wrong, not the call.
-fn damaged(error: Error) -> Error {
-    Error::corrupt(error.message())
+/// What a cursor shows at a place of a node, if that is an entry.
+pub(super) fn fits(page: &Page, at: usize) -> Result<()> {
+    match page.entry(at)? {
+        Some(_) => Ok(()),
+        None => Err(misfit("has a node where an entry was")),
+    }
 }
