@@ -1,9 +1,9 @@
-//! Indexes on the Travertine engine: the B-tree, and the kit for one's own.
+//! Indexes on the Travertine engine: the B-tree, the skip list, and the kit for one's own.
 //!
 //! ```text
 //!   map        names, transactions, snapshots        one for all kinds of index
 //!   ─────────────────────────────────────────
-//!   index      a function: root, edits -> root       the trait: btree, yours (with nodes)
+//!   index      a function: root, edits -> root       the trait: btree, skiplist, yours
 //!   ─────────────────────────────────────────
 //!   records    read a record, store a record         the seam: engine, or a heap
 //! ```
@@ -31,9 +31,11 @@ pub mod nodes;
 pub mod reader;
 pub mod records;
 pub mod report;
+pub mod skiplist;
 pub mod writer;
 
 pub use btree::Btree;
 pub use chain::Chain;
 pub use index::{Cursor, CursorExt, Direction, Entry, Index, KEY_MAX, Loader, Step, Value, View};
 pub use map::Map;
+pub use skiplist::Skiplist;

@@ -21,6 +21,8 @@ use travertine_engine::front::{Hint, Read, Write};
 pub const BTREE_ROOT: Kind = Kind(16);
 /// A node of a B-tree, leaf or inner.
 pub const BTREE_NODE: Kind = Kind(17);
+/// A node of a skip list; the topmost is its root.
+pub const SKIPLIST_NODE: Kind = Kind(24);
 
 /// Where records come from: a snapshot, a session, a heap. A record that is not there is an error:
 /// a strong reference to nothing is damage.
