@@ -54,7 +54,12 @@ fn a_dry_run_says_who_holds_what_and_changes_nothing() {
     desk.ok("tag s.toml first --at 1");
     let before = desk.run("roots s.toml --json").out;
     let told = desk.ok("reclaim s.toml --retain newest --dry-run");
-    for words in ["keep newest", "the newest commit", "the tag first", "dry run"] {
+    for words in [
+        "keep newest",
+        "the newest commit",
+        "the tag first",
+        "dry run",
+    ] {
         assert!(told.contains(words), "{words}: {told}");
     }
     let json = desk.ok("reclaim s.toml --retain newest --dry-run --json");

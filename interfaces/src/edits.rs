@@ -147,6 +147,12 @@ impl Edits {
         self.items.is_empty()
     }
 
+    /// Bytes held, those of edits that were superseded too.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// The key of the edit with this index. Keys ascend strictly.
     ///
     /// # Panics

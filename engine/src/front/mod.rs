@@ -56,6 +56,7 @@ mod history;
 mod lead;
 mod links;
 mod mark;
+mod memo;
 mod names;
 mod open;
 mod options;
@@ -85,6 +86,7 @@ use self::shared::Shared;
 
 pub use self::automatic::Automatic;
 pub use self::history::History;
+pub use self::memo::{Kept, Memo};
 pub use self::names::RESERVED;
 pub use self::options::{Change, Committed, Expect, Hint, Options};
 pub use self::pins::Pin;

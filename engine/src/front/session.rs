@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::contract::{Level, Name, NewRecord, Op, Record, Reference, Result};
 
+use super::memo::Memo;
 use super::names::is_reserved;
 use super::options::{Change, Committed, Hint};
 use super::shared::Shared;
@@ -90,11 +91,19 @@ impl Read for Session {
     fn read(&self, reference: &Reference) -> Op<Record> {
         self.shared.follow(reference)
     }
+
+    fn memo(&self) -> Option<&Memo> {
+        Some(&self.shared.memo)
+    }
 }
 
 impl Write for Session {
     fn store(&self, record: &NewRecord<'_>, hint: Hint) -> Result<Reference> {
         self.shared.store(record, hint)
+    }
+
+    fn reader(&self) -> Arc<dyn Read + Send + Sync> {
+        Arc::new(self.base.clone())
     }
 }
 

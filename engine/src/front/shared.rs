@@ -17,6 +17,7 @@ use super::automatic::Alarm;
 use super::bell::Bell;
 use super::group::Round;
 use super::links::Links;
+use super::memo::Memo;
 use super::names::View;
 use super::open::Found;
 use super::options::Options;
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) alarm: Arc<Alarm>,
     /// Whether somebody reclaims: one at a time.
     pub(super) reclaiming: AtomicBool,
+    /// What interfaces made of records.
+    pub(super) memo: Memo,
     state: Mutex<State>,
     turn: Condvar,
     shown: Mutex<Arc<Shown>>,
@@ -314,6 +317,7 @@ impl Shared {
             pins: Arc::default(),
             alarm: Arc::default(),
             reclaiming: AtomicBool::new(false),
+            memo: Memo::default(),
             state: Mutex::new(State::new(found, shown.view.clone())),
             turn: Condvar::new(),
             shown: Mutex::new(Arc::new(shown)),
@@ -518,20 +522,5 @@ impl Drop for Shared {
 
 /// What was found where a reference leads, if it is what the reference says.
 fn followed(codecs: &Codecs, reference: &Reference, found: Option<Record>) -> Result<Record> {
-    let oid = reference.oid;
-    let Some(record) = found else {
-        return Err(Error::corrupt(format!(
-            "a reference names {oid}, where there is no record"
-        )));
-    };
-    if record.check() != reference.check || record.stored_len() != reference.length as usize {
-        return Err(Error::corrupt(format!(
-            "the record at {oid} has {} bytes and check {:08x}, a reference says {} and {:08x}",
-            record.stored_len(),
-            record.check(),
-            reference.length,
-            reference.check
-        )));
-    }
-    codecs.decode(oid, record)
+    codecs.decode(reference.oid, Shared::check_found(reference, found)?)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::contract::{Epoch, Name, Names, NewRecord, Op, Record, Reference, Result};
 
+use super::memo::Memo;
 use super::names::View;
 use super::options::Hint;
 use super::pins::{Guard, Held};
@@ -15,23 +16,40 @@ use super::shared::Shared;
 pub trait Read {
     /// The record of a reference. It must be there and must match the reference.
     fn read(&self, reference: &Reference) -> Op<Record>;
+
+    /// What was made of these records before and is still at hand. Without one, everything is made
+    /// anew from the records: the answers are the same.
+    fn memo(&self) -> Option<&Memo> {
+        None
+    }
 }
 
 /// Something that records can be stored through, and read back at once.
 pub trait Write: Read {
     /// Stores a record: its address is final when the call returns.
     fn store(&self, record: &NewRecord<'_>, hint: Hint) -> Result<Reference>;
+
+    /// Something that reads what this reads, and can outlive it.
+    fn reader(&self) -> Arc<dyn Read + Send + Sync>;
 }
 
 impl<R: Read + ?Sized> Read for &R {
     fn read(&self, reference: &Reference) -> Op<Record> {
         (**self).read(reference)
     }
+
+    fn memo(&self) -> Option<&Memo> {
+        (**self).memo()
+    }
 }
 
 impl<W: Write + ?Sized> Write for &W {
     fn store(&self, record: &NewRecord<'_>, hint: Hint) -> Result<Reference> {
         (**self).store(record, hint)
+    }
+
+    fn reader(&self) -> Arc<dyn Read + Send + Sync> {
+        (**self).reader()
     }
 }
 
@@ -124,6 +142,10 @@ impl Snapshot {
 impl Read for Snapshot {
     fn read(&self, reference: &Reference) -> Op<Record> {
         self.shared.follow(reference)
+    }
+
+    fn memo(&self) -> Option<&Memo> {
+        Some(&self.shared.memo)
     }
 }
 

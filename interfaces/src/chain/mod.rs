@@ -75,15 +75,15 @@ pub use self::turn::{Chain, Turn};
 pub use self::writer::Writer;
 
 /// The root record of a chain.
-pub const CHAIN_ROOT: Kind = Kind(24);
+pub const CHAIN_ROOT: Kind = Kind(32);
 /// A node of the directory of a chain's blocks.
-pub const CHAIN_NODE: Kind = Kind(25);
+pub const CHAIN_NODE: Kind = Kind(33);
 /// A block of a chain's entries.
-pub const CHAIN_BLOCK: Kind = Kind(26);
+pub const CHAIN_BLOCK: Kind = Kind(34);
 /// The list of a chain's consumers.
-pub const CHAIN_CONSUMERS: Kind = Kind(27);
+pub const CHAIN_CONSUMERS: Kind = Kind(35);
 /// How far a consumer of a chain got.
-pub const CHAIN_POSITION: Kind = Kind(28);
+pub const CHAIN_POSITION: Kind = Kind(36);
 
 /// Most entries of a block.
 pub const BLOCK_ENTRIES_MAX: u32 = 1024;

@@ -117,11 +117,17 @@ fn filled<I: Index>(index: &I, chance: &mut Chance) -> Twin<I> {
             .collect();
         twin.apply(&changes);
     }
+    // Small commits may leave other records than large ones.
+    for _ in 0..20 {
+        let key = twin.map.keys().nth(chance.below(twin.map.len()));
+        let gone = (key.cloned().unwrap_or_default(), None);
+        twin.apply(&[gone, (chance.key(), Some(chance.value()))]);
+    }
     twin
 }
 
 /// A heap with one record that somebody wrote who means harm: its checksum is right.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Hostile {
     heap: Arc<Heap>,
     victim: Oid,
@@ -176,6 +182,10 @@ impl Read for Hostile {
 impl Write for Hostile {
     fn store(&self, record: &NewRecord<'_>, hint: Hint) -> Result<Reference> {
         self.heap.store(record, hint)
+    }
+
+    fn reader(&self) -> Arc<dyn Read + Send + Sync> {
+        Arc::new(self.clone())
     }
 }
 

@@ -1,0 +1,207 @@
+//! One commit: its delta, its share of the merge, its root.
+//!
+//! ```text
+//!   edits ──> those that change anything ──> delta ──> young
+//!                                                        │ merged: as much of the old deltas as the
+//!                                                        │ young ones have come of their measure
+//!                                                        └ full: the young ones become old
+//! ```
+
+use std::sync::Arc;
+
+use travertine_engine::contract::{Reference, Result};
+
+use super::delta::{Delta, Draft};
+use super::overlay::{Generation, Reach};
+use super::slots::SLOTS;
+use super::tip::{Old, Tip, Young, fewer};
+use super::view::JournalView;
+use super::{Journal, Opened};
+use crate::edits::{Edit, EditLog, Edits};
+use crate::index::{Found, Index, Value, View};
+use crate::records::{Sink, source_of};
+
+/// A batch that has an edit for every so many entries of the map is large.
+const ENTRIES_PER_EDIT: u64 = 8;
+
+/// Most young deltas; half of what there is room for, since some attempts fail.
+const YOUNG_MAX: u32 = SLOTS / 2;
+
+impl<I: Index> Journal<I> {
+    pub(super) fn commit(
+        &self,
+        sink: &dyn Sink,
+        root: Option<Reference>,
+        edits: &Edits,
+    ) -> Result<Option<Reference>> {
+        if edits.is_empty() {
+            return Ok(root);
+        }
+        let source = source_of(sink);
+        let Opened { base, tip } = self.open(&source, root)?;
+        let large = edits.bytes() >= self.young_max() / 2
+            || (edits.len() as u64).saturating_mul(ENTRIES_PER_EDIT) >= tip.entries;
+        if large && tip.is_bare() {
+            return self.index.apply(sink, root, edits);
+        }
+        let view = JournalView::over(base, &tip, source.clone(), root);
+        if large {
+            for (key, edit) in edits.iter() {
+                if changes(edit, view.find(key).wait()?.as_ref()) {
+                    return self.merge_all(sink, &tip, Some(edits));
+                }
+            }
+            return Ok(root);
+        }
+        let mut entries = tip.entries;
+        let mut draft = Draft::new(edits.bytes() as usize);
+        for (key, edit) in edits.iter() {
+            let before = view.find(key).wait()?;
+            if changes(edit, before.as_ref()) {
+                draft.push(key, edit);
+                match (edit, before) {
+                    (Edit::Put(_), None) => entries += 1,
+                    (Edit::Delete, _) => entries = fewer(entries)?,
+                    _ => {}
+                }
+            }
+        }
+        // The young tree is changed in place where nobody holds it.
+        drop(view);
+        if draft.is_empty() {
+            return Ok(root);
+        }
+        let mut next = Tip {
+            entries,
+            young: tip.young.with(sink, draft)?,
+            line: tip.line.or_else(|| Some(source.memo()?.line())),
+            ..Tip::clone(&tip)
+        };
+        self.merge_share(sink, &mut next)?;
+        self.flip(sink, &mut next)?;
+        let root = next.root().store(sink)?;
+        Arc::new(next).keep(&*source, root);
+        Ok(Some(root))
+    }
+
+    /// Merges as many keys of the old deltas as their share is by now. All are merged when the young
+    /// ones have come three quarters of their way.
+    fn merge_share(&self, sink: &dyn Sink, tip: &mut Tip) -> Result<()> {
+        let Some(mut old) = tip.old.take() else {
+            return Ok(());
+        };
+        let keys = u64::from(old.keys());
+        let share = |come: u64, way: u64| {
+            let way = (way / 4 * 3).max(1);
+            (u128::from(keys) * u128::from(come)).div_ceil(u128::from(way)) as u64
+        };
+        let by_bytes = share(tip.young.bytes, self.young_max());
+        let by_count = share(tip.young.counter.count().into(), YOUNG_MAX.into());
+        let upto = by_bytes.max(by_count).min(keys) as u32;
+        if upto < old.keys() && upto - old.merged.min(upto) < self.merge_min {
+            tip.old = Some(old);
+            return Ok(());
+        }
+        let mut log = EditLog::new();
+        let lay = old.lay.clone();
+        let mut refused = Ok(());
+        old.advance(upto, |item| {
+            if let Err(error) = log.push(lay.key(item), lay.edit(item)) {
+                refused = Err(error);
+            }
+        });
+        refused?;
+        if !log.is_empty() {
+            tip.base = self.index.apply(sink, tip.base, &log.sorted())?;
+        }
+        tip.old = (old.merged < old.keys()).then_some(old);
+        Ok(())
+    }
+
+    /// Makes the young deltas old, if they are many and no others are.
+    fn flip(&self, sink: &dyn Sink, tip: &mut Tip) -> Result<()> {
+        let young = &tip.young;
+        let full = young.bytes >= self.young_max() || young.counter.count() >= YOUNG_MAX;
+        if !full || tip.old.is_some() {
+            return Ok(());
+        }
+        let list = young.counter.gather(sink)?;
+        tip.old = Old::of(young, list);
+        tip.young = Young::default();
+        tip.era += 1;
+        Ok(())
+    }
+
+    /// Merges all deltas and `edits` into the base; a root without deltas.
+    pub(super) fn merge_all(
+        &self,
+        sink: &dyn Sink,
+        tip: &Tip,
+        edits: Option<&Edits>,
+    ) -> Result<Option<Reference>> {
+        let mut log = EditLog::new();
+        let mut refused = Ok(());
+        let mut push = |key: &[u8], edit: Edit<'_>| {
+            if let Err(error) = log.push(key, edit) {
+                refused = Err(error);
+            }
+        };
+        // Of several edits to a key the one that comes last counts.
+        if let Some(old) = &tip.old {
+            let mut old = old.clone();
+            let lay = old.lay.clone();
+            old.advance(u32::MAX, |item| push(lay.key(item), lay.edit(item)));
+        }
+        if let Some(young) = tip.young.lay() {
+            young.each(|item| push(young.key(item), young.edit(item)));
+        }
+        for (key, edit) in edits.into_iter().flat_map(Edits::iter) {
+            push(key, edit);
+        }
+        refused?;
+        self.index.apply(sink, tip.base, &log.sorted())
+    }
+}
+
+impl Young {
+    /// With one more delta.
+    fn with(&self, sink: &dyn Sink, draft: Draft) -> Result<Self> {
+        let (reference, delta, places) = draft.store(sink)?;
+        let (counter, lists) = self.counter.push(sink, reference)?;
+        let (generation, reach) = self.push(&delta, &places);
+        Ok(Self {
+            counter,
+            bytes: self.bytes + u64::from(reference.length) + lists,
+            generation,
+            reach,
+        })
+    }
+
+    fn push(&self, delta: &Delta, places: &[u32]) -> (Arc<Generation>, Reach) {
+        if let Some(reach) = self.generation.push(&self.reach, delta, places) {
+            return (self.generation.clone(), reach);
+        }
+        // Too many attempts of others in between: those that count go elsewhere.
+        let mine = self.lay();
+        let deltas = mine.iter().flat_map(super::overlay::Lay::deltas).cloned();
+        let mut deltas: Vec<_> = deltas
+            .map(|delta| {
+                let places = delta.places();
+                (delta, places)
+            })
+            .collect();
+        deltas.push((delta.clone(), places.to_vec()));
+        Generation::of(deltas)
+    }
+}
+
+/// Whether an edit changes what is there.
+fn changes(edit: Edit<'_>, before: Option<&Found>) -> bool {
+    match (edit, before) {
+        (Edit::Delete, before) => before.is_some(),
+        (Edit::Put(_), None) => true,
+        (Edit::Put(Value::Inline(new)), Some(Found::Inline(old))) => new != &old[..],
+        (Edit::Put(Value::Apart(new)), Some(Found::Apart(old))) => new != *old,
+        (Edit::Put(_), Some(_)) => true,
+    }
+}

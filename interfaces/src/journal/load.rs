@@ -1,0 +1,151 @@
+//! Reading deltas back, where nobody remembers them.
+//!
+//! ```text
+//!   asked for   ○ ○ ○ ○        all that a list names at once, so that a slow store is waited for
+//!   here        ● ● ●          once a level; taken in order, oldest first
+//! ```
+//!
+//! What is read is bounded by what the root states of numbers and bytes, whatever the records lead to.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use travertine_engine::contract::{Error, Op, Pending, Record, Reference, Result};
+
+use super::delta::Delta;
+use super::lists;
+use crate::records::{Source, check_edge};
+
+/// Deltas with the places of their edits, oldest first.
+pub(super) type Deltas = Vec<(Delta, Vec<u32>)>;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) deltas: Deltas,
+    /// Records that were read, and their bytes.
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+}
+
+struct Loading {
+    source: Arc<dyn Source>,
+    /// What comes next lies last.
+    coming: Vec<Coming>,
+    loaded: Loaded,
+    bytes_most: u64,
+}
+
+struct Coming {
+    reference: Reference,
+    count: u32,
+    op: Op<Record>,
+}
+
+/// The deltas under `named`, which hold so many bytes together at most.
+pub(super) fn load(
+    source: &Arc<dyn Source>,
+    named: impl DoubleEndedIterator<Item = (Reference, u32)>,
+    bytes_most: u64,
+) -> Op<Loaded> {
+    let mut loading = Loading {
+        source: source.clone(),
+        coming: Vec::new(),
+        loaded: Loaded::default(),
+        bytes_most,
+    };
+    loading.ask(named);
+    match loading.go_on() {
+        Ok(true) => Op::ok(loading.loaded),
+        Ok(false) => Op::pending(loading),
+        Err(error) => Op::err(error),
+    }
+}
+
+impl Loading {
+    fn ask(&mut self, named: impl DoubleEndedIterator<Item = (Reference, u32)>) {
+        let from = self.coming.len();
+        self.coming.extend(named.map(|(reference, count)| Coming {
+            reference,
+            count,
+            op: self.source.read(&reference),
+        }));
+        self.coming[from..].reverse();
+    }
+
+    /// Takes what is here; whether that was all.
+    fn go_on(&mut self) -> Result<bool> {
+        while let Some(Coming {
+            reference,
+            count,
+            op,
+        }) = self.coming.pop()
+        {
+            match op.try_ready() {
+                Ok(record) => self.take(&reference, count, &record?)?,
+                Err(op) => {
+                    self.coming.push(Coming {
+                        reference,
+                        count,
+                        op,
+                    });
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, reference: &Reference, count: u32, record: &Record) -> Result<()> {
+        check_edge(reference, record)?;
+        self.loaded.records += 1;
+        self.loaded.bytes += u64::from(reference.length);
+        if self.loaded.bytes > self.bytes_most {
+            return Err(Error::corrupt(format!(
+                "the deltas of a journal hold more bytes than the {} that its root states",
+                self.bytes_most
+            )));
+        }
+        let here = |error: Error| error.at(format!("delta {}", reference.oid));
+        if count == 1 {
+            self.loaded
+                .deltas
+                .push(Delta::decode(record).map_err(here)?);
+            return Ok(());
+        }
+        self.ask(lists::decode(record, count).map_err(here)?.into_iter());
+        Ok(())
+    }
+}
+
+impl Pending<Loaded> for Loading {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Loaded>> {
+        while let Some(coming) = self.coming.last_mut() {
+            let record = ready!(Pin::new(&mut coming.op).poll(context));
+            let Some(Coming {
+                reference, count, ..
+            }) = self.coming.pop()
+            else {
+                break;
+            };
+            if let Err(error) = record.and_then(|record| self.take(&reference, count, &record)) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Ready(Ok(std::mem::take(&mut self.loaded)))
+    }
+
+    fn wait(mut self: Box<Self>) -> Result<Loaded> {
+        while let Some(Coming {
+            reference,
+            count,
+            op,
+        }) = self.coming.pop()
+        {
+            let record = op.wait()?;
+            self.take(&reference, count, &record)?;
+        }
+        Ok(self.loaded)
+    }
+}

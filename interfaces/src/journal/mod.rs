@@ -1,0 +1,238 @@
+//! Journaled commits for any index: a small commit appends what it changed, and no node is rewritten.
+//!
+//! An index by itself copies every node that a commit touches, up to its root. A [`Journal`] over it
+//! stores the edits instead, as one small record, and lays them over the index in memory. Later they
+//! are merged into it many at a time, so that a node that many commits touched is written once.
+//!
+//! ```text
+//!   name ──> root ──> base             a root of the index below
+//!             ├─────> old deltas       being merged into the base, some keys with every commit
+//!             └─────> young deltas     one for each commit; they become old when they are too many
+//!
+//!   find:  young, then old, then base        count: in the root        a snapshot: a root, as ever
+//! ```
+//!
+//! - **The same map.** It is an [`Index`] itself and answers as the one below it would. Any root of
+//!   the index below is a root of the journal: it has no deltas yet.
+//! - **Every root is whole.** It names all that it is made of, so a commit that survives a crash is
+//!   there as it was, nothing is replayed or finished after opening, and any retained commit can be read.
+//! - **Bounded.** Deltas hold [`Journal::bytes_max`] at most. A merge is a part of the commits that make
+//!   it needed: each does a share of it in its own turn, by the bytes that it brings. There is no
+//!   thread, no stall at the end of a measure, and the same edits give the same records.
+//! - **Large batches** are done to the index below at once, with all deltas, since a batch that touches
+//!   most nodes anyway gains nothing by waiting.
+//!
+//! Deltas are read back when a root is opened that nobody remembers; the engine's
+//! [`Memo`](travertine_engine::front::Memo) holds what the newest ones make. [`Map::checkpoint`] merges
+//! all of them, for whoever wants the next opening to be quick.
+//!
+//! When not: an index whose commits are all large, or that is read from a cold store at many different
+//! commits, is better off bare. A journal over a journal is of no use, and refused.
+//!
+//! The bytes are drawn in `docs/journal.md`.
+//!
+//! [`Map::checkpoint`]: crate::Map::checkpoint
+
+mod commit;
+mod cursor;
+mod delta;
+mod lists;
+mod load;
+mod overlay;
+mod root;
+mod slots;
+mod tip;
+mod tree;
+mod verify;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use travertine_engine::contract::{Error, Op, Record, Reference, Result};
+
+use crate::edits::Edits;
+use crate::index::{Index, View};
+use crate::records::{JOURNAL_DELTA, JOURNAL_LIST, JOURNAL_ROOT, Sink, Source, source_of};
+
+use self::tip::Tip;
+
+pub use self::cursor::JournalCursor;
+pub use self::view::JournalView;
+
+const FORMAT: u8 = 1;
+
+/// An index with journaled commits. Options shape what is written next; any root reads with any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Journal<I> {
+    /// The index below.
+    pub index: I,
+    /// Most bytes of deltas, in memory and to be read back by whoever opens a commit. 512 to 48 Mi;
+    /// 32 Mi by default. A merge begins at half of it.
+    pub bytes_max: u64,
+    /// Least keys that are merged at a time, unless fewer are left: so many share the cost of the
+    /// path to them. 64 by default.
+    pub merge_min: u32,
+}
+
+impl<I> Journal<I> {
+    /// A journal over an index, with the usual bounds.
+    pub const fn over(index: I) -> Self {
+        Self {
+            index,
+            bytes_max: 32 << 20,
+            merge_min: 64,
+        }
+    }
+
+    /// Bytes of young deltas at which they become old.
+    fn young_max(&self) -> u64 {
+        self.bytes_max.clamp(512, 48 << 20) / 2
+    }
+}
+
+impl<I: Default> Default for Journal<I> {
+    fn default() -> Self {
+        Self::over(I::default())
+    }
+}
+
+impl<I: Index> Journal<I> {
+    /// Merges all deltas into the index below, and returns a root that has none.
+    pub fn checkpoint(
+        &self,
+        sink: &dyn Sink,
+        root: Option<Reference>,
+    ) -> Result<Option<Reference>> {
+        let opened = self.open(&source_of(sink), root)?;
+        match opened.tip.is_bare() {
+            true => Ok(root),
+            false => self.merge_all(sink, &opened.tip, None),
+        }
+    }
+
+    /// What a root is, and the view of its base.
+    fn open(&self, source: &Arc<dyn Source>, root: Option<Reference>) -> Result<Opened<I::View>> {
+        let read = root
+            .map(|root| Tip::read(source, root).wait())
+            .transpose()?;
+        match read.flatten() {
+            Some(tip) => Ok(Opened {
+                base: self.index.view(source.clone(), tip.base).wait()?,
+                tip,
+            }),
+            None => {
+                let base = self.index.view(source.clone(), root).wait()?;
+                let tip = Arc::new(Tip::bare(root, base.count()));
+                Ok(Opened { base, tip })
+            }
+        }
+    }
+}
+
+/// A root that was opened.
+struct Opened<V> {
+    base: V,
+    tip: Arc<Tip>,
+}
+
+impl<I: Index> Index for Journal<I> {
+    type View = JournalView<I::View>;
+    type Loader<'s> = I::Loader<'s>;
+
+    fn view(&self, source: Arc<dyn Source>, root: Option<Reference>) -> Op<Self::View> {
+        let Some(root) = root else {
+            return self.index.view(source, None).map(JournalView::bare);
+        };
+        let index = self.index.clone();
+        Tip::read(&source, root).then(move |tip| match tip {
+            None => index.view(source, Some(root)).map(JournalView::bare),
+            Some(tip) => {
+                let base = index.view(source.clone(), tip.base);
+                base.map(move |base| JournalView::new(base, &tip, source, root))
+            }
+        })
+    }
+
+    fn apply(
+        &self,
+        sink: &dyn Sink,
+        root: Option<Reference>,
+        edits: &Edits,
+    ) -> Result<Option<Reference>> {
+        self.commit(sink, root, edits)
+    }
+
+    fn loader<'s>(&self, sink: &'s dyn Sink) -> I::Loader<'s> {
+        self.index.loader(sink)
+    }
+
+    fn inline_max(&self) -> usize {
+        self.index.inline_max().min(1 << 20)
+    }
+}
+
+/// What a record of a journal says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Described {
+    /// What the name of a map points to.
+    Root {
+        /// Entries of the map.
+        entries: u64,
+        /// Its deltas, those among them that are being merged, and the bytes of all.
+        deltas: u64,
+        /// See `deltas`.
+        old: u64,
+        /// See `deltas`.
+        bytes: u64,
+    },
+    /// The edits of a commit.
+    Delta {
+        /// How many.
+        edits: u64,
+        /// The first key and the last.
+        bounds: (Vec<u8>, Vec<u8>),
+    },
+    /// A list of deltas.
+    List {
+        /// Deltas under it.
+        deltas: u64,
+    },
+}
+
+/// Reads what a record says of itself, for people who look at one; `None` if it is none of a journal.
+pub fn describe(record: &Record) -> Result<Option<Described>> {
+    match record.kind() {
+        JOURNAL_ROOT => {
+            let root = root::Root::decode(record)?;
+            let (old, old_bytes) = root.old.map_or((0, 0), |old| (old.count, old.bytes));
+            Ok(Some(Described::Root {
+                entries: root.entries,
+                deltas: u64::from(root.young.count()) + u64::from(old),
+                old: old.into(),
+                bytes: root.young_bytes + old_bytes,
+            }))
+        }
+        JOURNAL_DELTA => {
+            let (delta, places) = delta::Delta::decode(record)?;
+            let key = |at: Option<&u32>| at.map_or(Vec::new(), |at| delta.key(*at).to_vec());
+            Ok(Some(Described::Delta {
+                edits: places.len() as u64,
+                bounds: (key(places.first()), key(places.last())),
+            }))
+        }
+        JOURNAL_LIST => match record.body().last_chunk::<4>() {
+            Some(count) if record.body().len() == 8 => {
+                let count = u32::from_le_bytes(*count);
+                lists::decode(record, count)?;
+                Ok(Some(Described::List {
+                    deltas: count.into(),
+                }))
+            }
+            _ => Err(Error::corrupt("a list of deltas has not 8 bytes")),
+        },
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,237 @@
+//! What deltas lay over a base: for every key that one of them names, what was done to it last.
+//!
+//! ```text
+//!   generation   slots   0   1   2   3   4   5       deltas, as they came
+//!                        ──────────────┘             a lay: the edits up to a slot, without the dead
+//!                        ──────────╳───────┘         another: slot 3 was somebody else's attempt
+//! ```
+//!
+//! A generation keeps every version of every key that its deltas hold, so it serves every root that
+//! they lead to, also when it has grown since: a [`Lay`] is one of them. Two who write from the same
+//! root get a slot each, and what comes after says which of the two it is built on.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::delta::Delta;
+use super::slots::{SLOTS, Slots};
+use super::tree::{Item, Place, Tree};
+use crate::edits::Edit;
+use crate::index::Found;
+
+/// Most slots within its reach that a lay does not see.
+const DEAD_MAX: usize = 64;
+
+/// Deltas that came one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Generation {
+    slots: Slots,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tree: Tree,
+    next: u32,
+    /// Bytes in memory.
+    bytes: u64,
+}
+
+/// The edits of some deltas of a generation.
+#[derive(Debug, Clone)]
+pub(super) struct Lay {
+    generation: Arc<Generation>,
+    tree: Tree,
+    reach: Reach,
+}
+
+/// Which slots of a generation are seen.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reach {
+    /// Those below this one,
+    upto: u32,
+    /// but for these, in ascending order.
+    dead: Option<Arc<[u32]>>,
+}
+
+impl Reach {
+    fn sees(&self, slot: u32) -> bool {
+        let dead = self.dead.as_deref().unwrap_or_default();
+        slot < self.upto && dead.binary_search(&slot).is_err()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.upto == 0
+    }
+}
+
+impl Generation {
+    /// A generation of deltas that were read.
+    pub(super) fn of(deltas: Vec<(Delta, Vec<u32>)>) -> (Arc<Self>, Reach) {
+        let generation = Self::default();
+        let (mut items, mut bytes, mut next) = (Vec::new(), 0, 0);
+        for (delta, places) in deltas {
+            bytes += cost(&delta, places.len());
+            let item = |at: &u32| Item::new(delta.key(*at), next, *at);
+            items.extend(places.iter().map(item));
+            generation.slots.set(next, delta);
+            next += 1;
+        }
+        let slots = &generation.slots;
+        items.sort_unstable_by(|a, b| {
+            a.cmp_head(b)
+                .then_with(|| slots.key(*a).cmp(slots.key(*b)))
+                .then_with(|| b.slot.cmp(&a.slot))
+        });
+        *generation.lock() = State {
+            tree: Tree::of(&items),
+            next,
+            bytes,
+        };
+        let reach = Reach {
+            upto: next,
+            dead: None,
+        };
+        (Arc::new(generation), reach)
+    }
+
+    /// Adds a delta to what `reach` sees. `None`: there is no room for it here.
+    pub(super) fn push(&self, reach: &Reach, delta: &Delta, places: &[u32]) -> Option<Reach> {
+        let mut state = self.lock();
+        let slot = state.next;
+        let mut dead: Vec<u32> = reach.dead.as_deref().unwrap_or_default().to_vec();
+        let others = reach.upto..slot;
+        if slot >= SLOTS || dead.len() + others.len() > DEAD_MAX {
+            return None;
+        }
+        dead.extend(others);
+        self.slots.set(slot, delta.clone());
+        state.next += 1;
+        state.bytes += cost(delta, places.len());
+        for at in places {
+            let item = Item::new(delta.key(*at), slot, *at);
+            state.tree.insert(item, &self.slots);
+        }
+        Some(Reach {
+            upto: slot + 1,
+            dead: (!dead.is_empty()).then(|| dead.into()),
+        })
+    }
+
+    /// Bytes in memory.
+    pub(super) fn bytes(&self) -> u64 {
+        self.lock().bytes
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes that a delta takes in memory, with its items.
+fn cost(delta: &Delta, edits: usize) -> u64 {
+    // Leaves are three quarters full, or two thirds.
+    delta.bytes() + size_of::<Delta>() as u64 + edits as u64 * size_of::<Item>() as u64 * 3 / 2
+}
+
+impl Lay {
+    /// What `reach` sees; `None` if that is nothing.
+    pub(super) fn of(generation: &Arc<Generation>, reach: &Reach) -> Option<Self> {
+        (!reach.is_empty()).then(|| Self {
+            generation: generation.clone(),
+            tree: generation.lock().tree.clone(),
+            reach: reach.clone(),
+        })
+    }
+
+    /// The same with the newest edit to each key and no other, in nodes of its own.
+    pub(super) fn newest(&self) -> Self {
+        let mut items = Vec::new();
+        self.each(|item| items.push(item));
+        Self {
+            tree: Tree::of(&items),
+            ..self.clone()
+        }
+    }
+
+    /// How many items there are, of whatever version and whether seen or not.
+    pub(super) fn items(&self) -> u32 {
+        self.tree.len()
+    }
+
+    /// The newest edit to `key`.
+    pub(super) fn find(&self, key: &[u8]) -> Option<Item> {
+        let slots = &self.generation.slots;
+        let mut before = self.reach.upto;
+        loop {
+            let item = self.tree.after(&Place::below(key, before), slots)?;
+            if slots.key(item) != key {
+                return None;
+            }
+            if self.reach.sees(item.slot) {
+                return Some(item);
+            }
+            before = item.slot;
+        }
+    }
+
+    /// The newest edit to the first key from a place on.
+    pub(super) fn after<'a>(&'a self, mut place: Place<'a>) -> Option<Item> {
+        let slots = &self.generation.slots;
+        loop {
+            let item = self.tree.after(&place, slots)?;
+            if self.reach.sees(item.slot) {
+                return Some(item);
+            }
+            let key = slots.key(item);
+            if let Some(item) = self.find(key) {
+                return Some(item);
+            }
+            place = Place::end(key);
+        }
+    }
+
+    /// The newest edit to the last key in front of a place, or of all.
+    pub(super) fn before<'a>(&'a self, mut place: Option<Place<'a>>) -> Option<Item> {
+        let slots = &self.generation.slots;
+        loop {
+            let key = slots.key(self.tree.before(place.as_ref(), slots)?);
+            if let Some(item) = self.find(key) {
+                return Some(item);
+            }
+            place = Some(Place::start(key));
+        }
+    }
+
+    /// Tells the newest edit to every key, in order of the keys.
+    pub(super) fn each(&self, mut tell: impl FnMut(Item)) {
+        let slots = &self.generation.slots;
+        let mut last: Option<Item> = None;
+        self.tree.each(|item| {
+            let again = last.is_some_and(|last| slots.key(last) == slots.key(item));
+            if !again && self.reach.sees(item.slot) {
+                tell(item);
+                last = Some(item);
+            }
+        });
+    }
+
+    /// All deltas that are seen, as they came.
+    pub(super) fn deltas(&self) -> impl Iterator<Item = &Delta> {
+        let seen = (0..self.reach.upto).filter(|slot| self.reach.sees(*slot));
+        seen.filter_map(|slot| self.generation.slots.get(slot))
+    }
+
+    pub(super) fn key(&self, item: Item) -> &[u8] {
+        self.generation.slots.key(item)
+    }
+
+    pub(super) fn edit(&self, item: Item) -> Edit<'_> {
+        let delta = self.generation.slots.get(item.slot);
+        delta.map_or(Edit::Delete, |delta| delta.edit(item.at))
+    }
+
+    /// The value that is there now; `None` if it was deleted.
+    pub(super) fn found(&self, item: Item) -> Option<Found> {
+        self.generation.slots.get(item.slot)?.found(item.at)
+    }
+}

@@ -1,0 +1,237 @@
+//! A root in memory, with what its deltas lay over the base.
+//!
+//! ```text
+//!   young   deltas since the last flip         looked at first
+//!   old     deltas before it                   a sweep merges them into the base, key by key; then
+//!   base    a root of the index below          they are dropped, and the young become old
+//! ```
+//!
+//! A base that a part of the old deltas was merged into answers the same below them as before: what
+//! was merged is what lies over it.
+
+use std::sync::Arc;
+
+use travertine_engine::contract::{Error, Op, Record, Reference, Result};
+use travertine_engine::front::Kept;
+
+use super::lists::Counter;
+use super::load::load;
+use super::overlay::{Generation, Lay, Reach};
+use super::root::{OldRoot, Root};
+use super::tree::{Item, Place};
+use crate::records::{JOURNAL_ROOT, Source};
+
+/// A root in memory.
+#[derive(Debug, Clone)]
+pub(super) struct Tip {
+    pub(super) base: Option<Reference>,
+    pub(super) entries: u64,
+    pub(super) old: Option<Old>,
+    pub(super) young: Young,
+    /// The line of the memo, and how many flips there were in it.
+    pub(super) line: Option<u64>,
+    pub(super) era: u64,
+}
+
+/// Deltas that a sweep merges into the base.
+#[derive(Debug, Clone)]
+pub(super) struct Old {
+    pub(super) list: Reference,
+    pub(super) count: u32,
+    pub(super) bytes: u64,
+    /// The newest edit to each key.
+    pub(super) lay: Lay,
+    /// So many keys are merged, this one the last.
+    pub(super) merged: u32,
+    pub(super) last: Option<Item>,
+    memory: u64,
+}
+
+/// Deltas that come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Young {
+    pub(super) counter: Counter,
+    pub(super) bytes: u64,
+    pub(super) generation: Arc<Generation>,
+    pub(super) reach: Reach,
+}
+
+impl Tip {
+    /// A root of the index below, and no deltas.
+    pub(super) fn bare(base: Option<Reference>, entries: u64) -> Self {
+        Self {
+            base,
+            entries,
+            old: None,
+            young: Young::default(),
+            line: None,
+            era: 0,
+        }
+    }
+
+    /// The root that a record is; `None` if it is one of the index below, or of anything else.
+    pub(super) fn read(source: &Arc<dyn Source>, root: Reference) -> Op<Option<Arc<Self>>> {
+        if let Some(tip) = source.memo().and_then(|memo| memo.get(root.oid)) {
+            return Op::ok(Some(tip));
+        }
+        let from = source.clone();
+        source.read(&root).then(move |record| {
+            if record.kind() != JOURNAL_ROOT {
+                return Op::ok(None);
+            }
+            Self::of(from, root, &record).map(Some)
+        })
+    }
+
+    /// The root that a record states, its deltas read.
+    fn of(source: Arc<dyn Source>, reference: Reference, record: &Record) -> Op<Arc<Self>> {
+        let root = match Root::decode(record) {
+            Ok(root) => root,
+            Err(error) => return Op::err(error),
+        };
+        let old = match &root.old {
+            Some(old) => Old::read(&source, old).map(Some),
+            None => Op::ok(None),
+        };
+        old.then(move |old| {
+            load(&source, root.young.named(), root.young_bytes).map(move |loaded| {
+                let (generation, reach) = Generation::of(loaded.deltas);
+                let tip = Arc::new(Self {
+                    base: root.base,
+                    entries: root.entries,
+                    old,
+                    young: Young {
+                        counter: root.young,
+                        bytes: root.young_bytes,
+                        generation,
+                        reach,
+                    },
+                    line: source.memo().map(|memo| memo.line()),
+                    era: 0,
+                });
+                tip.keep(&*source, reference);
+                tip
+            })
+        })
+    }
+
+    /// Has the memo keep it, as what was made of this root.
+    pub(super) fn keep(self: &Arc<Self>, source: &dyn Source, root: Reference) {
+        if let (Some(memo), Some(line)) = (source.memo(), self.line) {
+            let old = self.old.as_ref().map_or(0, |old| old.memory);
+            let kept = Kept {
+                line,
+                era: self.era,
+                bytes: old + self.young.generation.bytes(),
+            };
+            memo.put(root.oid, self.clone(), kept);
+        }
+    }
+
+    /// What a root states of it.
+    pub(super) fn root(&self) -> Root {
+        Root {
+            base: self.base,
+            entries: self.entries,
+            old: self.old.as_ref().map(|old| OldRoot {
+                list: old.list,
+                count: old.count,
+                merged: old.merged,
+                bytes: old.bytes,
+            }),
+            young: self.young.counter.clone(),
+            young_bytes: self.young.bytes,
+        }
+    }
+
+    /// Whether it has any deltas.
+    pub(super) fn is_bare(&self) -> bool {
+        self.old.is_none() && self.young.counter.count() == 0
+    }
+
+    /// What lies over the base, the upper one first.
+    pub(super) fn lays(&self) -> [Option<Lay>; 2] {
+        [
+            self.young.lay(),
+            self.old.as_ref().map(|old| old.lay.clone()),
+        ]
+    }
+}
+
+impl Young {
+    pub(super) fn lay(&self) -> Option<Lay> {
+        Lay::of(&self.generation, &self.reach)
+    }
+}
+
+impl Old {
+    /// What was young, from now on old.
+    pub(super) fn of(young: &Young, list: Reference) -> Option<Self> {
+        let lay = young.lay()?.newest();
+        Some(Self {
+            list,
+            count: young.counter.count(),
+            bytes: young.bytes + u64::from(list.length),
+            lay,
+            merged: 0,
+            last: None,
+            memory: young.generation.bytes(),
+        })
+    }
+
+    fn read(source: &Arc<dyn Source>, root: &OldRoot) -> Op<Self> {
+        let root = root.clone();
+        let named = [(root.list, root.count)].into_iter();
+        load(source, named, root.bytes).and_then(move |loaded| {
+            let (generation, reach) = Generation::of(loaded.deltas);
+            let none = || Error::corrupt("the old deltas of a journal hold no edit");
+            let lay = Lay::of(&generation, &reach).ok_or_else(none)?.newest();
+            let mut old = Self {
+                list: root.list,
+                count: root.count,
+                bytes: root.bytes,
+                lay,
+                merged: 0,
+                last: None,
+                memory: generation.bytes(),
+            };
+            if root.merged > old.keys() {
+                return Err(Error::corrupt(format!(
+                    "a journal states that {} of {} keys are merged",
+                    root.merged,
+                    old.keys()
+                )));
+            }
+            old.advance(root.merged, |_| ());
+            Ok(old)
+        })
+    }
+
+    /// How many keys there are.
+    pub(super) fn keys(&self) -> u32 {
+        self.lay.items()
+    }
+
+    /// Counts keys as merged, up to so many of them, and tells their edits.
+    pub(super) fn advance(&mut self, upto: u32, mut tell: impl FnMut(Item)) {
+        while self.merged < upto {
+            let after = match self.last {
+                Some(last) => Place::end(self.lay.key(last)),
+                None => Place::start(&[]),
+            };
+            let Some(item) = self.lay.after(after) else {
+                return;
+            };
+            tell(item);
+            self.last = Some(item);
+            self.merged += 1;
+        }
+    }
+}
+
+/// Refuses what only damage can bring about.
+pub(super) fn fewer(entries: u64) -> Result<u64> {
+    entries
+        .checked_sub(1)
+        .ok_or_else(|| Error::corrupt("a journal states fewer entries than there are"))
+}

@@ -1,0 +1,112 @@
+//! Reading a journaled map at one root.
+
+use std::sync::Arc;
+
+use travertine_engine::contract::{Op, Reference};
+
+use super::cursor::JournalCursor;
+use super::overlay::Lay;
+use super::tip::Tip;
+use super::tree::Item;
+use super::verify;
+use crate::index::{Found, View};
+use crate::records::Source;
+use crate::report::Report;
+
+/// A journaled map at one root. It holds what its deltas lay over the base.
+#[derive(Debug, Clone)]
+pub struct JournalView<V> {
+    pub(super) base: V,
+    /// `None` if there are no deltas.
+    pub(super) over: Option<Arc<Over>>,
+}
+
+/// What lies over a base.
+#[derive(Debug)]
+pub(super) struct Over {
+    pub(super) root: Option<Reference>,
+    pub(super) source: Arc<dyn Source>,
+    pub(super) entries: u64,
+    /// The upper one first.
+    pub(super) lays: Vec<Lay>,
+}
+
+impl<V> JournalView<V> {
+    pub(super) fn bare(base: V) -> Self {
+        Self { base, over: None }
+    }
+
+    pub(super) fn new(base: V, tip: &Tip, source: Arc<dyn Source>, root: Reference) -> Self {
+        Self::over(base, tip, source, Some(root))
+    }
+
+    pub(super) fn over(
+        base: V,
+        tip: &Tip,
+        source: Arc<dyn Source>,
+        root: Option<Reference>,
+    ) -> Self {
+        if tip.is_bare() {
+            return Self::bare(base);
+        }
+        let over = Over {
+            root,
+            source,
+            entries: tip.entries,
+            lays: tip.lays().into_iter().flatten().collect(),
+        };
+        Self {
+            base,
+            over: Some(Arc::new(over)),
+        }
+    }
+
+    /// The index below, as the base is. Where there are deltas, it does not answer for the map.
+    pub fn base(&self) -> &V {
+        &self.base
+    }
+
+    /// How many edits lie over the base.
+    #[must_use]
+    pub fn overlaid(&self) -> u64 {
+        let lays = self.over.iter().flat_map(|over| &over.lays);
+        lays.map(|lay| u64::from(lay.items())).sum()
+    }
+}
+
+impl Over {
+    /// The newest edit to a key, and the lay that it is in.
+    pub(super) fn find(&self, key: &[u8]) -> Option<(&Lay, Item)> {
+        let mut lays = self.lays.iter();
+        lays.find_map(|lay| Some((lay, lay.find(key)?)))
+    }
+}
+
+impl<V: View> View for JournalView<V> {
+    type Cursor = JournalCursor<V::Cursor>;
+
+    fn count(&self) -> u64 {
+        match &self.over {
+            Some(over) => over.entries,
+            None => self.base.count(),
+        }
+    }
+
+    fn find(&self, key: &[u8]) -> Op<Option<Found>> {
+        match self.over.as_ref().and_then(|over| over.find(key)) {
+            Some((lay, item)) => Op::ok(lay.found(item)),
+            None => self.base.find(key),
+        }
+    }
+
+    fn cursor(&self) -> JournalCursor<V::Cursor> {
+        JournalCursor::new(self.base.cursor(), self.over.clone())
+    }
+
+    fn verify(&self, report: &mut Report) {
+        match &self.over {
+            Some(over) => verify::verify(&self.base, over, report),
+            None => self.base.verify(report),
+        }
+    }
+}
