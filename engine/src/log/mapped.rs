@@ -115,8 +115,10 @@ impl Maps {
 
     /// Lets go of the maps of segments that begin within these positions.
     pub(super) fn forget(&self, run: std::ops::Range<Position>) {
-        let mut maps = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        maps.retain(|(base, _)| !run.contains(base));
+        for lane in &self.0 {
+            let mut maps = lane.0.write().unwrap_or_else(PoisonError::into_inner);
+            maps.retain(|(base, _)| !run.contains(base));
+        }
     }
 
     /// Lets go of all maps.

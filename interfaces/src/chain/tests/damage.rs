@@ -41,6 +41,10 @@ impl Write for Changed {
     fn store(&self, record: &NewRecord<'_>, hint: Hint) -> Result<Reference> {
         self.heap.store(record, hint)
     }
+
+    fn reader(&self) -> Arc<dyn Read + Send + Sync> {
+        self.heap.reader()
+    }
 }
 
 fn filled(linked: bool) -> Twin {
