@@ -1,8 +1,8 @@
 //! The B-tree on one log in a directory, row by row as key-value stores are compared: 24-byte random
 //! keys, 150-byte values, one thread unless the row says so. Every read is checked.
 //!
-//! `cargo bench -p travertine-benches --bench btree_quick [-- --quick leaf=4096 inner=4096 only=get+miss]`; the
-//! directory is `TMPDIR`, which must not be in memory. Durable rows: one `fdatasync` a commit.
+//! `cargo bench -p travertine-benches --bench btree_quick [-- --quick --bare leaf=4096 inner=4096
+//! deltas=33554432 only=get+miss]`: with journaled commits, unless it is to be bare. The directory is `TMPDIR`, which must not be in memory. Durable rows: one `fdatasync` a commit.
 #![expect(
     clippy::disallowed_methods,
     reason = "a bench measures with the system's clock, and reads what the kernel counts"
@@ -16,7 +16,7 @@ use travertine_engine::contract::{Env, Level, Name};
 use travertine_engine::front::{Engine, Options};
 use travertine_engine::log::{Log, LogOptions};
 use travertine_engine::medium::file::FileMedium;
-use travertine_interfaces::{Btree, Cursor, CursorExt, Map, View};
+use travertine_interfaces::{Btree, Cursor, CursorExt, Index, Journal, Map, View};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -41,7 +41,17 @@ fn main() -> Outcome<()> {
     };
     let rows = if quick { 100_000 } else { 1_000_000 };
     let directory = tempfile::tempdir()?;
-    random(&directory.path().join("random"), index, rows)?;
+    let path = directory.path().join("random");
+    if arguments.iter().any(|argument| argument == "--bare") {
+        random(&path, index, rows)?;
+    } else {
+        let usual = Journal::over(index);
+        let journal = Journal {
+            bytes_max: number("deltas=", usual.bytes_max as usize) as u64,
+            ..usual
+        };
+        random(&path, journal, rows)?;
+    }
     sorted(&directory.path().join("sorted"), index, rows)
 }
 
@@ -52,7 +62,7 @@ fn open(path: &Path) -> Outcome<Engine> {
     Ok(Engine::open(Arc::new(log), &env, Options::default())?)
 }
 
-fn random(path: &Path, index: Btree, rows: usize) -> Outcome<()> {
+fn random(path: &Path, index: impl Index, rows: usize) -> Outcome<()> {
     let engine = open(path)?;
     let map = Map::new(Name::new("rows")?, index);
     let mut chance = Chance(42);

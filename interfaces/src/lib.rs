@@ -1,9 +1,11 @@
-//! Indexes on the Travertine engine: the B-tree, the skip list, and the kit for one's own.
+//! Indexes on the Travertine engine: the B-tree, the skip list, journaled commits for any index, and the
+//! kit for one's own.
 //!
 //! ```text
 //!   map        names, transactions, snapshots        one for all kinds of index
 //!   ─────────────────────────────────────────
-//!   index      a function: root, edits -> root       the trait: btree, skiplist, yours
+//!   index      a function: root, edits -> root       the trait: btree, skiplist, yours;
+//!                                                    journal: over any of them
 //!   ─────────────────────────────────────────
 //!   records    read a record, store a record         the seam: engine, or a heap
 //! ```
@@ -33,6 +35,7 @@ pub mod reader;
 pub mod records;
 pub mod report;
 pub mod skiplist;
+pub mod update;
 pub mod writer;
 
 pub use btree::Btree;
@@ -41,3 +44,6 @@ pub use index::{Cursor, CursorExt, Direction, Entry, Index, KEY_MAX, Loader, Ste
 pub use journal::Journal;
 pub use map::Map;
 pub use skiplist::Skiplist;
+
+/// The usual choice: a B-tree with journaled commits.
+pub type Tree = Journal<Btree>;

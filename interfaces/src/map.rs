@@ -11,17 +11,17 @@
 //! A map is committed under its own name, as it is given: what tells a map from anything else is the
 //! kind of the record that the name points to. A writer expects the name to point where its session
 //! saw it, so of two that began alike the first wins and the other gets `Conflict`: begin again with
-//! a new session.
+//! a new session. [`Map::update`] does that, and more.
 //!
 //! ```
 //! use std::sync::Arc;
 //! use travertine_engine::contract::{Env, Name, Result, Store};
 //! use travertine_engine::front::{Engine, Options};
-//! use travertine_interfaces::{Btree, Map};
+//! use travertine_interfaces::{Map, Tree};
 //!
 //! # fn run(store: Arc<dyn Store>) -> Result<()> {
 //! let engine = Engine::open(store, &Env::system(), Options::default())?;
-//! let users = Map::new(Name::new("users")?, Btree::default());
+//! let users = Map::new(Name::new("users")?, Tree::default());
 //!
 //! let session = engine.session()?;
 //! let mut writer = users.writer(&session);
@@ -44,6 +44,7 @@ use travertine_engine::front::{Change, Committed, Expect, Session, Snapshot};
 use crate::apart;
 use crate::edits::check_key;
 use crate::index::{Index, Loader, Value};
+use crate::journal::Journal;
 use crate::reader::Reader;
 use crate::records::Source;
 use crate::writer::Writer;
@@ -64,6 +65,11 @@ impl<I: Index> Map<I> {
     /// Its name.
     pub fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// The index that it is kept in.
+    pub fn index(&self) -> &I {
+        &self.index
     }
 
     /// The map as `snapshot` has it; empty if there is no such name.
@@ -106,13 +112,23 @@ impl<I: Index> Map<I> {
     }
 }
 
+impl<I: Index> Map<Journal<I>> {
+    /// Merges all deltas into the index below, as the session saw it, and returns the change to
+    /// commit: the same map, quicker to open. `None`: there are no deltas.
+    pub fn checkpoint(&self, session: &Session) -> Result<Option<Change>> {
+        let root = session.base().root(&self.name);
+        let merged = self.index.checkpoint(session, root)?;
+        Ok(change(self.name.clone(), root, merged))
+    }
+}
+
 /// A [`Writer`] on a map of a session; all of the writer's methods are its own.
 #[derive(Debug)]
 pub struct Turn<'s, I: Index> {
     session: &'s Session,
     name: Name,
     root: Option<Reference>,
-    writer: Writer<'s, I>,
+    pub(crate) writer: Writer<'s, I>,
 }
 
 impl<'s, I: Index> Turn<'s, I> {
@@ -182,7 +198,7 @@ impl<I: Index> Load<'_, I> {
     }
 }
 
-fn change(name: Name, old: Option<Reference>, new: Option<Reference>) -> Option<Change> {
+pub(crate) fn change(name: Name, old: Option<Reference>, new: Option<Reference>) -> Option<Change> {
     (old != new).then(|| Change {
         name,
         expect: Expect::Is(old.map(|old| old.oid)),

@@ -8,7 +8,7 @@
 
 use std::fmt::{self, Debug};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -41,7 +41,7 @@ impl<R: Read + Send + Sync + Debug> Source for R {}
 
 impl<W: Source + Write> Sink for W {}
 
-/// What a sink reads, as a source that can outlive the sink.
+/// What a sink reads, as a source that can outlive the sink, and keeps nothing open.
 pub fn source_of(sink: &dyn Sink) -> Arc<dyn Source> {
     Arc::new(Through(sink.reader()))
 }
@@ -51,10 +51,6 @@ struct Through(Arc<dyn Read + Send + Sync>);
 impl Read for Through {
     fn read(&self, reference: &Reference) -> Op<Record> {
         self.0.read(reference)
-    }
-
-    fn memo(&self) -> Option<&Memo> {
-        self.0.memo()
     }
 }
 
@@ -187,7 +183,19 @@ impl Write for Heap {
     }
 
     fn reader(&self) -> Arc<dyn Read + Send + Sync> {
-        Arc::new(self.clone())
+        Arc::new(Beside(Arc::downgrade(&self.0)))
+    }
+}
+
+/// Reads from a heap as long as there is one.
+struct Beside(Weak<Shared>);
+
+impl Read for Beside {
+    fn read(&self, reference: &Reference) -> Op<Record> {
+        match self.0.upgrade() {
+            Some(shared) => Heap(shared).read(reference),
+            None => Op::err(Error::closed("the heap is gone")),
+        }
     }
 }
 

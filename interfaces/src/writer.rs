@@ -12,7 +12,7 @@ use bytes::Bytes;
 use travertine_engine::contract::{Reference, Result};
 
 use crate::apart;
-use crate::edits::{Edit, EditLog, check_key};
+use crate::edits::{Edit, EditLog, Edits, check_key};
 use crate::index::{Cursor, Direction, Entry, Found, Index, Step, Value, View};
 use crate::records::{Sink, Source};
 
@@ -127,6 +127,16 @@ impl<'s, I: Index> Writer<'s, I> {
     /// Does the edits and returns the new root, not yet committed. Blocks where a record must be
     /// fetched.
     pub fn finish(self) -> Result<Option<Reference>> {
+        let (index, sink, root) = (self.index.clone(), self.sink, self.root);
+        let edits = self.into_edits()?;
+        match edits.is_empty() {
+            true => Ok(root),
+            false => index.apply(sink, root, &edits),
+        }
+    }
+
+    /// The edits, in order.
+    pub(crate) fn into_edits(self) -> Result<Edits> {
         let log = match self.buffer {
             Buffer::Log(log) => log,
             Buffer::Map(map) => {
@@ -137,10 +147,12 @@ impl<'s, I: Index> Writer<'s, I> {
                 log
             }
         };
-        if log.is_empty() {
-            return Ok(self.root);
-        }
-        self.index.apply(self.sink, self.root, &log.sorted())
+        Ok(log.sorted())
+    }
+
+    /// Whether the value at `key` is this transaction's own.
+    pub(crate) fn owns(&mut self, key: &[u8]) -> bool {
+        self.changed().contains_key(key)
     }
 
     fn edit(&mut self, key: &[u8], edit: Edit<'_>) -> Result<()> {
@@ -159,7 +171,8 @@ impl<'s, I: Index> Writer<'s, I> {
         }
     }
 
-    fn base(&mut self) -> Result<&I::View> {
+    /// The map as it was before.
+    pub(crate) fn base(&mut self) -> Result<&I::View> {
         if self.base.is_none() {
             let view = self.index.view(self.source.clone(), self.root).wait()?;
             self.base = Some(view);
@@ -182,7 +195,12 @@ impl<'s, I: Index> Writer<'s, I> {
         }
     }
 
-    fn bytes(&self, found: &Found) -> Result<Bytes> {
+    /// Where new records go, and all can be read.
+    pub(crate) fn sink(&self) -> &'s dyn Sink {
+        self.sink
+    }
+
+    pub(crate) fn bytes(&self, found: &Found) -> Result<Bytes> {
         match found {
             Found::Inline(bytes) => Ok(bytes.clone()),
             Found::Apart(apart) => apart::read_blocking(self.sink, apart),

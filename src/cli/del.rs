@@ -5,7 +5,7 @@ use clap::Args;
 use super::text::{CommitFacts, KeyArg};
 use super::tree::{TreeArg, no_key};
 use super::{Failure, Outcome, Run, Terminal};
-use crate::interfaces::Btree;
+use crate::interfaces::Tree;
 use crate::interfaces::map::Turn;
 use crate::stack::Registry;
 
@@ -27,7 +27,7 @@ pub(super) struct Del {
 impl Run for Del {
     fn run(self, registry: &Registry, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
         let key = self.key.bytes()?;
-        let delete = |writer: &mut Turn<'_, Btree>| writer.delete(&key);
+        let delete = |writer: &mut Turn<'_, Tree>| writer.delete(&key);
         let ((), committed) = self.tree.write(registry, delete)?;
         let Some(committed) = committed else {
             return Err(no_key(&self.tree.tree, &self.key));

@@ -12,7 +12,10 @@ use crate::contract::codec;
 use crate::contract::marker::decode_directory;
 use crate::contract::{Kind, Oid, PartStatus, Record, Reference, Result, RootMarker, Status};
 use crate::interfaces::btree::{self, Described};
-use crate::interfaces::records::{BTREE_NODE, BTREE_ROOT};
+use crate::interfaces::journal;
+use crate::interfaces::records::{
+    BTREE_NODE, BTREE_ROOT, JOURNAL_DELTA, JOURNAL_LIST, JOURNAL_ROOT,
+};
 use crate::stack::{ByteSize, Registry};
 
 /// Show the floors, streams and parts of a stack, one record, or what lies in a directory
@@ -313,6 +316,9 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::BLOB => "bytes as they were given",
         BTREE_ROOT => "root of a B-tree",
         BTREE_NODE => "node of a B-tree",
+        JOURNAL_ROOT => "root of a journaled index",
+        JOURNAL_DELTA => "edits of a commit",
+        JOURNAL_LIST => "list of edits of commits",
         _ => "of a kind not known here",
     }
 }
@@ -345,6 +351,26 @@ fn says(oid: Oid, record: &Record) -> Result<Value> {
             };
             Ok(json!({ "names": names.iter().map(name).collect::<serde_json::Map<_, _>>() }))
         }
+        JOURNAL_ROOT | JOURNAL_DELTA | JOURNAL_LIST => Ok(match journal::describe(record)? {
+            None => Value::Null,
+            Some(journal::Described::Root {
+                entries,
+                deltas,
+                old,
+                bytes,
+            }) => json!({
+                "entries": entries,
+                "deltas": deltas,
+                "being_merged": old,
+                "delta_bytes": bytes,
+            }),
+            Some(journal::Described::Delta { edits, bounds }) => json!({
+                "edits": edits,
+                "first": bounds.0.escape_ascii().to_string(),
+                "last": bounds.1.escape_ascii().to_string(),
+            }),
+            Some(journal::Described::List { deltas }) => json!({ "deltas": deltas }),
+        }),
         _ => match btree::describe(record)? {
             None => Ok(Value::Null),
             Some(Described::Root { entries, height }) => {

@@ -10,7 +10,7 @@ use super::text::{CommitFacts, KeyArg};
 use super::tree::TreeArg;
 use super::{Failure, Outcome, Run, Terminal};
 use crate::contract::Error;
-use crate::interfaces::Btree;
+use crate::interfaces::Tree;
 use crate::interfaces::apart::WHOLE_MAX;
 use crate::interfaces::map::Turn;
 use crate::stack::Registry;
@@ -43,7 +43,7 @@ impl Run for Put {
             b"-" => standard_input()?,
             value => value.to_vec(),
         };
-        let write = |writer: &mut Turn<'_, Btree>| writer.put(&key, &value);
+        let write = |writer: &mut Turn<'_, Tree>| writer.put(&key, &value);
         let ((), committed) = self.tree.write(registry, write)?;
         if self.json {
             terminal.json(&committed.map(CommitFacts::from))?;

@@ -1,21 +1,23 @@
 //! Trees under their names: what every command on a B-tree shares.
 //!
-//! A name that points to the root record of a B-tree is a tree. Names under [`LOADS`] are kept for the
+//! A name that points to the root record of a B-tree, journaled or not, is a tree. Names under [`LOADS`] are kept for the
 //! positions of loads, so that a tree and how far its load got change in one commit.
 
 use clap::Args;
 
 use super::text::KeyArg;
 use super::{Failure, StackArg, Terminal};
-use crate::contract::{Error, Name, Reference, Result, RootAt};
+use crate::contract::{Error, Name, Record, Reference, Result, RootAt};
 use crate::front::{Committed, Engine, Session, Snapshot};
-use crate::interfaces::btree::BtreeView;
 use crate::interfaces::edits::{Edit, EditLog};
 use crate::interfaces::map::{Map, Turn};
 use crate::interfaces::reader::Reader;
-use crate::interfaces::records::BTREE_ROOT;
-use crate::interfaces::{Btree, Index, Value};
+use crate::interfaces::records::{BTREE_ROOT, JOURNAL_ROOT};
+use crate::interfaces::{Btree, Index, Tree, Value, journal};
 use crate::stack::Registry;
+
+/// The reader of a tree.
+pub(super) type TreeReader = Reader<<Tree as Index>::View>;
 
 /// What the names of load positions begin with.
 pub(super) const LOADS: &str = "load/";
@@ -50,7 +52,7 @@ impl TreeArg {
         registry: &Registry,
         at: &AtArg,
         terminal: &mut Terminal<'_>,
-    ) -> std::result::Result<(Snapshot, Reader<BtreeView>), Failure> {
+    ) -> std::result::Result<(Snapshot, TreeReader), Failure> {
         let name = self.name()?;
         let opened = self.stack.open_to_read(registry, terminal)?;
         let snapshot = at.snapshot(&opened.engine)?;
@@ -64,7 +66,7 @@ impl TreeArg {
     pub(super) fn write<T>(
         &self,
         registry: &Registry,
-        work: impl FnOnce(&mut Turn<'_, Btree>) -> Result<T>,
+        work: impl FnOnce(&mut Turn<'_, Tree>) -> Result<T>,
     ) -> std::result::Result<(T, Option<Committed>), Failure> {
         let name = self.name()?;
         self.stack.write(registry, |engine| {
@@ -129,12 +131,12 @@ pub(super) fn name(text: String) -> Result<Name> {
 }
 
 /// The tree of a name.
-pub(super) fn map(name: Name) -> Map<Btree> {
-    Map::new(name, Btree::default())
+pub(super) fn map(name: Name) -> Map<Tree> {
+    Map::new(name, Tree::default())
 }
 
 /// The tree of a name at one commit; `None` if there is no such name.
-pub(super) fn reader(snapshot: &Snapshot, name: &Name) -> Result<Option<Reader<BtreeView>>> {
+pub(super) fn reader(snapshot: &Snapshot, name: &Name) -> Result<Option<TreeReader>> {
     if snapshot.root(name).is_none() {
         return Ok(None);
     }
@@ -160,11 +162,23 @@ pub(super) fn empty(session: &Session) -> Result<Option<Reference>> {
 pub(super) fn names(snapshot: &Snapshot) -> Result<Vec<(Name, Reference)>> {
     let mut trees = Vec::new();
     for (name, reference) in snapshot.names() {
-        if snapshot.read(reference).wait()?.kind() == BTREE_ROOT {
+        if is_tree(snapshot, &snapshot.read(reference).wait()?)? {
             trees.push((name.clone(), *reference));
         }
     }
     Ok(trees)
+}
+
+/// Whether a name that points to this record is a tree.
+pub(super) fn is_tree(snapshot: &Snapshot, record: &Record) -> Result<bool> {
+    match record.kind() {
+        BTREE_ROOT => Ok(true),
+        JOURNAL_ROOT => match journal::base_of(record)? {
+            Some(base) => Ok(snapshot.read(&base).wait()?.kind() == BTREE_ROOT),
+            None => Ok(true),
+        },
+        _ => Ok(false),
+    }
 }
 
 /// What to say of a tree that is not there.

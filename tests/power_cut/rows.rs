@@ -9,7 +9,7 @@ use travertine::config::{Overrides, StackFile};
 use travertine::contract::{ErrorKind, Name, Result};
 use travertine::front::{Engine, Options, Snapshot};
 use travertine::interfaces::map::Map;
-use travertine::interfaces::{Btree, Direction};
+use travertine::interfaces::{Direction, Tree};
 use travertine::stack::Opening;
 use travertine_engine::conformance::env::SimEnv;
 use travertine_engine::conformance::rng::Rng;
@@ -64,7 +64,7 @@ impl Rows {
     /// position behind them.
     fn found(&self, snapshot: &Snapshot) -> std::result::Result<u64, String> {
         let say = |error: travertine::contract::Error| error.to_string();
-        let map = Map::new(Name::new(TREE).map_err(say)?, Btree::default());
+        let map = Map::new(Name::new(TREE).map_err(say)?, Tree::default());
         let reader = map.reader(snapshot).wait().map_err(say)?;
         let mut entries = reader.range(Bound::Unbounded, Bound::Unbounded, Direction::Forward);
         let (mut count, mut last) = (0, 0);

@@ -96,6 +96,7 @@ impl Kv for OurTree {
     }
 
     fn close(self) -> Outcome<()> {
+        self.durable.checkpoint()?;
         Ok(self.engine.close()?)
     }
 }

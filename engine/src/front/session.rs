@@ -9,7 +9,7 @@ use super::memo::Memo;
 use super::names::is_reserved;
 use super::options::{Change, Committed, Hint};
 use super::shared::Shared;
-use super::snapshot::{Read, Snapshot, Write};
+use super::snapshot::{Beside, Read, Snapshot, Write};
 
 /// A writer's turn: stores records and commits names. Many may be open at once; whose commit comes
 /// first wins, the others get `Conflict` if they expected what is no longer so.
@@ -103,7 +103,7 @@ impl Write for Session {
     }
 
     fn reader(&self) -> Arc<dyn Read + Send + Sync> {
-        Arc::new(self.base.clone())
+        Arc::new(Beside(Arc::downgrade(&self.shared)))
     }
 }
 

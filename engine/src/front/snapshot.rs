@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use crate::contract::{Epoch, Name, Names, NewRecord, Op, Record, Reference, Result};
+use crate::contract::{Epoch, Error, Name, Names, NewRecord, Op, Record, Reference, Result};
 
 use super::memo::Memo;
 use super::names::View;
@@ -29,7 +29,8 @@ pub trait Write: Read {
     /// Stores a record: its address is final when the call returns.
     fn store(&self, record: &NewRecord<'_>, hint: Hint) -> Result<Reference>;
 
-    /// Something that reads what this reads, and can outlive it.
+    /// Something that reads what this reads and can outlive it, but keeps nothing open or pinned: it
+    /// may be kept in the [`Memo`]. Once the engine is gone it answers `Closed`.
     fn reader(&self) -> Arc<dyn Read + Send + Sync>;
 }
 
@@ -146,6 +147,18 @@ impl Read for Snapshot {
 
     fn memo(&self) -> Option<&Memo> {
         Some(&self.shared.memo)
+    }
+}
+
+/// Reads from an engine as long as there is one.
+pub(super) struct Beside(pub(super) Weak<Shared>);
+
+impl Read for Beside {
+    fn read(&self, reference: &Reference) -> Op<Record> {
+        match self.0.upgrade() {
+            Some(shared) => shared.follow(reference),
+            None => Op::err(Error::closed("the engine was closed")),
+        }
     }
 }
 

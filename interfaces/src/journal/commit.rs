@@ -19,7 +19,7 @@ use super::view::JournalView;
 use super::{Journal, Opened};
 use crate::edits::{Edit, EditLog, Edits};
 use crate::index::{Found, Index, Value, View};
-use crate::records::{Sink, source_of};
+use crate::records::Sink;
 
 /// A batch that has an edit for every so many entries of the map is large.
 const ENTRIES_PER_EDIT: u64 = 8;
@@ -37,14 +37,13 @@ impl<I: Index> Journal<I> {
         if edits.is_empty() {
             return Ok(root);
         }
-        let source = source_of(sink);
-        let Opened { base, tip } = self.open(&source, root)?;
+        let Opened { base, tip } = self.open(sink, root)?;
         let large = edits.bytes() >= self.young_max() / 2
             || (edits.len() as u64).saturating_mul(ENTRIES_PER_EDIT) >= tip.entries;
         if large && tip.is_bare() {
             return self.index.apply(sink, root, edits);
         }
-        let view = JournalView::over(base, &tip, source.clone(), root);
+        let view = JournalView::laid(base, &tip);
         if large {
             for (key, edit) in edits.iter() {
                 if changes(edit, view.find(key).wait()?.as_ref()) {
@@ -67,20 +66,21 @@ impl<I: Index> Journal<I> {
             }
         }
         // The young tree is changed in place where nobody holds it.
-        drop(view);
+        let JournalView { base, .. } = view;
         if draft.is_empty() {
             return Ok(root);
         }
         let mut next = Tip {
             entries,
             young: tip.young.with(sink, draft)?,
-            line: tip.line.or_else(|| Some(source.memo()?.line())),
-            ..Tip::clone(&tip)
+            view: tip.view.clone().or_else(|| Some(Arc::new(base))),
+            old: tip.old.clone(),
+            ..*tip
         };
         self.merge_share(sink, &mut next)?;
         self.flip(sink, &mut next)?;
         let root = next.root().store(sink)?;
-        Arc::new(next).keep(&*source, root);
+        next.kept(sink.memo(), &root);
         Ok(Some(root))
     }
 
@@ -113,6 +113,7 @@ impl<I: Index> Journal<I> {
         refused?;
         if !log.is_empty() {
             tip.base = self.index.apply(sink, tip.base, &log.sorted())?;
+            tip.view = None;
         }
         tip.old = (old.merged < old.keys()).then_some(old);
         Ok(())

@@ -106,29 +106,37 @@ impl<I: Index> Journal<I> {
         sink: &dyn Sink,
         root: Option<Reference>,
     ) -> Result<Option<Reference>> {
-        let opened = self.open(&source_of(sink), root)?;
-        match opened.tip.is_bare() {
-            true => Ok(root),
-            false => self.merge_all(sink, &opened.tip, None),
+        match self.tip(sink, root)? {
+            Some(tip) => self.merge_all(sink, &tip, None),
+            None => Ok(root),
         }
     }
 
-    /// What a root is, and the view of its base.
-    fn open(&self, source: &Arc<dyn Source>, root: Option<Reference>) -> Result<Opened<I::View>> {
-        let read = root
-            .map(|root| Tip::read(source, root).wait())
-            .transpose()?;
-        match read.flatten() {
-            Some(tip) => Ok(Opened {
-                base: self.index.view(source.clone(), tip.base).wait()?,
-                tip,
-            }),
-            None => {
-                let base = self.index.view(source.clone(), root).wait()?;
-                let tip = Arc::new(Tip::bare(root, base.count()));
-                Ok(Opened { base, tip })
-            }
+    /// What a root is, if it has deltas.
+    fn tip(&self, sink: &dyn Sink, root: Option<Reference>) -> Result<Option<Arc<Tip>>> {
+        let Some(root) = root else {
+            return Ok(None);
+        };
+        if let Some(tip) = sink.memo().and_then(|memo| memo.get(root.oid)) {
+            return Ok(Some(tip));
         }
+        let read = Tip::read(source_of(sink), &root).wait()?;
+        Ok(read.map(|tip| tip.kept(sink.memo(), &root)))
+    }
+
+    /// What a root is, and the view of its base.
+    fn open(&self, sink: &dyn Sink, root: Option<Reference>) -> Result<Opened<I::View>> {
+        let Some(tip) = self.tip(sink, root)? else {
+            let base = self.index.view(source_of(sink), root).wait()?;
+            let tip = Arc::new(Tip::bare(root, base.count()));
+            return Ok(Opened { base, tip });
+        };
+        let known = tip.view.as_ref().and_then(|view| view.downcast_ref());
+        let base = match known {
+            Some(base) => I::View::clone(base),
+            None => self.index.view(source_of(sink), tip.base).wait()?,
+        };
+        Ok(Opened { base, tip })
     }
 }
 
@@ -147,11 +155,19 @@ impl<I: Index> Index for Journal<I> {
             return self.index.view(source, None).map(JournalView::bare);
         };
         let index = self.index.clone();
-        Tip::read(&source, root).then(move |tip| match tip {
+        let laid = move |source: Arc<dyn Source>, tip: Arc<Tip>| {
+            let base = index.view(source.clone(), tip.base);
+            base.map(move |base| JournalView::over(base, &tip, Some((root, source))))
+        };
+        if let Some(tip) = source.memo().and_then(|memo| memo.get(root.oid)) {
+            return laid(source, tip);
+        }
+        let index = self.index.clone();
+        Tip::read(source.clone(), &root).then(move |tip| match tip {
             None => index.view(source, Some(root)).map(JournalView::bare),
             Some(tip) => {
-                let base = index.view(source.clone(), tip.base);
-                base.map(move |base| JournalView::new(base, &tip, source, root))
+                let tip = tip.kept(source.memo(), &root);
+                laid(source, tip)
             }
         })
     }
@@ -172,6 +188,11 @@ impl<I: Index> Index for Journal<I> {
     fn inline_max(&self) -> usize {
         self.index.inline_max().min(1 << 20)
     }
+}
+
+/// The root of the index below that the root record of a journal names; `None` if that is empty.
+pub fn base_of(record: &Record) -> Result<Option<Reference>> {
+    Ok(root::Root::decode(record)?.base)
 }
 
 /// What a record of a journal says of itself.

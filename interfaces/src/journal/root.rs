@@ -75,6 +75,9 @@ impl Root {
 
     pub(super) fn decode(record: &Record) -> Result<Self> {
         let bad = |what: &str| Error::corrupt(format!("the root record of a journal {what}"));
+        if record.kind() != JOURNAL_ROOT {
+            return Err(bad("is a record of another kind"));
+        }
         let body: &[u8; BODY] = record
             .body()
             .try_into()

@@ -9,10 +9,11 @@
 //! A base that a part of the old deltas was merged into answers the same below them as before: what
 //! was merged is what lies over it.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use travertine_engine::contract::{Error, Op, Record, Reference, Result};
-use travertine_engine::front::Kept;
+use travertine_engine::front::{Kept, Memo};
 
 use super::lists::Counter;
 use super::load::load;
@@ -31,6 +32,8 @@ pub(super) struct Tip {
     /// The line of the memo, and how many flips there were in it.
     pub(super) line: Option<u64>,
     pub(super) era: u64,
+    /// The view of the base that writers read, which keeps nothing open.
+    pub(super) view: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Deltas that a sweep merges into the base.
@@ -66,25 +69,22 @@ impl Tip {
             young: Young::default(),
             line: None,
             era: 0,
+            view: None,
         }
     }
 
-    /// The root that a record is; `None` if it is one of the index below, or of anything else.
-    pub(super) fn read(source: &Arc<dyn Source>, root: Reference) -> Op<Option<Arc<Self>>> {
-        if let Some(tip) = source.memo().and_then(|memo| memo.get(root.oid)) {
-            return Op::ok(Some(tip));
-        }
-        let from = source.clone();
-        source.read(&root).then(move |record| {
+    /// The root that a record is, its deltas read; `None` if it is one of the index below, or of
+    /// anything else.
+    pub(super) fn read(source: Arc<dyn Source>, root: &Reference) -> Op<Option<Self>> {
+        source.read(root).then(move |record| {
             if record.kind() != JOURNAL_ROOT {
                 return Op::ok(None);
             }
-            Self::of(from, root, &record).map(Some)
+            Self::of(source, &record).map(Some)
         })
     }
 
-    /// The root that a record states, its deltas read.
-    fn of(source: Arc<dyn Source>, reference: Reference, record: &Record) -> Op<Arc<Self>> {
+    fn of(source: Arc<dyn Source>, record: &Record) -> Op<Self> {
         let root = match Root::decode(record) {
             Ok(root) => root,
             Err(error) => return Op::err(error),
@@ -96,7 +96,7 @@ impl Tip {
         old.then(move |old| {
             load(&source, root.young.named(), root.young_bytes).map(move |loaded| {
                 let (generation, reach) = Generation::of(loaded.deltas);
-                let tip = Arc::new(Self {
+                Self {
                     base: root.base,
                     entries: root.entries,
                     old,
@@ -106,26 +106,29 @@ impl Tip {
                         generation,
                         reach,
                     },
-                    line: source.memo().map(|memo| memo.line()),
+                    line: None,
                     era: 0,
-                });
-                tip.keep(&*source, reference);
-                tip
+                    view: None,
+                }
             })
         })
     }
 
     /// Has the memo keep it, as what was made of this root.
-    pub(super) fn keep(self: &Arc<Self>, source: &dyn Source, root: Reference) {
-        if let (Some(memo), Some(line)) = (source.memo(), self.line) {
-            let old = self.old.as_ref().map_or(0, |old| old.memory);
-            let kept = Kept {
-                line,
-                era: self.era,
-                bytes: old + self.young.generation.bytes(),
-            };
-            memo.put(root.oid, self.clone(), kept);
-        }
+    pub(super) fn kept(mut self, memo: Option<&Memo>, root: &Reference) -> Arc<Self> {
+        let Some(memo) = memo else {
+            return Arc::new(self);
+        };
+        let line = *self.line.get_or_insert_with(|| memo.line());
+        let old = self.old.as_ref().map_or(0, |old| old.memory);
+        let kept = Kept {
+            line,
+            era: self.era,
+            bytes: old + self.young.generation.bytes(),
+        };
+        let tip = Arc::new(self);
+        memo.put(root.oid, tip.clone(), kept);
+        tip
     }
 
     /// What a root states of it.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use travertine_engine::contract::{Error, Result};
+use travertine_engine::contract::{Error, Reference, Result};
 
 use super::load::load;
 use super::overlay::{Generation, Lay};
@@ -14,7 +14,7 @@ use super::view::Over;
 use crate::apart;
 use crate::edits::Edit;
 use crate::index::{Apart, Found, Value, View};
-use crate::records::check_edge;
+use crate::records::{Source, check_edge};
 use crate::report::Report;
 
 pub(super) fn verify<V: View>(base: &V, over: &Over, report: &mut Report) {
@@ -23,15 +23,15 @@ pub(super) fn verify<V: View>(base: &V, over: &Over, report: &mut Report) {
     base.verify(&mut below);
     add(report, below);
     report.height += 1;
-    let Some(root) = over.root else {
+    let Some((root, source)) = &over.from else {
         return;
     };
-    match read(over) {
+    match read(over, root, source) {
         Err(error) => report.add_error(root.oid, &error),
         Ok((lays, records, bytes)) => {
             report.nodes += records;
             report.node_bytes += bytes;
-            values(over, &lays, report);
+            values(&**source, &lays, report);
             let sound = report.damaged == before;
             tally(base, &lays, report);
             if sound && report.entries != over.entries {
@@ -49,18 +49,15 @@ pub(super) fn verify<V: View>(base: &V, over: &Over, report: &mut Report) {
 }
 
 /// The deltas as they lie in records, the upper first; how many records that were, and their bytes.
-fn read(over: &Over) -> Result<(Vec<Lay>, u64, u64)> {
+fn read(over: &Over, root: &Reference, source: &Arc<dyn Source>) -> Result<(Vec<Lay>, u64, u64)> {
     let (mut records, mut bytes) = (0, 0);
-    let Some(reference) = over.root else {
-        return Ok((Vec::new(), 0, 0));
-    };
-    let record = over.source.read(&reference).wait()?;
-    check_edge(&reference, &record)?;
+    let record = source.read(root).wait()?;
+    check_edge(root, &record)?;
     let root = Root::decode(&record)?;
-    let mut generations = vec![load(&over.source, root.young.named(), root.young_bytes)];
+    let mut generations = vec![load(source, root.young.named(), root.young_bytes)];
     if let Some(old) = &root.old {
         let named = [(old.list, old.count)].into_iter();
-        generations.push(load(&over.source, named, old.bytes));
+        generations.push(load(source, named, old.bytes));
     }
     let mut lays = Vec::new();
     for loaded in generations {
@@ -79,14 +76,14 @@ fn read(over: &Over) -> Result<(Vec<Lay>, u64, u64)> {
 }
 
 /// Looks at every value that a delta names, also at those that are superseded.
-fn values(over: &Over, lays: &[Lay], report: &mut Report) {
+fn values(source: &dyn Source, lays: &[Lay], report: &mut Report) {
     for value in lays
         .iter()
         .flat_map(Lay::deltas)
         .flat_map(|delta| delta.values_apart())
     {
         let mut looked = Report::new();
-        apart::verify(&*over.source, &value, &mut looked);
+        apart::verify(source, &value, &mut looked);
         looked.apart = 0;
         looked.apart_bytes = 0;
         add(report, looked);

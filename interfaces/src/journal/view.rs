@@ -24,8 +24,8 @@ pub struct JournalView<V> {
 /// What lies over a base.
 #[derive(Debug)]
 pub(super) struct Over {
-    pub(super) root: Option<Reference>,
-    pub(super) source: Arc<dyn Source>,
+    /// Where it was read from, by readers.
+    pub(super) from: Option<(Reference, Arc<dyn Source>)>,
     pub(super) entries: u64,
     /// The upper one first.
     pub(super) lays: Vec<Lay>,
@@ -36,22 +36,17 @@ impl<V> JournalView<V> {
         Self { base, over: None }
     }
 
-    pub(super) fn new(base: V, tip: &Tip, source: Arc<dyn Source>, root: Reference) -> Self {
-        Self::over(base, tip, source, Some(root))
+    /// For a writer: nothing but lookups.
+    pub(super) fn laid(base: V, tip: &Tip) -> Self {
+        match tip.is_bare() {
+            true => Self::bare(base),
+            false => Self::over(base, tip, None),
+        }
     }
 
-    pub(super) fn over(
-        base: V,
-        tip: &Tip,
-        source: Arc<dyn Source>,
-        root: Option<Reference>,
-    ) -> Self {
-        if tip.is_bare() {
-            return Self::bare(base);
-        }
+    pub(super) fn over(base: V, tip: &Tip, from: Option<(Reference, Arc<dyn Source>)>) -> Self {
         let over = Over {
-            root,
-            source,
+            from,
             entries: tip.entries,
             lays: tip.lays().into_iter().flatten().collect(),
         };

@@ -30,6 +30,7 @@ use super::tree::{self, TreeArg};
 use super::{Failure, Outcome, Run, Terminal};
 use crate::contract::{ErrorKind, Name, Op, Reference};
 use crate::front::{Change, Committed, Engine, Expect, Session};
+use crate::interfaces::Tree;
 use crate::stack::Registry;
 
 /// Bytes of edits after which a batch is committed, however few its rows are.
@@ -350,6 +351,11 @@ impl<'a> Loading<'a> {
                 to: root,
             });
         }
+        if let (Ended::File, Some(change)) = (&ended, &mut change) {
+            // Whoever opens the tree next finds nothing to be read back.
+            root = Tree::default().checkpoint(session, root)?;
+            change.to = root;
+        }
         let entries = count(session, root)?;
         self.read.replaced += put - (entries - self.entries);
         self.entries = entries;
@@ -462,7 +468,7 @@ impl<'a> Loading<'a> {
 }
 
 fn count(session: &Session, root: Option<Reference>) -> Result<u64, Failure> {
-    use crate::interfaces::{Btree, Index, View};
+    use crate::interfaces::{Index, View};
     let source = std::sync::Arc::new(session.base().clone());
-    Ok(Btree::default().view(source, root).wait()?.count())
+    Ok(Tree::default().view(source, root).wait()?.count())
 }

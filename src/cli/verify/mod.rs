@@ -23,7 +23,6 @@ use super::text::count;
 use super::{Failure, Outcome, Run, StackArg, Terminal, tree};
 use crate::contract::{Env, ErrorKind};
 use crate::front::{Engine, Options, Snapshot};
-use crate::interfaces::records::BTREE_ROOT;
 use crate::interfaces::report::Report;
 use crate::stack::Registry;
 
@@ -102,8 +101,14 @@ fn trees(snapshot: &Snapshot, findings: &mut Findings) -> Vec<TreeFacts> {
     let mut trees = Vec::new();
     for (name, reference) in snapshot.names() {
         match snapshot.read(reference).wait() {
-            Ok(record) if record.kind() != BTREE_ROOT => continue,
-            Ok(_) => {}
+            Ok(record) => match tree::is_tree(snapshot, &record) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    findings.add(format_args!("name {name}"), &error);
+                    continue;
+                }
+            },
             // The walk along the references told it.
             Err(_) => continue,
         }
