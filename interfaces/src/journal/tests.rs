@@ -259,3 +259,66 @@ fn a_root_that_states_more_than_there_can_be_is_corrupt() {
     let view = TINY.view(Arc::new(heap), Some(stored));
     assert_eq!(view.wait().unwrap_err().kind(), ErrorKind::Corrupt);
 }
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_root_a_delta_and_a_list_have_these_golden_bytes() {
+    let heap = Heap::new();
+    let value = crate::apart::store(&heap, b"long").unwrap();
+    let mut draft = delta::Draft::new(0);
+    draft.push(b"a", Edit::Put(Value::Inline(b"xy")));
+    draft.push(b"b", Edit::Delete);
+    draft.push(b"c", Edit::Put(Value::Apart(value)));
+    let (delta, ..) = draft.store(&heap).unwrap();
+    let body = |reference: &Reference| heap.read(reference).wait().unwrap();
+    let record = body(&delta);
+    assert_eq!(
+        hex(record.body()),
+        "0100000003000000\
+         0100000002000000617879\
+         010000000000008062\
+         010000000c00004063000000000400000000000000"
+    );
+    assert_eq!(record.references().collect::<Vec<_>>(), [value.reference]);
+    let (read, places) = delta::Delta::decode(&record).unwrap();
+    assert_eq!(
+        (read.places(), &places[..]),
+        (places.clone(), &[8, 19, 28][..])
+    );
+    assert_eq!(read.edit(28), Edit::Put(Value::Apart(value)));
+
+    let mut counter = lists::Counter::default();
+    for _ in 0..6 {
+        counter = counter.push(&heap, delta).unwrap().0;
+    }
+    let list = counter.gather(&heap).unwrap();
+    assert_eq!(hex(body(&list).body()), "0100000006000000");
+    assert_eq!(
+        hex(body(&counter.references()[0]).body()),
+        "0100000004000000"
+    );
+
+    let root = root::Root {
+        base: Some(delta),
+        entries: 7,
+        old: Some(root::OldRoot {
+            list,
+            count: 6,
+            merged: 2,
+            bytes: 0x1234,
+        }),
+        young: counter,
+        young_bytes: 0x5678,
+    };
+    let record = body(&root.store(&heap).unwrap());
+    assert_eq!(
+        hex(record.body()),
+        "0103000006000000070000000000000078560000000000000600000002000000\
+         3412000000000000"
+    );
+    assert_eq!(record.reference_count(), 2 + 3);
+    assert_eq!(record.references().nth(1), Some(list));
+}
