@@ -83,6 +83,11 @@ impl EditLog {
         Ok(())
     }
 
+    /// The keys of all edits, in the order in which they were taken.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.items.iter().map(|item| self.0.key_of(*item))
+    }
+
     /// How many edits were taken.
     #[must_use]
     pub fn len(&self) -> usize {

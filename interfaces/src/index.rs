@@ -42,6 +42,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use travertine_engine::contract::{Op, Reference, Result};
 
+use crate::diff::{Diff, Merge};
 use crate::edits::Edits;
 use crate::gather::gather;
 use crate::records::{Sink, Source};
@@ -93,12 +94,32 @@ pub trait View: Clone + Send + Sync + Debug + 'static {
         gather(keys.iter().map(|key| self.find(key)).collect())
     }
 
+    /// How many keys are less than `key`. An index that does not count them walks over them, and
+    /// blocks where a record must be fetched.
+    fn rank(&self, key: &[u8]) -> Op<u64> {
+        Op::ready(walked_rank(self.cursor(), key))
+    }
+
+    /// The keys at which this map and a newer one differ. An index whose maps share records passes
+    /// over what they share.
+    fn diff(&self, newer: &Self) -> Box<dyn Diff> {
+        Box::new(Merge::new(self.cursor(), newer.cursor()))
+    }
+
     /// A cursor in the gap before the first entry.
     fn cursor(&self) -> Self::Cursor;
 
     /// Looks at everything: order, counts, bounds, edges. Damage goes into the report, with its
     /// place, and the walk goes on round it; memory stays bounded.
     fn verify(&self, report: &mut Report);
+}
+
+fn walked_rank(mut cursor: impl Cursor, key: &[u8]) -> Result<u64> {
+    let mut rank = 0;
+    while cursor.next()?.is_some_and(|entry| entry.key < key) {
+        rank += 1;
+    }
+    Ok(rank)
 }
 
 /// A place *between* two entries of a view. [`Cursor::step`] moves it over the next entry in either

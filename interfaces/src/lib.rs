@@ -24,6 +24,7 @@ pub mod btree;
 pub mod chain;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod diff;
 pub mod edits;
 mod gather;
 pub mod index;

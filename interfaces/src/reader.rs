@@ -1,12 +1,13 @@
 //! Reading a map: a view of an index with its long values brought in.
 
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use travertine_engine::contract::{Op, Result};
 
 use crate::apart;
+use crate::diff::Diff;
 use crate::gather::gather;
 use crate::index::{Cursor, CursorExt, Direction, Entry, Found, Value, View};
 use crate::records::Source;
@@ -67,6 +68,33 @@ impl<V: View> Reader<V> {
         self.view.count()
     }
 
+    /// How many keys are less than `key`.
+    pub fn rank(&self, key: &[u8]) -> Op<u64> {
+        self.view.rank(key)
+    }
+
+    /// How many entries lie within bounds.
+    pub fn count_between(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Op<u64> {
+        // The gap after a key is the gap before the least key that is greater.
+        let after = |key: &[u8]| self.view.rank(&[key, &[0]].concat());
+        let low = match from {
+            Bound::Unbounded => Op::ok(0),
+            Bound::Included(key) => self.view.rank(key),
+            Bound::Excluded(key) => after(key),
+        };
+        let high = match to {
+            Bound::Unbounded => Op::ok(self.count()),
+            Bound::Included(key) => after(key),
+            Bound::Excluded(key) => self.view.rank(key),
+        };
+        gather(vec![low, high]).map(|ranks| ranks[1].saturating_sub(ranks[0]))
+    }
+
+    /// The keys at which this map and a newer one differ, in order.
+    pub fn diff(&self, newer: &Self) -> Box<dyn Diff> {
+        self.view.diff(&newer.view)
+    }
+
     /// A cursor before the first entry.
     pub fn cursor(&self) -> V::Cursor {
         self.view.cursor()
@@ -97,6 +125,11 @@ impl<V: View> Reader<V> {
         self.view.verify(&mut report);
         report
     }
+}
+
+/// Whether a key lies within bounds.
+pub(crate) fn within(key: &[u8], from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
+    RangeBounds::<[u8]>::contains(&(from, to), key)
 }
 
 /// Entries between two bounds, in one direction.

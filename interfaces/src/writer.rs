@@ -14,6 +14,7 @@ use travertine_engine::contract::{Reference, Result};
 use crate::apart;
 use crate::edits::{Edit, EditLog, Edits, check_key};
 use crate::index::{Cursor, Direction, Entry, Found, Index, Step, Value, View};
+use crate::reader::{Range, within};
 use crate::records::{Sink, Source};
 
 /// Edits to one map, not yet done. Dropped, it leaves nothing behind but unnamed records of long
@@ -71,6 +72,25 @@ impl<'s, I: Index> Writer<'s, I> {
     /// Removes `key`, whether it was there or not.
     pub fn delete(&mut self, key: &[u8]) -> Result<()> {
         self.edit(key, Edit::Delete)
+    }
+
+    /// Removes every key within bounds. Blocks where a record must be fetched; takes memory for the
+    /// keys.
+    pub fn delete_range(&mut self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<()> {
+        let base = self.base()?.cursor();
+        let mut range = Range::new(base, from, to, Direction::Forward);
+        while let Some(entry) = range.next()? {
+            self.edit(entry.key, Edit::Delete)?;
+        }
+        // What this transaction put itself.
+        let mine: Vec<Vec<u8>> = match &self.buffer {
+            Buffer::Log(log) => log.keys().map(<[u8]>::to_vec).collect(),
+            Buffer::Map(map) => map.keys().map(|key| key.to_vec()).collect(),
+        };
+        for key in mine.iter().filter(|key| within(key, from, to)) {
+            self.edit(key, Edit::Delete)?;
+        }
+        Ok(())
     }
 
     /// The value at `key` as this transaction has it. Blocks where a record must be fetched.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use travertine_engine::conformance::model::ModelStore;
 use travertine_engine::contract::{Env, ErrorKind, Kind, Level, Name, NewRecord, RootAt};
 use travertine_engine::front::{Change, Engine, Hint, Options};
-use travertine_interfaces::{Btree, CursorExt, Map};
+use travertine_interfaces::{Btree, CursorExt, Map, View};
 
 fn open(store: &ModelStore) -> Engine {
     Engine::open(Arc::new(store.clone()), &Env::system(), Options::default()).unwrap()

@@ -6,24 +6,26 @@
 //! ```
 //!
 //! Where the next leaf must be fetched and is not at hand, what was walked so far is kept in
-//! [`Going`], so that each record is asked for once; the cursor itself moves only on arrival.
+//! [`Going`], so that each record is asked for once; the cursor itself moves only on arrival. A walk
+//! over several leaves says some ahead which ones come.
 
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use travertine_engine::contract::env::in_passing;
+use travertine_engine::contract::env::{ahead, in_passing};
 use travertine_engine::contract::{Error, Op, Record, Reference, Result};
 
-use super::node::{Frame, Node};
+use super::held::Held;
+use super::node::Node;
+use super::rows::{Rows, Shown};
 use super::view::Shared;
-use crate::index::{Apart, Cursor, Direction, Entry, Step, Value};
+use crate::index::{Cursor, Direction, Entry, Step};
 
 /// A cursor over a [`BtreeView`](super::BtreeView).
 #[derive(Debug)]
 pub struct BtreeCursor {
     shared: Arc<Shared>,
-    path: Vec<(Record, usize)>,
-    leaf: Option<(Record, Frame)>,
+    path: Vec<Place>,
+    leaf: Option<Rows>,
     gap: usize,
     /// The entry in the leaf that was moved over last, and its key.
     shown: Option<Shown>,
@@ -35,18 +37,21 @@ pub struct BtreeCursor {
     going: Option<Going>,
     /// Leaves that it came to since it was told where to go.
     leaves: usize,
+    /// A path that was left, for the room that it takes.
+    spare: Vec<Place>,
 }
 
 /// A walk over more leaves than this reads the next ones in passing: no cache keeps them for it.
 const LEAVES_KEPT: usize = 8;
+/// Leaves that are said ahead at once, by a walk that came past its second.
+const LEAVES_AHEAD: usize = 8;
 
-/// Where the value of an entry lies.
+/// An inner node on the way, and the child that the way leads to.
 #[derive(Debug, Clone)]
-enum Shown {
-    /// In the body of the leaf.
-    Inline(Range<usize>),
-    /// Elsewhere.
-    Apart(Apart),
+struct Place {
+    /// The node; `None` if the view keeps it, and with it every node above.
+    record: Option<Record>,
+    child: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -61,13 +66,8 @@ enum Target {
 struct Going {
     /// The neighbour in this direction; `None` for a target.
     to: Option<Direction>,
-    /// So much of the cursor's path stays, with another child at its end.
-    stays: usize,
-    turn: usize,
-    /// What comes below.
-    tail: Vec<(Record, usize)>,
-    next: Reference,
-    level: u8,
+    /// The way so far: what is wanted next is the child that it ends with.
+    path: Vec<Place>,
     arriving: Option<Arc<Mutex<Option<Record>>>>,
 }
 
@@ -89,6 +89,7 @@ impl BtreeCursor {
             target: Some(Target::First),
             going: None,
             leaves: 0,
+            spare: Vec::new(),
         }
     }
 
@@ -107,28 +108,23 @@ impl BtreeCursor {
                 let Some((top, held)) = &self.shared.top else {
                     return Ok(Arrival::There);
                 };
-                let record = held.record();
                 if top.level == 0 {
-                    let node = Node::of(record, 0)?;
-                    self.gap = gap(&node, target)?;
-                    self.leaf = Some((record.clone(), node.frame()));
-                    self.common = None;
+                    let record = held.record().clone();
+                    self.settle(record, target)?;
                     return Ok(Arrival::There);
                 }
-                let node = Node::of(record, top.level)?;
-                let child = child(&node, target)?;
+                let child = held_child(held, target)?;
                 // Where it stood no longer matters, and its path has the room for the new one.
-                let mut tail = std::mem::take(&mut self.path);
-                tail.clear();
-                tail.push((record.clone(), child));
+                let mut path = std::mem::take(&mut self.path);
+                path.clear();
+                path.push(Place {
+                    record: None,
+                    child,
+                });
                 self.leaf = None;
                 Going {
                     to: None,
-                    stays: 0,
-                    turn: 0,
-                    next: node.child(child)?,
-                    level: top.level - 1,
-                    tail,
+                    path,
                     arriving: None,
                 }
             }
@@ -141,32 +137,17 @@ impl BtreeCursor {
         let going = match self.going.take() {
             Some(going) if going.to == Some(direction) => going,
             _ => {
-                let Some((top, _)) = &self.shared.top else {
+                let Some((at, child)) = self.next_child(direction)? else {
                     return Ok(None);
                 };
-                let mut found = None;
-                for (at, (record, child)) in self.path.iter().enumerate().rev() {
-                    let node = Node::of(record, top.level - at as u8)?;
-                    let turn = match direction {
-                        Direction::Forward => Some(child + 1).filter(|to| *to < node.children()),
-                        Direction::Back => child.checked_sub(1),
-                    };
-                    if let Some(turn) = turn {
-                        found = Some(Going {
-                            to: Some(direction),
-                            stays: at + 1,
-                            turn,
-                            next: node.child(turn)?,
-                            level: node.level() - 1,
-                            tail: Vec::new(),
-                            arriving: None,
-                        });
-                        break;
-                    }
-                }
-                match found {
-                    Some(going) => going,
-                    None => return Ok(None),
+                let mut path = std::mem::take(&mut self.spare);
+                path.clear();
+                path.extend_from_slice(&self.path[..=at]);
+                path[at].child = child;
+                Going {
+                    to: Some(direction),
+                    path,
+                    arriving: None,
                 }
             }
         };
@@ -177,73 +158,86 @@ impl BtreeCursor {
         self.go(going, &target).map(Some)
     }
 
-    fn read(&self, going: &Going) -> Op<Record> {
-        let read = || self.shared.source.read(&going.next);
-        match going.level == 0 && self.leaves >= LEAVES_KEPT {
-            true => in_passing(read),
-            false => read(),
+    /// Where the path can turn to the next child in this direction, as low as may be.
+    fn next_child(&self, direction: Direction) -> Result<Option<(usize, usize)>> {
+        for at in (0..self.path.len()).rev() {
+            let child = self.path[at].child;
+            let next = match direction {
+                Direction::Forward => {
+                    let children = self.shared.inner(&self.path[..=at])?.children();
+                    Some(child + 1).filter(|next| *next < children)
+                }
+                Direction::Back => child.checked_sub(1),
+            };
+            if let Some(next) = next {
+                return Ok(Some((at, next)));
+            }
         }
+        Ok(None)
     }
 
     fn go(&mut self, mut going: Going, target: &Target) -> Result<Arrival> {
-        loop {
-            let arrived = going
-                .arriving
-                .take()
-                .and_then(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).take());
-            let record = match arrived {
-                Some(record) => record,
-                None => match self.read(&going).try_ready() {
-                    Ok(answer) => answer?,
-                    Err(op) => {
-                        let slot = Arc::new(Mutex::new(None));
-                        going.arriving = Some(slot.clone());
-                        self.going = Some(going);
-                        return Ok(Arrival::Wait(op.map(move |record| {
-                            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
-                        })));
-                    }
-                },
-            };
-            let node = Node::of(&record, going.level)?;
-            if going.level == 0 {
-                let gap = gap(&node, target)?;
-                if going.stays == 0 {
-                    self.path = going.tail;
-                } else {
-                    self.path.truncate(going.stays);
-                    if let Some((_, child)) = self.path.last_mut() {
-                        *child = going.turn;
-                    }
-                    self.path.append(&mut going.tail);
-                }
-                let frame = node.frame();
-                self.leaf = Some((record, frame));
-                self.leaves += 1;
-                self.common = None;
-                self.gap = gap;
-                self.shown = None;
-                return Ok(Arrival::There);
+        match self.shared.go(&mut going, target, self.leaves)? {
+            Gone::Wait(op) => {
+                self.going = Some(going);
+                Ok(Arrival::Wait(op))
             }
-            let child = child(&node, target)?;
-            going.next = node.child(child)?;
-            going.level -= 1;
-            going.tail.push((record, child));
+            Gone::Leaf(record) => {
+                self.settle(record, target)?;
+                self.spare = std::mem::replace(&mut self.path, going.path);
+                self.leaves += 1;
+                Ok(Arrival::There)
+            }
         }
     }
-}
 
-impl Cursor for BtreeCursor {
-    fn seek(&mut self, key: &[u8]) {
-        self.head_for(Target::Key(key.to_vec()));
-    }
-
-    fn seek_end(&mut self) {
-        self.head_for(Target::Last);
-    }
-
-    fn step(&mut self, direction: Direction) -> Result<Step> {
+    /// Stands in a leaf.
+    fn settle(&mut self, record: Record, target: &Target) -> Result<()> {
+        let node = Node::of(&record, 0)?;
+        let gap = match target {
+            Target::First => 0,
+            Target::Key(key) => node.search(key)?.0,
+            Target::Last => node.keys(),
+        };
+        self.leaf = Some(Rows::of(record)?);
+        self.gap = gap;
+        self.common = None;
         self.shown = None;
+        Ok(())
+    }
+
+    /// The row to step over in a leaf, and the gap behind it.
+    #[inline]
+    fn over(&self, direction: Direction) -> Option<(usize, usize)> {
+        let rows = self.leaf.as_ref()?.len();
+        match direction {
+            Direction::Forward => Some((self.gap, self.gap + 1)).filter(|_| self.gap < rows),
+            Direction::Back => self.gap.checked_sub(1).map(|over| (over, over)),
+        }
+    }
+
+    /// Moves over a row of the leaf.
+    #[inline]
+    fn show(&mut self, over: usize, gap: usize) -> Result<Step> {
+        let Some(leaf) = &self.leaf else {
+            return Ok(Step::End);
+        };
+        match self.common {
+            Some(common) => self.key.truncate(common),
+            None => {
+                self.key.clear();
+                self.key.extend_from_slice(leaf.prefix());
+                self.common = Some(self.key.len());
+            }
+        }
+        self.shown = Some(leaf.row(over, &mut self.key)?);
+        self.gap = gap;
+        Ok(Step::Entry)
+    }
+
+    /// A step that begins with going somewhere.
+    #[inline(never)]
+    fn step_far(&mut self, direction: Direction) -> Result<Step> {
         if let Some(target) = self.target.take() {
             match self.arrive(&target) {
                 Ok(Arrival::There) => {}
@@ -258,37 +252,11 @@ impl Cursor for BtreeCursor {
             }
         }
         loop {
-            let Some((leaf, frame)) = &self.leaf else {
+            if self.leaf.is_none() {
                 return Ok(Step::End);
-            };
-            let node = Node::again(leaf, frame);
-            let (over, gap) = match direction {
-                Direction::Forward => (Some(self.gap), self.gap + 1),
-                Direction::Back => (self.gap.checked_sub(1), self.gap.saturating_sub(1)),
-            };
-            if let Some(over) = over.filter(|over| *over < node.keys()) {
-                let row = node.row(over)?;
-                let shown = if row.apart {
-                    match node.value(over)? {
-                        Value::Apart(apart) => Shown::Apart(apart),
-                        Value::Inline(_) => Shown::Inline(row.value),
-                    }
-                } else {
-                    Shown::Inline(row.value)
-                };
-                match self.common {
-                    Some(common) => self.key.truncate(common),
-                    None => {
-                        self.key.clear();
-                        self.key.extend_from_slice(row.key.prefix);
-                        self.common = Some(row.key.prefix.len());
-                    }
-                }
-                self.key.extend_from_slice(row.key.head);
-                self.key.extend_from_slice(row.key.tail);
-                self.gap = gap;
-                self.shown = Some(shown);
-                return Ok(Step::Entry);
+            }
+            if let Some((over, gap)) = self.over(direction) {
+                return self.show(over, gap);
             }
             match self.turn(direction)? {
                 Some(Arrival::There) => {}
@@ -297,15 +265,166 @@ impl Cursor for BtreeCursor {
             }
         }
     }
+}
 
-    fn entry(&self) -> Option<Entry<'_>> {
-        let value = match self.shown.as_ref()? {
-            Shown::Inline(range) => {
-                let (leaf, _) = self.leaf.as_ref()?;
-                Value::Inline(leaf.body().get(range.clone())?)
-            }
-            Shown::Apart(apart) => Value::Apart(*apart),
+/// How far a way went.
+enum Gone {
+    Leaf(Record),
+    Wait(Op<()>),
+}
+
+/// An inner node of a path.
+enum Inner<'s> {
+    Held(&'s Held),
+    Read(Node<'s>),
+}
+
+impl Inner<'_> {
+    fn children(&self) -> usize {
+        match self {
+            Self::Held(held) => held.node().children(),
+            Self::Read(node) => node.children(),
+        }
+    }
+
+    fn reference(&self, child: usize) -> Result<Reference> {
+        match self {
+            Self::Held(held) => held.reference(child),
+            Self::Read(node) => node.child(child),
+        }
+    }
+}
+
+impl Shared {
+    /// The node that a path ends with.
+    fn inner<'s>(&'s self, path: &'s [Place]) -> Result<Inner<'s>> {
+        let lost = || Error::corrupt("a path in a B-tree leads nowhere");
+        let (Some((top, held)), Some((last, before))) = (&self.top, path.split_last()) else {
+            return Err(lost());
         };
+        if let Some(record) = &last.record {
+            return Node::of(record, top.level - before.len() as u8).map(Inner::Read);
+        }
+        let mut held = held;
+        for place in before {
+            held = held.child(place.child).ok_or_else(lost)?;
+        }
+        Ok(Inner::Held(held))
+    }
+
+    /// Goes down to a leaf.
+    fn go(&self, going: &mut Going, target: &Target, leaves: usize) -> Result<Gone> {
+        let top = self.top.as_ref().map_or(0, |(top, _)| top.level);
+        loop {
+            let Some(child) = going.path.last().map(|last| last.child) else {
+                return Err(Error::corrupt("a path in a B-tree leads nowhere"));
+            };
+            let level = top.saturating_sub(going.path.len() as u8);
+            let inner = self.inner(&going.path)?;
+            let arrived = going
+                .arriving
+                .take()
+                .and_then(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).take());
+            if level > 0
+                && arrived.is_none()
+                && let Inner::Held(held) = inner
+                && let Some(kept) = held.child(child)
+            {
+                let child = held_child(kept, target)?;
+                going.path.push(Place {
+                    record: None,
+                    child,
+                });
+                continue;
+            }
+            let record = match arrived {
+                Some(record) => record,
+                None => {
+                    let leaves = if level == 0 { leaves } else { 0 };
+                    let op = self.read(&inner, child, going.to, leaves)?;
+                    match op.try_ready() {
+                        Ok(answer) => answer?,
+                        Err(op) => {
+                            let slot = Arc::new(Mutex::new(None));
+                            going.arriving = Some(slot.clone());
+                            return Ok(Gone::Wait(op.map(move |record| {
+                                *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
+                            })));
+                        }
+                    }
+                }
+            };
+            if level == 0 {
+                return Ok(Gone::Leaf(record));
+            }
+            let next = node_child(&Node::of(&record, level)?, target)?;
+            let kept = match inner {
+                Inner::Held(held) => self.room.keep(held, child, &record, level)?.is_some(),
+                Inner::Read(_) => false,
+            };
+            going.path.push(Place {
+                record: Some(record).filter(|_| !kept),
+                child: next,
+            });
+        }
+    }
+
+    /// Reads a child. A walk that came past some leaves says now and then which ones come next.
+    fn read(
+        &self,
+        inner: &Inner<'_>,
+        child: usize,
+        to: Option<Direction>,
+        leaves: usize,
+    ) -> Result<Op<Record>> {
+        let reference = inner.reference(child)?;
+        let read = || self.source.read(&reference);
+        if leaves < 2 {
+            return Ok(ahead(&[reference], read));
+        }
+        let read = || match leaves < LEAVES_KEPT {
+            true => read(),
+            false => in_passing(read),
+        };
+        let first = child / LEAVES_AHEAD * LEAVES_AHEAD;
+        let begins = match to {
+            Some(Direction::Forward) => child == first,
+            Some(Direction::Back) => child + 1 == first + LEAVES_AHEAD,
+            None => false,
+        };
+        if !begins {
+            return Ok(ahead(&[reference], read));
+        }
+        let mut coming = [reference; LEAVES_AHEAD];
+        let some = (first..inner.children().min(first + LEAVES_AHEAD)).zip(&mut coming);
+        for (child, place) in some {
+            *place = inner.reference(child)?;
+        }
+        Ok(ahead(&coming, read))
+    }
+}
+
+impl Cursor for BtreeCursor {
+    fn seek(&mut self, key: &[u8]) {
+        self.head_for(Target::Key(key.to_vec()));
+    }
+
+    fn seek_end(&mut self) {
+        self.head_for(Target::Last);
+    }
+
+    #[inline]
+    fn step(&mut self, direction: Direction) -> Result<Step> {
+        self.shown = None;
+        match self.over(direction).filter(|_| self.target.is_none()) {
+            Some((over, gap)) => self.show(over, gap),
+            None => self.step_far(direction),
+        }
+    }
+
+    #[inline]
+    fn entry(&self) -> Option<Entry<'_>> {
+        let value = self.leaf.as_ref()?.value(self.shown.as_ref()?)?;
         Some(Entry {
             key: &self.key,
             value,
@@ -313,7 +432,14 @@ impl Cursor for BtreeCursor {
     }
 }
 
-fn child(node: &Node<'_>, target: &Target) -> Result<usize> {
+fn held_child(held: &Held, target: &Target) -> Result<usize> {
+    match target {
+        Target::Key(key) => held.child_of(key),
+        _ => node_child(&held.node(), target),
+    }
+}
+
+fn node_child(node: &Node<'_>, target: &Target) -> Result<usize> {
     match target {
         Target::First => Ok(0),
         Target::Key(key) => node.child_of(key),
@@ -321,13 +447,5 @@ fn child(node: &Node<'_>, target: &Target) -> Result<usize> {
             .children()
             .checked_sub(1)
             .ok_or_else(|| Error::corrupt("an inner B-tree node has no children")),
-    }
-}
-
-fn gap(node: &Node<'_>, target: &Target) -> Result<usize> {
-    match target {
-        Target::First => Ok(0),
-        Target::Key(key) => Ok(node.search(key)?.0),
-        Target::Last => Ok(node.keys()),
     }
 }

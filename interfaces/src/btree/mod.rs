@@ -13,11 +13,13 @@
 //! It refuses keys over [`KEY_MAX`](crate::index::KEY_MAX).
 
 mod cursor;
+mod diff;
 mod draft;
 mod held;
 mod level;
 mod node;
 mod root;
+mod rows;
 mod spine;
 mod verify;
 mod view;

@@ -35,6 +35,8 @@ pub(super) const LEVEL_MAX: u8 = 48;
 /// Most keys in one node.
 pub(super) const KEYS_MAX: usize = 32_768;
 const APART: u32 = 1 << 31;
+/// So few heads are looked at one and all.
+const LOOKED_THROUGH: usize = 48;
 
 /// A node, seen in the bytes of its record.
 #[derive(Clone, Copy)]
@@ -56,12 +58,53 @@ pub(super) struct Frame {
     prefix: usize,
 }
 
-/// A leaf entry: its key, and where in the body of the record its value lies.
-pub(super) struct Row<'a> {
-    pub(super) key: Key<'a>,
+/// Where the parts of a leaf lie in the body of its record: found once for all of its rows.
+#[derive(Debug, Clone)]
+pub(super) struct Spot {
+    pub(super) keys: usize,
+    pub(super) prefix: Range<usize>,
+}
+
+/// A row of a leaf: its key after the prefix, and where in the body its value lies.
+pub(super) struct SpotRow<'a> {
+    pub(super) head: &'a [u8],
+    pub(super) tail: &'a [u8],
     pub(super) value: Range<usize>,
     /// Not the value but its length: the value lies apart.
     pub(super) apart: bool,
+}
+
+impl Spot {
+    /// The row with this index in the body of the leaf.
+    #[inline]
+    pub(super) fn row<'a>(&self, body: &'a [u8], index: usize) -> Result<SpotRow<'a>> {
+        self.checked_row(body, index).ok_or_else(|| misfit(index))
+    }
+
+    #[inline]
+    fn checked_row<'a>(&self, body: &'a [u8], index: usize) -> Option<SpotRow<'a>> {
+        let index = Some(index).filter(|index| *index < self.keys)?;
+        let head = body[HEADER + index * 8..].first_chunk::<8>()?;
+        let slots = HEADER + self.keys * 8 + index * 8;
+        let (end, length) = (word(&body[slots..]), word(&body[slots + 4..]));
+        let start = match index {
+            0 => 0,
+            _ => word(&body[slots - 8..]),
+        };
+        let (heap, key) = (self.prefix.end, (length & !APART) as usize);
+        let start = heap.checked_add(start as usize)?;
+        let end = heap.checked_add(end as usize)?;
+        let value = start.checked_add(key.saturating_sub(8))?;
+        if value > end {
+            return None;
+        }
+        Some(SpotRow {
+            head: head.get(..key).unwrap_or(head),
+            tail: body.get(start..value).filter(|_| end <= body.len())?,
+            value: value..end,
+            apart: length & APART != 0,
+        })
+    }
 }
 
 /// The bytes of one key, in the three places where they lie.
@@ -139,6 +182,15 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Where the parts of this leaf lie.
+    pub(super) fn spot(&self) -> Spot {
+        let prefix = HEADER + index_len(self.keys(), self.sums.len());
+        Spot {
+            keys: self.keys(),
+            prefix: prefix..prefix + self.prefix.len(),
+        }
+    }
+
     /// How it is laid out, for [`Node::again`].
     pub(super) fn frame(&self) -> Frame {
         Frame {
@@ -169,6 +221,16 @@ impl<'a> Node<'a> {
             Some(sum) => u64::from_le_bytes(*sum),
             None => self.heads.len() as u64,
         }
+    }
+
+    /// The heads of its keys.
+    pub(super) fn heads(&self) -> &'a [[u8; 8]] {
+        self.heads
+    }
+
+    /// What all its keys begin with.
+    pub(super) fn prefix(&self) -> &'a [u8] {
+        self.prefix
     }
 
     /// The body of an inner node before and after its sums.
@@ -218,9 +280,7 @@ impl<'a> Node<'a> {
             Ordering::Equal => {}
         }
         let head = head_of(rest);
-        let mut low = self
-            .heads
-            .partition_point(|other| u64::from_be_bytes(*other) < head);
+        let mut low = self.below(head);
         // Heads are nearly always told apart; where not, the whole keys are.
         let mut high = low;
         while high < self.keys() && u64::from_be_bytes(self.heads[high]) == head {
@@ -261,25 +321,6 @@ impl<'a> Node<'a> {
         })
     }
 
-    /// The leaf entry with this index.
-    pub(super) fn row(&self, index: usize) -> Result<Row<'a>> {
-        let (length, apart, entry) = self.entry(index)?;
-        let (head, tail) = (&self.heads[index], length.saturating_sub(8));
-        let (tail, value) = entry.split_at_checked(tail).ok_or_else(|| misfit(index))?;
-        // The heap ends the body, and the entry ends where its slot says.
-        let heap = HEADER + index_len(self.keys(), self.sums.len()) + self.prefix.len();
-        let end = heap + self.slot(index).0 as usize;
-        Ok(Row {
-            key: Key {
-                prefix: self.prefix,
-                head: head.get(..length).unwrap_or(head),
-                tail,
-            },
-            value: end - value.len()..end,
-            apart,
-        })
-    }
-
     /// The head of the key with this index, which must be below [`Node::keys`].
     pub(super) fn head(&self, index: usize) -> &'a [u8; 8] {
         &self.heads[index]
@@ -313,24 +354,32 @@ impl<'a> Node<'a> {
 
     /// How many keys are less than `key` as far as their heads tell: where a search will look.
     pub(super) fn nearest(&self, key: &[u8]) -> usize {
-        let head = head_of(key.get(self.prefix.len()..).unwrap_or_default());
-        self.heads
-            .partition_point(|other| u64::from_be_bytes(*other) < head)
+        self.below(head_of(key.get(self.prefix.len()..).unwrap_or_default()))
     }
 
-    /// Brings the slot of an entry near; the answer means nothing.
-    pub(super) fn touch_slot(&self, index: usize) -> u8 {
-        self.slots.get(index).map_or(0, |slot| slot[0])
+    /// How many heads are less than this one.
+    #[inline]
+    fn below(&self, head: u64) -> usize {
+        let less = |other: &[u8; 8]| u64::from_be_bytes(*other) < head;
+        match self.heads.len() {
+            // Their lines come side by side if no look waits for the one before.
+            0..=LOOKED_THROUGH => self.heads.iter().filter(|other| less(other)).count(),
+            _ => self.heads.partition_point(less),
+        }
     }
 
-    /// Brings the first lines of an entry near; the answer means nothing.
-    pub(super) fn touch_entry(&self, index: usize) -> u8 {
+    /// The first byte of the slot of an entry, and none of nobody's.
+    pub(super) fn slot_byte(&self, index: usize) -> &'a [u8] {
+        self.slots.get(index).map_or(&[], |slot| slot)
+    }
+
+    /// Where an entry begins and what follows on it, if its slot says so.
+    pub(super) fn entry_bytes(&self, index: usize) -> &'a [u8] {
         let start = match index.checked_sub(1).and_then(|at| self.slots.get(at)) {
             Some(before) => word(&before[..4]) as usize,
             None => 0,
         };
-        let at = |at: usize| self.heap.get(start + at).copied().unwrap_or(0);
-        at(0) ^ at(64) ^ at(128)
+        self.heap.get(start..).unwrap_or_default()
     }
 
     /// Key and value of a leaf entry, as they lie: the tail of the key, then an inline value.
@@ -408,7 +457,7 @@ fn index_len(keys: usize, sums: usize) -> usize {
     (keys * 2 + sums) * 8
 }
 
-fn misfit(index: usize) -> Error {
+pub(super) fn misfit(index: usize) -> Error {
     Error::corrupt(format!(
         "entry {index} of a B-tree node does not fit into it"
     ))

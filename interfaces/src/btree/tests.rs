@@ -1,7 +1,12 @@
 //! The suite over trees with small nodes, which are four levels high and more, and with the usual
 //! ones; and what only a B-tree promises.
 
+use travertine_engine::contract::Reference;
+
 use super::*;
+use crate::edits::EditLog;
+use crate::index::View;
+use crate::records::Heap;
 
 const SMALL: Btree = Btree {
     leaf_bytes: 128,
@@ -10,4 +15,87 @@ const SMALL: Btree = Btree {
 };
 
 crate::index_suite!(small_nodes, SMALL);
+/// A tree of five levels and a read counter.
+fn tall() -> (Arc<Heap>, Option<Reference>, Vec<[u8; 8]>) {
+    let heap = Arc::new(Heap::new());
+    let keys: Vec<_> = (0..4_000u64).map(u64::to_be_bytes).collect();
+    let mut loader = SMALL.loader(&*heap);
+    for key in &keys {
+        loader.push(key, Value::Inline(&key[4..])).unwrap();
+    }
+    let root = loader.finish().unwrap();
+    (heap, root, keys)
+}
+
+fn edited(heap: &Heap, root: Option<Reference>, edits: &[(&[u8], Edit<'_>)]) -> Option<Reference> {
+    let mut log = EditLog::new();
+    for (key, edit) in edits {
+        log.push(key, *edit).unwrap();
+    }
+    SMALL.apply(heap, root, &log.sorted()).unwrap()
+}
+
+#[test]
+fn a_difference_reads_what_differs_and_the_way_there_only() {
+    let (heap, root, keys) = tall();
+    let put = Edit::Put(Value::Inline(b"new"));
+    let beyond = 9_999u64.to_be_bytes();
+    let newer = edited(
+        &heap,
+        root,
+        &[
+            (&keys[17], put),
+            (&keys[3_000], Edit::Delete),
+            (&beyond, put),
+        ],
+    );
+    let view = |root| SMALL.view(heap.clone(), root).wait().unwrap();
+    let (old, new) = (view(root), view(newer));
+    let before = heap.reads();
+    let mut diff = old.diff(&new);
+    let mut seen = Vec::new();
+    while let Some(differs) = diff.next().unwrap() {
+        seen.push((
+            differs.key.to_vec(),
+            differs.old.is_some(),
+            differs.new.is_some(),
+        ));
+    }
+    let expected = [
+        (keys[17].to_vec(), true, true),
+        (keys[3_000].to_vec(), true, false),
+        (beyond.to_vec(), false, true),
+    ];
+    assert_eq!(seen, expected);
+    let reads = heap.reads() - before;
+    assert!(
+        reads < 80,
+        "{reads} reads of a tree of {} nodes",
+        heap.stored()
+    );
+    let before = heap.reads();
+    assert_eq!(new.diff(&new.clone()).next().unwrap(), None);
+    assert_eq!(heap.reads(), before, "a map does not differ from itself");
+}
+
+#[test]
+fn a_view_that_is_asked_often_reads_a_leaf_a_key() {
+    let (heap, root, keys) = tall();
+    let view = SMALL.view(heap.clone(), root).wait().unwrap();
+    let ask = || {
+        for key in &keys {
+            assert!(view.find(key).wait().unwrap().is_some());
+        }
+    };
+    ask();
+    let before = heap.reads();
+    ask();
+    assert_eq!(heap.reads() - before, keys.len() as u64);
+    let before = heap.reads();
+    let asked: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+    let found = view.find_many(&asked).wait().unwrap();
+    assert!(found.iter().all(Option::is_some));
+    assert_eq!(heap.reads() - before, keys.len() as u64);
+}
+
 crate::index_suite!(usual_nodes, Btree::default());

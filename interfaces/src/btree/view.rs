@@ -4,6 +4,7 @@
 //! taken, so that the processor waits for many lines of memory at once, and not for one after the
 //! other.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use travertine_engine::contract::env::ahead;
@@ -11,10 +12,12 @@ use travertine_engine::contract::{Op, Record, Reference, Result};
 
 use super::Btree;
 use super::cursor::BtreeCursor;
+use super::diff::TreeDiff;
 use super::held::{Held, Room};
-use super::node::{Node, Row};
+use super::node::Node;
 use super::root;
 use super::spine::{Spine, Top};
+use crate::diff::Diff;
 use crate::gather::gather;
 use crate::index::{Found, View};
 use crate::records::Source;
@@ -22,6 +25,8 @@ use crate::report::Report;
 
 /// Keys that are looked for side by side.
 const CHAINS: usize = 16;
+/// Bytes of an entry that are brought near: the rest follows by itself.
+const ENTRY_NEAR: usize = 192;
 
 /// A B-tree at one root. It holds the top node, and inner nodes that it met often; all else is read
 /// when asked for.
@@ -35,7 +40,7 @@ pub(super) struct Shared {
     pub(super) options: Btree,
     pub(super) source: Arc<dyn Source>,
     pub(super) top: Option<(Top, Held)>,
-    room: Room,
+    pub(super) room: Room,
 }
 
 impl BtreeView {
@@ -66,17 +71,6 @@ impl BtreeView {
                 }),
             })
     }
-
-    /// How many keys are less than `key`.
-    pub fn rank(&self, key: &[u8]) -> Op<u64> {
-        match &self.shared.top {
-            None => Op::ok(0),
-            Some((top, held)) => {
-                let record = Op::ok(held.record().clone());
-                rank(&self.shared.source, key, top.level, 0, record)
-            }
-        }
-    }
 }
 
 impl View for BtreeView {
@@ -103,10 +97,24 @@ impl View for BtreeView {
             for level in (1..=top.level).rev() {
                 self.shared.down(&mut chains, level);
             }
-            here(&mut chains);
+            bring_near(&chains);
             ops.extend(chains.into_iter().map(Chain::done));
         }
         gather(ops)
+    }
+
+    fn rank(&self, key: &[u8]) -> Op<u64> {
+        match &self.shared.top {
+            None => Op::ok(0),
+            Some((top, held)) => {
+                let record = Op::ok(held.record().clone());
+                rank(&self.shared.source, key, top.level, 0, record)
+            }
+        }
+    }
+
+    fn diff(&self, newer: &Self) -> Box<dyn Diff> {
+        Box::new(TreeDiff::new(self.shared.clone(), newer.shared.clone()))
     }
 
     fn cursor(&self) -> BtreeCursor {
@@ -122,15 +130,11 @@ impl Shared {
     /// Looks below a node that is kept.
     fn find(&self, mut held: &Held, mut level: u8, key: &[u8]) -> Op<Option<Found>> {
         loop {
-            let node = held.node();
             if level == 0 {
                 return Op::ready(in_leaf_record(held.record().clone(), key));
             }
-            let below = node
-                .child_of(key)
-                .and_then(|child| Ok((child, node.child(child)?)));
-            let (child, reference) = match below {
-                Ok(below) => below,
+            let child = match held.child_of(key) {
+                Ok(child) => child,
                 Err(error) => return Op::err(error),
             };
             level -= 1;
@@ -138,6 +142,10 @@ impl Shared {
                 held = kept;
                 continue;
             }
+            let reference = match held.reference(child) {
+                Ok(reference) => reference,
+                Err(error) => return Op::err(error),
+            };
             let op = ahead(&[reference], || self.source.read(&reference));
             let record = match op.try_ready() {
                 Ok(Ok(record)) if level > 0 => record,
@@ -208,7 +216,7 @@ struct Chain<'k, 'v> {
     key: &'k [u8],
     at: At<'v>,
     /// In a leaf: how many keys are less, as far as their heads tell.
-    low: usize,
+    low: Cell<usize>,
 }
 
 enum At<'v> {
@@ -228,23 +236,28 @@ impl<'k, 'v> Chain<'k, 'v> {
         Self {
             key,
             at: At::Held(held),
-            low: 0,
+            low: Cell::new(0),
         }
     }
 
     /// One step down, or what must be read for it.
     fn step(&mut self, level: u8) -> Result<Option<Wanted<'v>>> {
-        let (node, held) = match &self.at {
-            At::Held(held) => (held.node(), Some(*held)),
-            At::Read(record) => (Node::of(record, level)?, None),
-            At::Done(_) => return Ok(None),
-        };
-        let child = node.child_of(self.key)?;
-        if let Some(kept) = held.and_then(|held| held.child(child)) {
-            self.at = At::Held(kept);
-            return Ok(None);
+        match &self.at {
+            At::Held(held) => {
+                let child = held.child_of(self.key)?;
+                match held.child(child) {
+                    Some(kept) => self.at = At::Held(kept),
+                    None => return Ok(Some((Some(*held), child, held.reference(child)?))),
+                }
+            }
+            At::Read(record) => {
+                let node = Node::of(record, level)?;
+                let child = node.child_of(self.key)?;
+                return Ok(Some((None, child, node.child(child)?)));
+            }
+            At::Done(_) => {}
         }
-        Ok(Some((held, child, node.child(child)?)))
+        Ok(None)
     }
 
     fn done(self) -> Op<Option<Found>> {
@@ -256,26 +269,39 @@ impl<'k, 'v> Chain<'k, 'v> {
     }
 }
 
-/// Looks for the keys of all chains in the leaves that they came to. What a leaf costs is waiting for
-/// its slot, then for its entry: each is asked for all chains before any is used.
-fn here(chains: &mut [Chain<'_, '_>]) {
-    let mut touched = 0;
-    for chain in chains.iter_mut() {
+/// Brings near what the chains will look at in the leaves that they came to: slots first, then the
+/// entries that they name. Each time all are asked for before any is waited for.
+fn bring_near(chains: &[Chain<'_, '_>]) {
+    let mut near: [&[u8]; CHAINS] = [&[]; CHAINS];
+    for (chain, near) in chains.iter().zip(&mut near) {
         if let At::Read(record) = &chain.at
             && let Ok(node) = Node::of(record, 0)
         {
-            chain.low = node.nearest(chain.key);
-            touched ^= node.touch_slot(chain.low);
+            chain.low.set(node.nearest(chain.key));
+            *near = node.slot_byte(chain.low.get());
         }
     }
-    for chain in chains.iter() {
+    touch(&near, 1);
+    for (chain, near) in chains.iter().zip(&mut near) {
         if let At::Read(record) = &chain.at
             && let Ok(node) = Node::of(record, 0)
         {
-            touched ^= node.touch_entry(chain.low);
+            *near = node.entry_bytes(chain.low.get());
         }
     }
-    std::hint::black_box(touched);
+    touch(&near, ENTRY_NEAR);
+}
+
+/// Looks at a byte of each of the first lines of each.
+#[inline]
+fn touch(near: &[&[u8]; CHAINS], bytes: usize) {
+    let mut seen = 0;
+    for at in (0..bytes).step_by(64) {
+        for bytes in near {
+            seen ^= bytes.get(at).copied().unwrap_or(0);
+        }
+    }
+    std::hint::black_box(seen);
 }
 
 /// Calls `f` with the leaf in which `key` lies, if it lies anywhere.
@@ -306,10 +332,11 @@ fn in_leaf_record(record: Record, key: &[u8]) -> Result<Option<Found>> {
     if !found {
         return Ok(None);
     }
-    let Row { value, apart, .. } = node.row(at)?;
-    if apart {
+    let row = node.spot().row(record.body(), at)?;
+    if row.apart {
         return Ok(Some(Found::Apart(node.apart(at)?)));
     }
+    let value = row.value;
     Ok(Some(Found::Inline(record.into_body_part(value))))
 }
 

@@ -14,6 +14,7 @@
     reason = "a check fails by panicking, with its claim"
 )]
 
+mod between;
 mod contents;
 mod damage;
 mod model;
@@ -114,6 +115,10 @@ macro_rules! index_checks {
                 ranges_end_where_they_should
                 a_snapshot_never_changes
                 sorted_rows_load_and_others_are_refused;
+            between:
+                ranks_and_counts_are_those_of_the_keys
+                a_range_is_deleted_and_nothing_beside_it
+                a_difference_names_every_change_and_nothing_else;
             records:
                 edits_that_change_nothing_keep_the_root
                 what_is_stored_is_reachable
