@@ -1,7 +1,9 @@
-//! Indexes on the Travertine engine: the B-tree, the skip list, journaled commits for any index, and the
-//! kit for one's own.
+//! Indexes on the Travertine engine: the B-tree, the skip list, journaled commits for any index, the
+//! chain, typed faces, and the kit for one's own.
 //!
 //! ```text
+//!   typed      keys and values of your types         over any index
+//!   ─────────────────────────────────────────
 //!   map        names, transactions, snapshots        one for all kinds of index
 //!   ─────────────────────────────────────────
 //!   index      a function: root, edits -> root       the trait: btree, skiplist, yours;
@@ -10,14 +12,17 @@
 //!   records    read a record, store a record         the seam: engine, or a heap
 //! ```
 //!
+//! A [`chain`] stands beside the indexes: entries one behind the other, under numbers instead of keys.
+//!
 //! An index of one's own is a rule that says how rows are gathered in [`nodes`]; cursors, verification
 //! and bulk loads come along, and [`index_suite!`](crate::index_suite) checks it all (feature
 //! `conformance`).
 //!
-//! What this crate is not: it names no plug-in, opens no store and knows no types but bytes.
+//! What this crate is not: it names no plug-in and opens no store; below [`typed`] it knows no types but
+//! bytes.
 //!
-//! Invariant: an index is a function of records. It keeps nothing between calls, so any number of
-//! readers read while a writer writes, and none waits.
+//! Invariant: an index is a function of records. What is kept between calls can be made again from them,
+//! so any number of readers read while a writer writes, and none waits.
 
 pub mod apart;
 pub mod btree;
@@ -36,6 +41,7 @@ pub mod reader;
 pub mod records;
 pub mod report;
 pub mod skiplist;
+pub mod typed;
 pub mod update;
 pub mod writer;
 
