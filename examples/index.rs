@@ -31,7 +31,7 @@ const NODES: Nodes = Nodes::of(Kind(Kind::FIRST_FREE.0 + 7));
 
 /// The index. It has no options.
 #[derive(Debug, Clone, Default)]
-struct Pages;
+pub(crate) struct Pages;
 
 /// Whether a page ends with this row. FNV-1a: the answer is part of the format.
 fn ends_page(row: &Row) -> bool {

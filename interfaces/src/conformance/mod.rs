@@ -2,8 +2,9 @@
 //!
 //! [`index_suite!`](crate::index_suite) turns the one list of [`checks`] into one test for each, so
 //! that a failure carries its name; [`check_index`] runs them all. Each check is told a seed, says it
-//! when it fails, and does the same for the same seed. No engine is needed: records lie in a
-//! [`Heap`](crate::records::Heap). `examples/index.rs` is an index of one's own that passes it.
+//! when it fails, and does the same for the same seed. Records lie in a
+//! [`Heap`](crate::records::Heap); for [crashes](crash), in an engine on a simulated disk, and in
+//! whatever stack one hands over. `examples/index.rs` is an index of one's own that passes it.
 //!
 //! ```ignore
 //! travertine_interfaces::index_suite!(mine, MyIndex::default());
@@ -16,6 +17,7 @@
 
 mod between;
 mod contents;
+pub mod crash;
 mod damage;
 mod model;
 mod order;
@@ -129,6 +131,8 @@ macro_rules! index_checks {
             damage:
                 hostile_bytes_never_panic
                 a_lost_record_is_an_error_and_not_an_absence;
+            crash:
+                what_was_acknowledged_survives_crashes;
         }
     };
 }
