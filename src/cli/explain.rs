@@ -8,7 +8,7 @@ use super::stack_arg::StackArg;
 use super::{Failure, Outcome, Run, Terminal};
 use crate::config::{Origin, StackFile};
 use crate::contract::Level;
-use crate::stack::{Floor, Gives, Preset, Registry, Setting};
+use crate::stack::{ByteSize, Floor, Gives, Preset, Registry, Setting, Time};
 
 /// Explain a stack: what each floor does and costs, every option in force, and who set it
 #[derive(Debug, Args)]
@@ -45,6 +45,9 @@ struct Facts<'a> {
     flush_age_ms: Option<u128>,
     #[serde(skip_serializing_if = "Option::is_none")]
     flush_pressure_percent: Option<u8>,
+    /// Which commits stay where space is given back without being asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reclaim: Option<String>,
     fingerprint: &'a str,
     floors: Vec<FloorFacts<'a>>,
 }
@@ -92,6 +95,15 @@ impl<'a> Facts<'a> {
             flush_bytes: flush.bytes,
             flush_age_ms: flush.age.map(|age| age.as_millis()),
             flush_pressure_percent: flush.pressure,
+            reclaim: file.reclaim().map(|automatic| {
+                format!(
+                    "{}; every {}, once {} of what is there is new, at {} a second",
+                    automatic.retention,
+                    Time(automatic.every),
+                    automatic.garbage,
+                    ByteSize(automatic.rate)
+                )
+            }),
             fingerprint: plan.fingerprint().text(),
             floors: plan
                 .top()
@@ -106,6 +118,9 @@ impl<'a> Facts<'a> {
             "{}: commits reach {} unless they ask for another level: {}\n",
             self.stack, self.level, self.level_note
         );
+        if let Some(reclaim) = &self.reclaim {
+            text.push_str(&format!("reclaims by itself: {reclaim}\n"));
+        }
         for floor in &self.floors {
             let indent = "   ".repeat(floor.depth);
             let mut line = |words: String| {

@@ -39,6 +39,7 @@ fn schema(registry: &Registry) -> Value {
                     { "type": "string", "pattern": "^replicated\\([0-9]+\\)$" },
                 ],
             },
+            "reclaim": reclaim(),
             "test": {
                 "description": "accept kinds that are there for tests only",
                 "type": "boolean",
@@ -62,6 +63,12 @@ fn schema(registry: &Registry) -> Value {
             "layer": { "oneOf": kinds },
         },
     })
+}
+
+fn reclaim() -> Value {
+    let mut schema = table(crate::config::reclaim::ROWS);
+    schema["description"] = "give space back without being asked to".into();
+    schema
 }
 
 fn layer(kind: &PluginKind) -> Value {

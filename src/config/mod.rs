@@ -13,12 +13,13 @@
 pub mod hostile;
 mod overrides;
 mod parse;
+pub(crate) mod reclaim;
 mod source;
 
 use std::path::{Path, PathBuf};
 
 use travertine_engine::contract::{Env, Error, Result};
-use travertine_engine::front::{Engine, Options};
+use travertine_engine::front::{Automatic, Engine, Options};
 use travertine_engine::stack::{Opening, Plan, Registry, Spec, SpecError, Stack};
 
 pub use overrides::Overrides;
@@ -32,6 +33,7 @@ pub const FILE_MAX: u64 = 1 << 20;
 pub struct StackFile {
     spec: Spec,
     plan: Plan,
+    reclaim: Option<Automatic>,
     sources: Vec<Source>,
     path: PathBuf,
 }
@@ -83,8 +85,9 @@ impl StackFile {
             if spec.layers.is_empty() && !errors.is_empty() {
                 return None;
             }
+            let reclaim = reclaim::read(&spec, &mut errors);
             match Plan::new(&spec, registry, base) {
-                Ok(plan) => Some((spec, plan)),
+                Ok(plan) => Some((spec, plan, reclaim)),
                 Err(more) => {
                     errors.extend(more);
                     None
@@ -92,9 +95,10 @@ impl StackFile {
             }
         });
         match judged.filter(|_| errors.is_empty()) {
-            Some((spec, plan)) => Ok(Self {
+            Some((spec, plan, reclaim)) => Ok(Self {
                 spec,
                 plan,
+                reclaim,
                 sources,
                 path: path.to_owned(),
             }),
@@ -106,6 +110,12 @@ impl StackFile {
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// When the engine gives space back without being asked to, if it does.
+    #[must_use]
+    pub fn reclaim(&self) -> Option<&Automatic> {
+        self.reclaim.as_ref()
     }
 
     /// The stack as data, with what was set from outside.
@@ -173,6 +183,7 @@ impl StackFile {
             }),
             flush_age: flush.age.unwrap_or(defaults.flush_age),
             flush_pressure: flush.pressure,
+            reclaim: self.reclaim.clone(),
             read_only,
             ..defaults
         };

@@ -269,7 +269,7 @@ fn between<T: PartialOrd + std::fmt::Display>(value: T, min: T, max: T) -> Resul
 }
 
 /// Keys of a whole stack that are easily written into its last layer.
-const OF_THE_FILE: [&str; 2] = ["level", "test"];
+const OF_THE_FILE: [&str; 3] = ["level", "reclaim", "test"];
 
 /// One option as it is in force.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,7 @@
 //! A stack as data: layers from top to bottom, sub-stacks by name.
 //!
 //! ```text
-//!   level, test          for the whole stack
+//!   level, reclaim, test for the whole stack
 //!   layer: [ … ]         requests enter at the first, bytes rest on the last
 //!   stack.NAME: [ … ]    sub-stacks, put below a layer by its `over`
 //! ```
@@ -26,6 +26,8 @@ pub struct Spec {
     pub stacks: Vec<SubStack>,
     /// The level of a commit that names none, as written.
     pub level: Option<Value>,
+    /// When space is given back without being asked for, as written: for whoever opens an engine.
+    pub reclaim: Option<Value>,
     /// Whether kinds that are there for tests only are accepted, as written.
     pub test: Option<Value>,
 }
@@ -160,6 +162,16 @@ impl Spec {
                 format!("`{option}` says how the stack is built, and cannot be overridden"),
                 "change the stack file".to_owned(),
             ));
+        }
+        let is_layer = self
+            .all_layers()
+            .any(|layer| layer.words().any(|word| word == first));
+        if first == "reclaim" && !is_layer {
+            let table = Value::plain(Data::Table(Table::default()));
+            if let Data::Table(table) = &mut self.reclaim.get_or_insert(table).data {
+                table.set(Spanned::new(rest.join("."), path.span), value);
+            }
+            return Ok(());
         }
         let by_name = |layer: &Layer| layer.name.as_ref().is_some_and(|n| n.value == first);
         let by_kind = |layer: &Layer| layer.uses.value == first;
@@ -303,9 +315,10 @@ impl Reader {
                 "layer" => spec.layers = self.layers(&entry.value, "the stack", 0),
                 "stack" => spec.stacks = self.stacks(&entry.value),
                 "level" => spec.level = Some(entry.value.clone()),
+                "reclaim" => spec.reclaim = Some(entry.value.clone()),
                 "test" => spec.test = Some(entry.value.clone()),
                 key => {
-                    let known = ["layer", "stack", "level", "test"];
+                    let known = ["layer", "stack", "level", "reclaim", "test"];
                     let help = match did_you_mean(key, known) {
                         Some(word) => format!("did you mean `{word}`?"),
                         None => format!("a stack file has {}", listed(known, "and")),
