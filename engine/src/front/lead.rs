@@ -342,6 +342,7 @@ impl Shared {
         if let Some(writer) = &mut self.lock().writer {
             writer.proven = Some(shown.view.proven(marker));
         }
+        self.landing.ring();
         Ok(())
     }
 

@@ -51,6 +51,7 @@ mod automatic;
 mod bell;
 pub mod choose;
 pub mod chunk;
+mod follow;
 mod group;
 mod history;
 mod lead;
@@ -85,6 +86,7 @@ use crate::contract::{Env, Error, Oid, Op, Record, Result, RootAt, Status, Store
 use self::shared::Shared;
 
 pub use self::automatic::Automatic;
+pub use self::follow::{Follow, Followed};
 pub use self::history::History;
 pub use self::memo::{Kept, Memo};
 pub use self::names::RESERVED;
@@ -225,6 +227,7 @@ impl Engine {
         // What was submitted while a close that failed was at it: nobody carries it out any more.
         self.0.cancel_queue(&closed);
         self.0.bell.close();
+        self.0.landing.ring();
         let closed = self.0.store.close().wait();
         finished.and(closed)
     }

@@ -15,6 +15,7 @@ use crate::contract::{
 
 use super::automatic::Alarm;
 use super::bell::Bell;
+use super::follow::Landing;
 use super::group::Round;
 use super::links::Links;
 use super::memo::Memo;
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     pub(super) gate: Option<Arc<dyn Gate>>,
     pub(super) floors: Floors,
     pub(super) bell: Arc<Bell>,
+    /// Wakes those who follow.
+    pub(super) landing: Landing,
     pub(super) figures: Figures,
     pub(super) pressure: Pressure,
     pub(super) pins: Arc<Pins>,
@@ -312,6 +315,7 @@ impl Shared {
             gate: status.gate.clone(),
             floors: Floors::new(streams),
             bell: Arc::default(),
+            landing: Landing::default(),
             figures: Figures::default(),
             pressure: Pressure::default(),
             pins: Arc::default(),
@@ -348,6 +352,7 @@ impl Shared {
     pub(super) fn show(&self, shown: Shown) {
         let shown = Arc::new(shown);
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+        self.landing.ring();
     }
 
     /// Pins the newest submitted commit for a session that begins now.
@@ -505,6 +510,7 @@ impl Shared {
         drop(state);
         round.complete(Err(error.clone()));
         self.turn.notify_all();
+        self.landing.ring();
         error
     }
 }
