@@ -71,10 +71,7 @@ pub(super) fn read(spec: &Spec, errors: &mut Vec<SpecError>) -> Option<Automatic
             continue;
         };
         if let Err(fault) = row.kind.check(&entry.value) {
-            let message = format!("`reclaim.{key}`: {fault}");
-            let mut error = SpecError::new(message, entry.value.span, "this value");
-            error.help = fault.help;
-            errors.push(error);
+            errors.push(fault.of_value(&format!("reclaim.{key}"), entry.value.span));
         }
     }
     let Some(written) = table.get("retain") else {

@@ -40,6 +40,15 @@ impl Fault {
         self
     }
 
+    /// The fault of an option that stands outside of all layers.
+    #[must_use]
+    pub fn of_value(self, option: &str, span: Span) -> SpecError {
+        let message = format!("`{option}`: {}", self.message);
+        let mut error = SpecError::new(message, span, "this value");
+        error.help = self.help;
+        error
+    }
+
     /// Gives the fault a place unless it has one already.
     pub(super) fn or_at(mut self, span: Span) -> Self {
         self.span.get_or_insert(span);
