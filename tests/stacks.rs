@@ -507,7 +507,13 @@ fn every_random_legal_stack_behaves_as_the_one_file_stack() {
     }
     println!("{tally:?}");
     // What never happened was not tested.
-    let happened = [tally.commits, tally.refused, tally.reopened, tally.crashes];
+    let happened = [
+        tally.commits,
+        tally.refused,
+        tally.reopened,
+        tally.crashes,
+        tally.reclaims[1],
+    ];
     assert!(
         single || happened.iter().all(|count| *count > 0),
         "{tally:?}"

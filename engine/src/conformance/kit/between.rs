@@ -66,6 +66,10 @@ pub trait Twist: Send + Sync + Debug {
         below.scan(stream, from)
     }
 
+    fn reclaim(&self, below: &dyn Store, decision: Reclaim) -> Op<Freed> {
+        below.reclaim(decision)
+    }
+
     fn status(&self, below: &dyn Store) -> Status {
         below.status()
     }
@@ -120,7 +124,7 @@ impl<T: Twist> Store for Twisted<T> {
     }
 
     fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
-        self.below.reclaim(decision)
+        self.twist.reclaim(&*self.below, decision)
     }
 
     fn status(&self) -> Status {
@@ -159,6 +163,10 @@ impl<T: Twist + ?Sized> Twist for Arc<T> {
 
     fn scan(&self, below: &dyn Store, stream: Stream, from: Position) -> Op<Batches> {
         (**self).scan(below, stream, from)
+    }
+
+    fn reclaim(&self, below: &dyn Store, decision: Reclaim) -> Op<Freed> {
+        (**self).reclaim(below, decision)
     }
 
     fn status(&self, below: &dyn Store) -> Status {

@@ -42,6 +42,13 @@ macro_rules! conformance_list {
             scans::a_scan_gives_every_batch_in_order [];
             scans::a_scan_begins_anywhere [];
             scans::a_scan_comes_in_bounded_pieces [];
+            reclaims::what_does_not_stay_is_absent_and_all_else_reads_on [];
+            reclaims::giving_back_again_changes_nothing_and_more_is_more [];
+            reclaims::a_scan_gives_what_a_reclaim_left [];
+            reclaims::what_was_given_back_stays_so_through_an_opening [PERSISTS];
+            reclaims::a_power_cut_within_a_reclaim_takes_nothing_that_stays [PERSISTS, DISK, PowerCut];
+            reclaims::a_decision_out_of_order_is_refused [];
+            reclaims::an_older_sender_may_not_reclaim [FENCES];
             roots::the_newest_root_is_the_last_commit [];
             roots::a_root_is_found_by_its_number [];
             roots::a_root_is_found_by_its_time [];

@@ -36,6 +36,7 @@ mod list;
 mod machine;
 mod objects;
 mod ready;
+mod reclaims;
 mod reenter;
 mod roots;
 mod scans;

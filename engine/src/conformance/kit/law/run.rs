@@ -48,6 +48,8 @@ pub struct Tally {
     pub lost: u64,
     /// Steps that failed on one side, where a floor had failed a call on purpose.
     pub unknown: u64,
+    /// Decisions that were carried out, and those of them that freed something.
+    pub reclaims: [u64; 2],
 }
 
 impl std::ops::AddAssign for Tally {
@@ -61,6 +63,8 @@ impl std::ops::AddAssign for Tally {
         self.in_recovery += other.in_recovery;
         self.lost += other.lost;
         self.unknown += other.unknown;
+        self.reclaims[0] += other.reclaims[0];
+        self.reclaims[1] += other.reclaims[1];
     }
 }
 
@@ -166,6 +170,10 @@ struct Trace<'a> {
     model: Side,
     /// For each record the number of the first commit that came after it, once there is one.
     covered: Vec<Option<u64>>,
+    /// For each record whether a name or another record leads to it.
+    wanted: Vec<bool>,
+    /// When space is given back, and of what: drawn apart, so that a seed means the same trace.
+    giving: Rng,
     /// Whether floors of the stack fail calls on purpose.
     faulty: bool,
     /// How many they had failed when all was well last.
@@ -220,6 +228,8 @@ impl<'a> Trace<'a> {
             store,
             model: model.map_err(told)?,
             covered: Vec::new(),
+            wanted: Vec::new(),
+            giving: Rng::new(seed ^ 0x5245_434C),
             faulty,
             faults: 0,
             over: false,
@@ -241,6 +251,10 @@ impl<'a> Trace<'a> {
             reopens: self.promises.properties.has(Property::Persists),
         };
         let step = draw(&mut self.rng, &scene);
+        self.wanted.resize(self.model.records.len(), false);
+        for at in step.leads_to() {
+            self.wanted[at] = true;
+        }
         let crash = self.machine().is_some() && self.rng.chance(1, 25);
         if crash && let Some(machine) = self.machine() {
             machine.disk().crash_in(1 + self.rng.below(20));
@@ -275,7 +289,62 @@ impl<'a> Trace<'a> {
         if !self.subject.refuses() {
             self.faults = self.subject.faults().unwrap_or(0);
         }
+        if self.giving.chance(1, 20) {
+            return self.reclaim();
+        }
         Ok(())
+    }
+
+    /// Gives back, on the stack alone, some of the records that nothing leads to: nobody asks for them
+    /// any more, so the model needs no reclaim to go on as if nothing were.
+    fn reclaim(&mut self) -> Result<(), String> {
+        if self.subject.refuses() {
+            return Ok(());
+        }
+        let mostly = self.giving.chance(1, 2);
+        let mut dead = Vec::new();
+        for at in 0..self.covered.len() {
+            let free = self.covered[at].is_some() && self.wanted.get(at) == Some(&false);
+            if free && (mostly || self.giving.chance(1, 3)) {
+                dead.push(at);
+            }
+        }
+        let crash = self.machine().is_some() && self.giving.chance(1, 4);
+        if crash && let Some(machine) = self.machine() {
+            machine.disk().crash_in(1 + self.giving.below(40));
+        }
+        let told = self.subject.reclaim(&dead);
+        let down = crash
+            && self
+                .machine()
+                .is_some_and(|machine| machine.disk().is_down());
+        match &told {
+            Ok(bytes) => {
+                self.tally.reclaims[0] += 1;
+                self.tally.reclaims[1] += u64::from(*bytes > 0);
+            }
+            Err(error) if error.kind() == ErrorKind::Unsupported => {}
+            Err(_) if down || self.has_failed() => {}
+            Err(error) => return Err(format!("giving back {dead:?} fails: {error}")),
+        }
+        if !down {
+            for &at in &dead {
+                let found = self.read_again(at);
+                let expected = self.model.read(at).map_err(|error| error.kind());
+                if found != expected && found != Ok("absent".to_owned()) {
+                    return Err(format!(
+                        "record {at} was given back: it is absent or as it was, and reads {}",
+                        short(&found)
+                    ));
+                }
+            }
+        }
+        // Before a crash as well: what was given back may be gone after it, or not.
+        self.drop_records(|at| !dead.contains(&at));
+        match crash {
+            true => self.crash(vec![self.store.image()]),
+            false => Ok(()),
+        }
     }
 
     /// Whether a floor failed a call on purpose since all was well. A floor that others keep open
@@ -446,11 +515,20 @@ impl<'a> Trace<'a> {
             }
         }
         self.faults = self.subject.faults().unwrap_or(0);
-        let pick = |all: &[crate::contract::Reference]| kept.iter().map(|at| all[*at]).collect();
-        self.subject.records = pick(&self.subject.records);
-        self.model.records = pick(&self.model.records);
-        self.covered = kept.iter().map(|at| self.covered[*at]).collect();
+        self.drop_records(|at| kept.contains(&at));
         Ok(())
+    }
+
+    /// Takes the numbers of all other records away.
+    fn drop_records(&mut self, stays: impl Fn(usize) -> bool) {
+        fn keep<T>(all: &mut Vec<T>, stays: &impl Fn(usize) -> bool) {
+            let mut at = 0..;
+            all.retain(|_| at.next().is_some_and(stays));
+        }
+        keep(&mut self.subject.records, &stays);
+        keep(&mut self.model.records, &stays);
+        keep(&mut self.covered, &stays);
+        keep(&mut self.wanted, &stays);
     }
 
     /// Reads a record, again and again where floors fail calls on purpose.

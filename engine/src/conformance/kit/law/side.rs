@@ -1,11 +1,12 @@
 //! One side of a trace: an engine, and which reference each record's number stands for here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::step::{Ask, Step, Want};
 use crate::contract::{
-    Env, Error, ErrorKind, Kind, Level, Name, NewRecord, Oid, Position, Reference, Result, RootAt,
-    Status, Store, Stream,
+    Env, Epoch, Error, ErrorKind, Kind, Level, Name, NewRecord, Oid, Position, Reclaim, Reference,
+    Result, RootAt, Status, Store, Stream,
 };
 use crate::front::{Change, Engine, Expect, Hint, Options, Session, Snapshot};
 
@@ -18,6 +19,8 @@ pub(super) struct Side {
     store: Arc<dyn Store>,
     engine: Engine,
     session: Option<Session>,
+    /// Whether something was committed since it was opened: before that nobody may write or decide.
+    began: bool,
     pub(super) records: Vec<Reference>,
     /// The time of each commit, by its number.
     times: Vec<u64>,
@@ -53,6 +56,7 @@ impl Side {
             store,
             engine,
             session: None,
+            began: false,
             records: before.map_or_else(Vec::new, |before| before.records.clone()),
             times,
             said: String::new(),
@@ -83,6 +87,7 @@ impl Side {
     /// Carries out a step. Reopening is not for here: it needs what the store lies on.
     pub(super) fn apply(&mut self, step: &Step) -> Answer {
         let answer = self.answer(step);
+        self.began |= answer.is_ok() && matches!(step, Step::Commit { .. } | Step::Rename { .. });
         let snapshot = self.engine.snapshot();
         if snapshot.sequence() as usize == self.times.len() {
             self.times.push(snapshot.time());
@@ -151,6 +156,45 @@ impl Side {
             Step::Prove => self.engine.prove().map(|()| "proved".to_owned()),
             Step::Reopen => self.engine.close().map(|()| "closed".to_owned()),
         }
+    }
+
+    /// Lets the store give back all that is durable but for what stays: everything that is there but
+    /// these records. Answers how many bytes came free.
+    pub(super) fn reclaim(&self, dead: &[usize]) -> Result<u64> {
+        if !self.began {
+            return Ok(0);
+        }
+        let dead: BTreeSet<Oid> = dead.iter().map(|at| self.records[*at].oid).collect();
+        let mut bytes = 0;
+        for state in self.store.fence(Epoch::default()).wait()? {
+            let durable = self.durable(state.stream);
+            let mut alive = Vec::new();
+            let mut from = Some(Position::START);
+            while let Some(at) = from {
+                let some = self.store.scan(state.stream, at).wait()?;
+                let whole = some.batches.iter().flat_map(|batch| batch.records());
+                let left = some.sparse.iter().flat_map(|left| left.records.clone());
+                let stays = whole.chain(left).map(|(oid, _)| oid);
+                let stays = stays.filter(|oid| oid.position() < durable && !dead.contains(oid));
+                alive.extend(stays.map(Oid::position));
+                from = some.next.filter(|next| *next < durable);
+            }
+            let decision = Reclaim {
+                sender: state.epoch,
+                stream: state.stream,
+                from: Position::START,
+                to: durable,
+                alive: alive.into(),
+            };
+            bytes += self.store.reclaim(decision).wait()?.bytes;
+        }
+        Ok(bytes)
+    }
+
+    fn durable(&self, stream: Stream) -> Position {
+        let status = self.store.status();
+        let known = status.streams.iter().find(|known| known.stream == stream.0);
+        known.map_or(Position::START, |known| Position(known.durable))
     }
 
     fn session(&mut self) -> Result<&Session> {

@@ -69,6 +69,15 @@ impl Step {
         }
     }
 
+    /// The records that names or other records lead to from then on.
+    pub(super) fn leads_to(&self) -> Vec<usize> {
+        match self {
+            Self::Store { child, .. } => child.iter().copied().collect(),
+            Self::Commit { asks, .. } => asks.iter().filter_map(|ask| ask.to).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether it takes room, and leaves nothing behind where there is none.
     pub(super) fn needs_room(&self) -> bool {
         matches!(
