@@ -124,7 +124,7 @@ impl Shared {
 
     /// Whether segments may lie elsewhere than when this handle looked last; then it has looked again.
     fn moved(&self) -> Result<bool> {
-        if self.writes() {
+        if self.held.load(Ordering::Acquire) {
             // Whoever reclaims here says so before the old files go.
             return Ok(self.reclaims.load(Ordering::Acquire) > 0);
         }
@@ -137,12 +137,14 @@ impl Shared {
             return Ok(false);
         };
         // The newest of a log that is written is never reclaimed, and what came after it is not known
-        // of yet.
-        let known = segments.len() - usize::from(!self.options.extent.is_sealed());
-        let within = |segment: &Arc<Segment>| match self.options.extent {
-            Extent::Sealed { end, .. } => segment.base < end.position,
-            _ => segment.base < last,
+        // of yet. One that has ended gives all back.
+        let ended = self.options.extent.is_sealed() || self.writes();
+        let known = segments.len() - usize::from(!ended);
+        let limit = match ended {
+            true => Position(self.tail.load(Ordering::Acquire)),
+            false => last,
         };
+        let within = |segment: &Arc<Segment>| segment.base < limit;
         let fresh: Vec<_> = fresh.into_iter().take_while(within).collect();
         let run = |segment: &Arc<Segment>| (segment.base, segment.ends());
         // One that is missing with nothing in its place was lost.

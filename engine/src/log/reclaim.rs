@@ -18,13 +18,15 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+
 use super::Shared;
 use super::format::{SEGMENT_HEADER, SegmentHeader, SparseHeader, sparse_name};
 use super::segment::Segment;
 use super::sparse::{self, Place, Sparse};
 use super::walk::Window;
 use crate::contract::{
-    End, Epoch, Error, ErrorKind, Extent, Freed, Level, Oid, Position, Reclaim, Result,
+    End, Epoch, Error, ErrorKind, Extent, Freed, Level, Oid, Position, Reclaim, Record, Result,
 };
 use crate::medium::MediumFile;
 
@@ -157,18 +159,10 @@ impl Shared {
                 break;
             }
             let alive = decision.alive_in(segment.base, whole.end.position);
-            let mut bytes = 0;
-            self.each(&whole, alive, |_, length, _| {
-                bytes += length as u64;
-                Ok(())
-            })?;
+            let (bytes, all) = self.stays(&whole, alive)?;
             whole.stays = bytes;
-            let all_stay = match segment.sparse()? {
-                Some(sparse) => sparse.header.records == alive.len() as u64,
-                None => false,
-            };
             // What would only be copied stands for itself, unless it is little.
-            let alone = all_stay && whole.stays > limit / 8;
+            let alone = all && whole.stays > limit / 8;
             stays += whole.stays;
             if !run.is_empty() && (alone || stays > limit) {
                 break;
@@ -216,12 +210,32 @@ impl Shared {
         }))
     }
 
+    /// Bytes that what stays of a segment takes, and whether that is all there is in it.
+    fn stays(&self, whole: &Whole, alive: &[Position]) -> Result<(u64, bool)> {
+        if let Some(sparse) = whole.segment.sparse()?
+            && sparse.header.records == alive.len() as u64
+        {
+            let file = whole.segment.file()?;
+            let mut places = Places::new(whole, Some(sparse), &*file);
+            for &position in alive {
+                places.of(position)?;
+            }
+            return Ok((sparse.header.index - SEGMENT_HEADER, true));
+        }
+        let mut bytes = 0;
+        self.each(whole, alive, |_, length, _| {
+            bytes += length as u64;
+            Ok(())
+        })?;
+        Ok((bytes, false))
+    }
+
     /// Goes through what stays of a segment, in order: where it lies, how long it is, and its bytes.
     fn each(
         &self,
         whole: &Whole,
         alive: &[Position],
-        mut then: impl FnMut(Oid, usize, &mut dyn FnMut() -> Result<bytes::Bytes>) -> Result<()>,
+        mut then: impl FnMut(Oid, usize, &mut dyn FnMut() -> Result<Bytes>) -> Result<()>,
     ) -> Result<()> {
         let segment = &whole.segment;
         if alive.is_empty() {
@@ -229,13 +243,7 @@ impl Shared {
             return Ok(());
         }
         let file = segment.file()?;
-        let mut places = Places {
-            segment,
-            sparse: segment.sparse()?,
-            file: &*file,
-            end: whole.end.position,
-            block: Vec::new(),
-        };
+        let mut places = Places::new(whole, segment.sparse()?, &*file);
         let mut window = Window::new(file.clone());
         for &position in alive {
             let place = places.of(position)?;
@@ -318,7 +326,7 @@ impl Shared {
             self.each(whole, alive, |oid, _, bytes| {
                 let bytes = bytes()?;
                 // What is damaged stays where it is, and is told.
-                crate::contract::Record::decode(oid, bytes.clone())
+                Record::decode(oid, bytes.clone())
                     .map_err(|error| error.at(whole.segment.name()))?;
                 lies.push((oid.position(), out.put(&bytes)?));
                 Ok(())
@@ -377,7 +385,17 @@ struct Places<'a> {
     block: Vec<(Position, Place)>,
 }
 
-impl Places<'_> {
+impl<'a> Places<'a> {
+    fn new(whole: &'a Whole, sparse: Option<&'a Sparse>, file: &'a dyn MediumFile) -> Self {
+        Self {
+            segment: &whole.segment,
+            sparse,
+            file,
+            end: whole.end.position,
+            block: Vec::new(),
+        }
+    }
+
     fn of(&mut self, position: Position) -> Result<Place> {
         let Some(sparse) = self.sparse else {
             return Ok(Place {

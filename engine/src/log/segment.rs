@@ -19,6 +19,9 @@ const GUESS: usize = 4096 + 256;
 /// The map of the open segment is made anew when it has doubled, or grown by this many bytes.
 const MAP_STEP: u64 = 4 << 20;
 
+/// Some, by where they begin.
+type Segments = Vec<Arc<Segment>>;
+
 /// Where the segments of a log lie, and how many of their files may be open.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -34,7 +37,7 @@ impl Files {
     }
 
     /// All that there are, and those in whose place a sparse one came that are still there.
-    pub(super) fn listed(self: &Arc<Self>) -> Result<(Vec<Arc<Segment>>, Vec<Arc<Segment>>)> {
+    pub(super) fn listed(self: &Arc<Self>) -> Result<(Segments, Segments)> {
         let names = self.medium.list()?;
         let mut runs: Vec<_> = names.iter().filter_map(|name| segment_run(name)).collect();
         // What covers others comes before them.
