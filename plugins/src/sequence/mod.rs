@@ -21,6 +21,9 @@
 //! the catalogue lies in the place of each. Parts end by their length, by their age, or when there is
 //! no room left; where there is nothing to go on in, `Full` is told before an address is given out.
 //!
+//! Space is given back part by part, each by itself: of one in which nothing is alive only small files
+//! stay, which say so.
+//!
 //! It refuses to stand on another sequence, a list in another order or with a stack taken out, and to
 //! write while a part that has no footer is not there: that part may be the newest, or hold what the
 //! next was promised. A part that has one is settled for good, so what lies there is unknown while it
@@ -32,6 +35,7 @@ mod config;
 mod footer;
 mod join;
 mod parts;
+mod reclaim;
 mod recover;
 mod roll;
 mod shared;

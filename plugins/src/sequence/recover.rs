@@ -330,10 +330,14 @@ impl Shared {
     /// What the first batch of a part follows on; `end`, if its beginning is all there is of it.
     fn begins(&self, store: &Arc<dyn Store>, end: End) -> Result<End> {
         let first = store.scan(self.setup.stream, Position::START).wait()?;
-        Ok(first.batches.first().map_or(end, |first| End {
-            position: first.header().before_end,
-            running: first.header().before_running,
-        }))
+        let left = first.sparse.and_then(|left| left.before);
+        Ok(first
+            .batches
+            .first()
+            .map_or(left.unwrap_or(end), |first| End {
+                position: first.header().before_end,
+                running: first.header().before_running,
+            }))
     }
 
     /// Makes the cut true in every part, oldest first: what lies below is made durable where it was

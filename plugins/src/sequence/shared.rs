@@ -60,7 +60,7 @@ impl Shared {
         )))
     }
 
-    fn open_ended(&self, part: &Part) -> Result<Arc<dyn Store>> {
+    pub(super) fn open_ended(&self, part: &Part) -> Result<Arc<dyn Store>> {
         let (number, start) = (part.number, part.start);
         let extent = match self.setup.catalogue.footer(number, start) {
             Ok(footer) => {

@@ -347,10 +347,9 @@ impl Store for Sequence {
         self.0.scan(from)
     }
 
-    fn reclaim(&self, _decision: Reclaim) -> Op<Freed> {
-        Op::err(Error::unsupported(
-            "`sequence` does not give space back yet",
-        ))
+    fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
+        let shared = self.0.clone();
+        self.0.setup.env.offload(move || shared.reclaim(&decision))
     }
 
     fn status(&self) -> Status {

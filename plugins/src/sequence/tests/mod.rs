@@ -4,6 +4,7 @@ mod bounded;
 mod crashes;
 mod list;
 mod missing;
+mod reclaim;
 mod status;
 mod threads;
 mod wrong;
