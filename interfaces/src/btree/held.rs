@@ -18,48 +18,87 @@ use travertine_engine::contract::{Error, Record, Reference, Result};
 use super::node::{Frame, Node};
 use crate::edits::head_of;
 
-/// Most bytes of nodes that a view keeps beside its top node.
-const ROOM: usize = 8 << 20;
+/// Most bytes that a view keeps nodes in, beside its top node.
+const ROOM: usize = 16 << 20;
 /// A view begins to keep nodes after so many that it had to read.
 const READS: usize = 8;
-/// Heads of a block: those of a line.
+/// Children of a block: their heads are a line.
 const BLOCK: usize = 8;
 
 /// A node and those of its children that are kept.
 ///
-/// Its heads lie once more as numbers, eight in a block, and the last of each block in a row of their
-/// own: a search counts those that are less in the row, then in one block, with no branch to guess.
+/// Of an inner node what a descent needs lies once more by itself: heads as numbers, eight in a block
+/// beside the references of their children, and the last head of each block in a row of their own. A
+/// search counts those that are less in the row, then in one block, with no branch to guess.
 #[derive(Debug)]
 pub(super) struct Held {
+    lasts: Box<[u64]>,
+    blocks: Box<[Block]>,
+    /// What all keys begin with, if that is short.
+    prefix: Option<Prefix>,
+    below: OnceLock<Box<[OnceLock<Box<Held>>]>>,
     record: Record,
     frame: Frame,
-    lasts: Box<[u64]>,
-    heads: Box<[[u64; BLOCK]]>,
-    below: OnceLock<Box<[OnceLock<Box<Held>>]>>,
+}
+
+#[derive(Debug)]
+#[repr(align(64))]
+struct Block {
+    heads: [u64; BLOCK],
+    references: [Option<Reference>; BLOCK],
+}
+
+/// At most eight bytes, as a head.
+#[derive(Debug, Clone, Copy)]
+struct Prefix {
+    bytes: usize,
+    head: u64,
+}
+
+impl Prefix {
+    fn of(prefix: &[u8]) -> Option<Self> {
+        (prefix.len() <= 8).then(|| Self {
+            bytes: prefix.len(),
+            head: head_of(prefix),
+        })
+    }
+
+    /// The head of `key` after this prefix, if it begins with it.
+    #[inline]
+    fn strip(self, key: &[u8]) -> Option<u64> {
+        let rest = key.get(self.bytes..)?;
+        let differs = (head_of(key) ^ self.head).leading_zeros() < 8 * self.bytes as u32;
+        (!differs).then(|| head_of(rest))
+    }
 }
 
 impl Held {
     /// Takes the node in `record`, which must be of this level.
     pub(super) fn of(record: Record, level: u8) -> Result<Self> {
         let node = Node::of(&record, level)?;
-        let frame = node.frame();
-        let (mut lasts, mut heads) = (Vec::new(), Vec::new());
-        if level > 0 {
-            for some in node.heads().chunks(BLOCK) {
-                let mut block = [u64::MAX; BLOCK];
-                for (number, head) in block.iter_mut().zip(some) {
-                    *number = u64::from_be_bytes(*head);
-                }
-                lasts.push(block[some.len() - 1]);
-                heads.push(block);
+        let (frame, prefix) = (node.frame(), Prefix::of(node.prefix()));
+        let (mut lasts, mut blocks) = (Vec::new(), Vec::new());
+        for first in (0..node.children()).step_by(BLOCK) {
+            let mut block = Block {
+                heads: [u64::MAX; BLOCK],
+                references: [None; BLOCK],
+            };
+            for (nth, place) in block.references.iter_mut().enumerate() {
+                *place = record.reference(first + nth);
             }
+            for (number, head) in block.heads.iter_mut().zip(&node.heads()[first..]) {
+                *number = u64::from_be_bytes(*head);
+            }
+            lasts.push(block.heads[BLOCK - 1]);
+            blocks.push(block);
         }
         Ok(Self {
+            lasts: lasts.into(),
+            blocks: blocks.into(),
+            prefix,
+            below: OnceLock::new(),
             record,
             frame,
-            lasts: lasts.into(),
-            heads: heads.into(),
-            below: OnceLock::new(),
         })
     }
 
@@ -74,30 +113,28 @@ impl Held {
     /// The child in which `key` lies, if it lies anywhere.
     #[inline]
     pub(super) fn child_of(&self, key: &[u8]) -> Result<usize> {
-        let node = self.node();
-        let Some(rest) = key.strip_prefix(node.prefix()) else {
-            return node.child_of(key);
+        let Some(head) = self.prefix.and_then(|prefix| prefix.strip(key)) else {
+            return self.node().child_of(key);
         };
-        let head = head_of(rest);
         let block = match self.lasts.len() {
             0..=64 => self.lasts.iter().filter(|last| **last < head).count(),
             _ => self.lasts.partition_point(|last| *last < head),
         };
-        let Some(heads) = self.heads.get(block) else {
-            return Ok(node.keys());
-        };
-        let less = heads.iter().filter(|other| **other < head).count();
-        if heads.get(less).is_none_or(|other| *other == head) {
-            // Only whole keys tell these apart.
-            return node.child_of(key);
+        match self.blocks.get(block) {
+            // Where heads are alike, only whole keys tell.
+            Some(Block { heads, .. }) if !heads.contains(&head) => {
+                Ok(block * BLOCK + heads.iter().filter(|other| **other < head).count())
+            }
+            _ => self.node().child_of(key),
         }
-        Ok(block * BLOCK + less)
     }
 
     /// The reference to the child with this index.
+    #[inline]
     pub(super) fn reference(&self, child: usize) -> Result<Reference> {
-        self.record
-            .reference(child)
+        let block = self.blocks.get(child / BLOCK);
+        block
+            .and_then(|block| block.references[child % BLOCK])
             .ok_or_else(|| Error::corrupt(format!("a B-tree node does not name its child {child}")))
     }
 
@@ -144,7 +181,8 @@ impl Room {
         let Some(place) = below.get(child) else {
             return Ok(None);
         };
-        let bytes = record.encoded().len();
+        // Its record, and about as much again for what is searched.
+        let bytes = 2 * record.encoded().len();
         let take = |left: usize| left.checked_sub(bytes);
         let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
         if self.left.fetch_update(set, fetch, take).is_err() {
