@@ -22,7 +22,7 @@ pub const BTREE_ROOT: Kind = Kind(16);
 /// A node of a B-tree, leaf or inner.
 pub const BTREE_NODE: Kind = Kind(17);
 /// A node of a skip list; the topmost is its root.
-pub const SKIPLIST_NODE: Kind = Kind(40);
+pub const SKIPLIST_NODE: Kind = Kind(20);
 /// The root record of a journaled map.
 pub const JOURNAL_ROOT: Kind = Kind(24);
 /// The edits of one commit of a journaled map.

@@ -14,7 +14,7 @@ use crate::contract::{Kind, Oid, PartStatus, Record, Reference, Result, RootMark
 use crate::interfaces::btree::{self, Described};
 use crate::interfaces::journal;
 use crate::interfaces::records::{
-    BTREE_NODE, BTREE_ROOT, JOURNAL_DELTA, JOURNAL_LIST, JOURNAL_ROOT,
+    BTREE_NODE, BTREE_ROOT, JOURNAL_DELTA, JOURNAL_LIST, JOURNAL_ROOT, SKIPLIST_NODE,
 };
 use crate::stack::{ByteSize, Registry};
 
@@ -319,6 +319,7 @@ fn kind_name(kind: Kind) -> &'static str {
         JOURNAL_ROOT => "root of a journaled index",
         JOURNAL_DELTA => "edits of a commit",
         JOURNAL_LIST => "list of edits of commits",
+        SKIPLIST_NODE => "run of a skip list",
         _ => "of a kind not known here",
     }
 }

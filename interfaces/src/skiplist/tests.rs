@@ -208,3 +208,45 @@ fn one_edit_writes_one_run_of_each_level() {
         assert_eq!(heap.stored() - stored, height, "a value of another's place");
     }
 }
+
+#[test]
+fn a_run_has_these_golden_bytes() {
+    let heap = Heap::new();
+    let apart = apart::store(&heap, &[b'v'; 600]).unwrap();
+    let mut log = EditLog::new();
+    log.push(b"key-one", Edit::Put(Value::Inline(b"1")))
+        .unwrap();
+    log.push(b"key-three", Edit::Put(Value::Apart(apart)))
+        .unwrap();
+    let root = LIST.apply(&heap, None, &log.sorted()).unwrap().unwrap();
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let golden = "\
+        01000000 02000000 04000000 00000000 \
+        6f6e650000000000 7468726565000000 \
+        0800000007000000 3900000009000080 \
+        6b65792d6f6e6531 \
+        6b65792d7468726565 5802000000000000 \
+        a688574a318db7ba1fc7b518b19f9ee2d1b89a21b38fa7b7679aee621cba2415";
+    assert_eq!(hex(&body(&heap, root)), golden.replace(' ', ""));
+    // The row that stands for a run: count, height, SHA-256 of its body.
+    let run = NODES
+        .store(&heap, &NODES.read(&heap, &root).wait().unwrap())
+        .unwrap();
+    let above = NODES.store_root(&heap, &[run]).unwrap().unwrap();
+    let golden = "\
+        01010000 01000000 07000000 00000000 \
+        0000000000000000 3000000007000040 \
+        6b65792d6f6e65 0200000000000000 00 \
+        2101e4fb23e5738e7a7d09321b4d26e080fbfad8320b16eaa511107bab9f84a1";
+    assert_eq!(hex(&body(&heap, above)), golden.replace(' ', ""));
+    let high: Vec<u8> = (0..=255).filter(|n| LIST.height(&[*n]) > 0).collect();
+    let golden = [
+        13, 14, 35, 37, 51, 67, 74, 122, 126, 164, 178, 181, 188, 210, 228, 229, 233, 245,
+    ];
+    assert_eq!(high, golden);
+}
