@@ -35,16 +35,19 @@ pub(super) const START: End = End {
 
 impl Shared {
     /// Tries to bring a child back into line.
-    pub(super) fn revive(self: &Arc<Self>, index: usize) {
-        let tried = match self.stand_up(index) {
-            Ok(end) => self.catch_up(index, end).map_err(|error| (error, false)),
+    pub(super) fn revive(self: &Arc<Self>, index: usize, generation: u64) {
+        let tried = match self.stand_up(index, generation) {
+            Ok(end) => {
+                let caught_up = self.catch_up(index, generation, end);
+                caught_up.map_err(|error| (error, false))
+            }
             Err(error) => Err((error.clone(), is_lost(&error))),
         };
         {
             let now = self.env.clock.monotonic_ns();
             let mut state = self.lock();
             let lane = &mut state.lanes[index];
-            lane.busy = false;
+            lane.done();
             if let Err((error, lost)) = tried {
                 tracing::warn!(%error, child = self.children[index].title, "a child stays out");
                 lane.lost = lost;
@@ -63,7 +66,7 @@ impl Shared {
     }
 
     /// Has a child open, fenced and cut, so that what it lacks may be brought to it: from where.
-    fn stand_up(self: &Arc<Self>, index: usize) -> Result<End> {
+    fn stand_up(self: &Arc<Self>, index: usize, generation: u64) -> Result<End> {
         let child = &self.children[index];
         let (epoch, out, adopted) = {
             let state = self.lock();
@@ -85,6 +88,10 @@ impl Shared {
             self.lock().lanes[index].adopted = true;
             end
         };
+        let state = self.lock();
+        if state.lanes[index].generation != generation {
+            return Err(given_up());
+        }
         child.set_applied(end.position);
         child.set_readable(true);
         Ok(end)
@@ -107,9 +114,8 @@ impl Shared {
     }
 
     /// Brings a child everything that was acknowledged, and puts it into line.
-    fn catch_up(self: &Arc<Self>, index: usize, mut end: End) -> Result<()> {
+    fn catch_up(self: &Arc<Self>, index: usize, generation: u64, mut end: End) -> Result<()> {
         let child = &self.children[index];
-        let store = child.open_store()?;
         for _ in 0..ROUNDS {
             let (acked, epoch) = {
                 let state = self.lock();
@@ -117,9 +123,9 @@ impl Shared {
             };
             if end.position < acked {
                 let source = self.source(index)?;
-                end = self.copy(&*source, &*store, end, acked, epoch)?;
+                end = self.copy(&*source, index, end, acked, epoch)?;
                 child.set_applied(end.position);
-            } else if self.join_line(index, end.position) {
+            } else if self.join_line(index, generation, end.position)? {
                 return Ok(());
             }
         }
@@ -258,15 +264,17 @@ impl Shared {
         }
     }
 
-    /// Copies whole batches from one child to another, up to a position.
+    /// Copies whole batches to a child from another one, up to a position.
     pub(super) fn copy(
         &self,
         source: &dyn Store,
-        target: &dyn Store,
+        target: usize,
         mut from: End,
         to: Position,
         sender: Epoch,
     ) -> Result<End> {
+        let child = &self.children[target];
+        let store = child.open_store()?;
         while from.position < to {
             {
                 let state = self.lock();
@@ -297,7 +305,8 @@ impl Shared {
                 if planted!(BatchSkipped) && header.end < to {
                     continue;
                 }
-                target.store(sender, batch).wait()?;
+                store.store(sender, batch).wait()?;
+                child.moved();
                 Figures::add(&self.figures.caught_up);
             }
             if from == began && found.sparse.is_some() {
@@ -339,6 +348,10 @@ impl Shared {
             ..note
         })
     }
+}
+
+pub(super) fn given_up() -> Error {
+    Error::unavailable("it has left the line meanwhile")
 }
 
 pub(super) fn wiped() -> Error {

@@ -24,6 +24,8 @@ pub(super) struct Child {
     applied: AtomicU64,
     /// Whether what it holds is a beginning of the one line.
     readable: AtomicBool,
+    /// How often it was seen to get on.
+    moves: AtomicU64,
 }
 
 impl Child {
@@ -37,6 +39,7 @@ impl Child {
             note: Mutex::default(),
             applied: AtomicU64::default(),
             readable: AtomicBool::default(),
+            moves: AtomicU64::default(),
         }
     }
 
@@ -98,6 +101,15 @@ impl Child {
 
     pub(super) fn set_applied(&self, end: Position) {
         self.applied.store(end.0, Ordering::Release);
+    }
+
+    pub(super) fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Relaxed)
+    }
+
+    /// It gets on with what it was asked.
+    pub(super) fn moved(&self) {
+        self.moves.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn note(&self) -> Option<Note> {

@@ -21,7 +21,8 @@
 //! either; that is two faults.
 //!
 //! A store or a commit waits for nobody but those who make up its quorum. Closing and a takeover wait for
-//! every call that is under way: a child whose calls never end holds those up.
+//! every child as long as it gets on; one that does nothing for ten seconds is left out (`waiting.rs`).
+//! Only opening, which has nobody to go on with yet, waits for every directory.
 //!
 //! A damaged record is read from another child; no verb of the contract can write it again in its
 //! place. So a child with damage is named, and made whole by clearing its directory and replacing it.
@@ -44,6 +45,7 @@ mod slot;
 mod state;
 mod store;
 mod takeover;
+mod waiting;
 mod write;
 
 #[cfg(test)]

@@ -81,28 +81,6 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with several children side by side, and waits for all of them.
-    pub(super) fn each<T: Send + 'static>(
-        self: &Arc<Self>,
-        which: impl IntoIterator<Item = usize>,
-        work: impl Fn(&Arc<Self>, usize) -> Result<T> + Clone + Send + 'static,
-    ) -> Vec<(usize, Result<T>)> {
-        let ops: Vec<(usize, Op<T>)> = which
-            .into_iter()
-            .map(|index| {
-                let (shared, work) = (self.clone(), work.clone());
-                let work = move || {
-                    let done = work(&shared, index);
-                    done.map_err(|error| error.at(shared.children[index].title.clone()))
-                };
-                (index, side_by_side(|| self.env.offload(work)))
-            })
-            .collect();
-        ops.into_iter()
-            .map(|(index, op)| (index, op.wait()))
-            .collect()
-    }
-
     /// Works on the lanes that nobody works on, and has drivers look after those that are out of line.
     pub(super) fn kick(self: &Arc<Self>) {
         let (mut lanes, mut strays) = (Vec::new(), Vec::new());
@@ -116,9 +94,9 @@ impl Shared {
                     lanes.push(index);
                 }
                 let stray = matches!(lane.role, Role::Out | Role::Behind) && !lane.lost;
-                if tend && stray && !lane.busy && !lane.active && now >= lane.retry_ns {
-                    lane.busy = true;
-                    strays.push(index);
+                if tend && stray && lane.busy == 0 && !lane.active && now >= lane.retry_ns {
+                    lane.busy += 1;
+                    strays.push((index, lane.generation));
                 }
             }
             let stray = |lane: &super::state::Lane| lane.role != Role::Votes && !lane.lost;
@@ -128,9 +106,10 @@ impl Shared {
         for index in lanes {
             self.work(index, Flying::new());
         }
-        for index in strays {
+        for (index, generation) in strays {
             let shared = self.clone();
-            self.env.drivers.run(Box::new(move || shared.revive(index)));
+            let job = move || shared.revive(index, generation);
+            self.env.drivers.run(Box::new(job));
         }
     }
 
@@ -199,7 +178,7 @@ impl Shared {
             }
             let mut state = self.lock();
             if state.lanes[index].queue.is_empty() {
-                state.lanes[index].active = false;
+                state.lanes[index].idle();
                 drop(state);
                 self.changed.notify_all();
                 return;
@@ -240,6 +219,7 @@ impl Shared {
     /// Takes note of what a child answered.
     fn heard(self: &Arc<Self>, index: usize, item: Item, answer: Result<Reply>) {
         let child = &self.children[index];
+        child.moved();
         let (mut enlist, mut left) = (false, false);
         let answers: Answers = {
             let mut state = self.lock();
@@ -348,17 +328,6 @@ impl Shared {
             ..note
         };
         child.put_note(note)
-    }
-
-    /// Waits until no child is called any more.
-    pub(super) fn rest(&self) {
-        let mut state = self.lock();
-        while state.lanes.iter().any(|lane| lane.active || lane.busy) {
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
     }
 }
 

@@ -77,8 +77,10 @@ pub(super) struct Lane {
     pub(super) bytes: u64,
     /// Somebody works on the queue.
     pub(super) active: bool,
-    /// Somebody opens it or brings it what it lacks.
-    pub(super) busy: bool,
+    /// So many open it, bring it what it lacks, or ask it something.
+    pub(super) busy: u32,
+    /// It was given up on while somebody worked on it, who still does.
+    pub(super) stuck: bool,
     /// Items of older ones are of no interest any more.
     pub(super) generation: u64,
     /// It took nothing since a batch that it refused, up to this round.
@@ -101,7 +103,8 @@ impl Lane {
             queue: VecDeque::new(),
             bytes: 0,
             active: false,
-            busy: false,
+            busy: 0,
+            stuck: false,
             generation: 1,
             refused: None,
             durable: Position::START,
@@ -112,6 +115,18 @@ impl Lane {
 
     pub(super) fn in_line(&self) -> bool {
         matches!(self.role, Role::Follows | Role::Votes)
+    }
+
+    /// Nobody works on the queue any more.
+    pub(super) fn idle(&mut self) {
+        self.active = false;
+        self.stuck &= self.busy > 0;
+    }
+
+    /// One of those who did something else with it is done.
+    pub(super) fn done(&mut self) {
+        self.busy -= 1;
+        self.stuck &= self.busy > 0 || self.active;
     }
 
     /// Takes it out of line.

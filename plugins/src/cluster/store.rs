@@ -12,7 +12,7 @@ use travertine_engine::contract::{
 
 use super::note::{Note, Seen};
 use super::shared::{Shared, reseated};
-use super::state::{Role, State};
+use super::state::{Lane, Role, State};
 
 /// An open cluster.
 pub(super) struct Cluster(pub(super) Arc<Shared>);
@@ -53,6 +53,9 @@ impl Shared {
         let behind = behind.map(|(_, child)| lag(child.applied())).max();
         let out = state.count(Role::Out);
         let lost = state.lanes.iter().filter(|lane| lane.lost).count();
+        let stuck = state.lanes.iter().filter(|lane| lane.stuck).count();
+        let called = |lane: &&Lane| lane.active || lane.busy > 0;
+        let called = state.lanes.iter().filter(called).count();
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let figures = &self.figures;
         Status {
@@ -73,6 +76,8 @@ impl Shared {
                 ("children_in_line", state.count(Role::Votes) as u64),
                 ("children_out", out as u64),
                 ("children_lost", lost as u64),
+                ("children_called", called as u64),
+                ("children_stuck", stuck as u64),
                 ("bytes_behind", behind.unwrap_or_default()),
                 ("batches_caught_up", read(&figures.caught_up)),
                 ("children_left", read(&figures.left)),
@@ -141,7 +146,7 @@ impl Shared {
         let leave: Vec<bool> = {
             let state = self.lock();
             let acked = state.acked;
-            let left = |(lane, child): (&super::state::Lane, &super::child::Child)| {
+            let left = |(lane, child): (&Lane, &super::child::Child)| {
                 // A clean end that too few others have would be known durable on this one alone.
                 state.adopted && (lane.role != Role::Votes || child.applied() > acked)
             };
@@ -173,9 +178,8 @@ impl Shared {
                 return;
             }
             let end = state.end.position;
-            let whole = |lane: &super::state::Lane| {
-                lane.role == Role::Votes && lane.durable >= end && state.acked >= end
-            };
+            let whole =
+                |lane: &Lane| lane.role == Role::Votes && lane.durable >= end && state.acked >= end;
             // What lies above the last marker, a takeover may cut.
             let kept = state.newest.map_or(state.cut.position, Oid::position);
             let standing: Vec<_> = state

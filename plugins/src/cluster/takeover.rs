@@ -12,7 +12,7 @@ use super::catchup::START;
 use super::join::{Report, join};
 use super::note::Seen;
 use super::shared::{Figures, Shared, give, is_lost};
-use super::state::{Looked, Role, State};
+use super::state::{Lane, Looked, Role, State};
 
 impl Shared {
     pub(super) fn fence(self: &Arc<Self>, epoch: Epoch) -> Result<StreamState> {
@@ -34,8 +34,10 @@ impl Shared {
                     state.epoch
                 )));
             }
-            // Older senders are refused before anybody looks.
-            (std::mem::replace(&mut state.epoch, epoch), state.adopted)
+            // Older senders are refused before anybody looks, and nobody is brought into line.
+            let before = (std::mem::replace(&mut state.epoch, epoch), state.adopted);
+            state.adopted &= before.0 == epoch;
+            before
         };
         if before.0 == epoch {
             self.rest();
@@ -43,7 +45,6 @@ impl Shared {
         }
         self.drop_rounds(epoch);
         self.rest();
-        self.lock().adopted = false;
         self.open_absent();
         let looked = self.look(epoch);
         let mut state = self.lock();
@@ -87,7 +88,8 @@ impl Shared {
         let absent: Vec<_> = {
             let state = self.lock();
             let lanes = state.lanes.iter().enumerate();
-            let absent = lanes.filter(|(_, lane)| lane.role == Role::Out && !lane.lost);
+            let out = |lane: &Lane| lane.role == Role::Out && !lane.lost && !lane.stuck;
+            let absent = lanes.filter(|(_, lane)| out(lane));
             absent.map(|(index, _)| index).collect()
         };
         for (index, opened) in self.each(absent, |shared, index| shared.open_again(index)) {
@@ -313,8 +315,14 @@ impl Shared {
             if noted.len() >= needed {
                 break;
             }
-            match self.bring_new(epoch, index, noted[0], cut) {
-                Ok(()) => noted.push(index),
+            let source = noted[0];
+            let bring =
+                move |shared: &Arc<Self>, index| shared.bring_new(epoch, index, source, cut);
+            match self.ask(index, bring) {
+                Ok(()) => {
+                    self.votes(index, true);
+                    noted.push(index);
+                }
                 Err(error) => self.left(index, error),
             }
         }
@@ -383,13 +391,13 @@ impl Shared {
                 continue;
             }
             let index = report.child;
-            let brought = self
-                .own_cut(&report.state, &*source, cut.position)
-                .and_then(|own| {
-                    let store = adopt(self, report, own)?;
-                    self.copy(&*source, &*store, own, cut.position, epoch)?;
-                    self.sync(&*store, epoch)
-                });
+            let (report, source) = (report.clone(), source.clone());
+            let brought = self.ask(index, move |shared, index| {
+                let own = shared.own_cut(&report.state, &*source, cut.position)?;
+                let store = adopt(shared, &report, own)?;
+                shared.copy(&*source, index, own, cut.position, epoch)?;
+                shared.sync(&*store, epoch)
+            });
             match brought {
                 Ok(()) => {
                     self.children[index].set_applied(cut.position);
@@ -416,11 +424,10 @@ impl Shared {
         let (store, report) = self.unbind(index, epoch)?;
         let own = self.own_cut(&report, &*source, cut.position)?;
         store.adopt(epoch, vec![(self.stream, own)]).wait()?;
-        self.copy(&*source, &*store, own, cut.position, epoch)?;
+        self.copy(&*source, index, own, cut.position, epoch)?;
         self.sync(&*store, epoch)?;
         self.note_member(index, epoch)?;
         child.set_applied(cut.position);
-        self.votes(index, true);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use travertine_engine::contract::{
     Batch, Commit, End, Epoch, Error, Level, Op, Position, Result, Tail,
 };
 
+use super::catchup::given_up;
 use super::shared::{Figures, Shared, give};
 use super::slot::Slot;
 use super::state::{Call, Item, Reply, Role, Round, State};
@@ -190,10 +191,13 @@ impl Shared {
 
     /// Puts a child that has everything up to `end` into line. `false`: it lacks batches that were
     /// acknowledged meanwhile.
-    pub(super) fn join_line(self: &Arc<Self>, index: usize, end: Position) -> bool {
+    pub(super) fn join_line(&self, index: usize, generation: u64, end: Position) -> Result<bool> {
         {
             let mut guard = self.lock();
             let state = &mut *guard;
+            if state.lanes[index].generation != generation {
+                return Err(given_up());
+            }
             let from = state
                 .recent
                 .iter()
@@ -201,7 +205,7 @@ impl Shared {
             let missing: Vec<Batch> = match from {
                 Some(from) => state.recent.range(from..).cloned().collect(),
                 None if end == state.end.position => Vec::new(),
-                None => return false,
+                None => return Ok(false),
             };
             let sender = state.epoch;
             let quiet = state.rounds.is_empty()
@@ -236,7 +240,7 @@ impl Shared {
                 ask(call, 0, state.end.position, true);
             }
         }
-        true
+        Ok(true)
     }
 }
 

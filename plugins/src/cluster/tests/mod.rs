@@ -5,6 +5,7 @@ mod failing;
 mod hunt;
 mod returning;
 mod storm;
+mod stuck;
 mod turns;
 mod wild;
 
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use travertine_engine::conformance::env::SimEnv;
 use travertine_engine::conformance::sim::{Plan as DiskPlan, SimDisk, SimMedium};
 use travertine_engine::contract::{
-    Kind, Name, NewRecord, Position, Reference, Result, Status, Store, Stream,
+    Env, Kind, Name, NewRecord, Position, Reference, Result, Status, Store, Stream,
 };
 use travertine_engine::front::{Change, Engine, Expect, Hint, Options};
 use travertine_engine::medium::Medium;
@@ -39,6 +40,8 @@ fn cluster() -> Layer {
 struct Rig {
     disks: Vec<SimDisk>,
     env: SimEnv,
+    /// What the cluster is opened in, if not in the simulated environment.
+    world: Option<Env>,
     layer: Layer,
     /// What lies between the cluster and each directory.
     between: Option<Layer>,
@@ -76,6 +79,7 @@ impl Rig {
         Self {
             disks: (0..children).map(disk).collect(),
             env: SimEnv::new(1),
+            world: None,
             layer,
             between: None,
             probe: None,
@@ -91,6 +95,10 @@ impl Rig {
         }
     }
 
+    fn world(&self) -> &Env {
+        self.world.as_ref().unwrap_or(self.env.env())
+    }
+
     fn store(&self, read_only: bool) -> Result<Arc<dyn Store>> {
         let tower = |number| self.between.iter().cloned().chain(child(number)).collect();
         let over = (1..=self.disks.len()).map(tower).collect();
@@ -102,17 +110,21 @@ impl Rig {
             probes: self.probe.iter().cloned().collect(),
             ..Opening::default()
         };
-        Ok(plan.open(self.env.env(), opening)?.store())
+        Ok(plan.open(self.world(), opening)?.store())
     }
 
     fn write(&self) -> Result<Engine> {
+        self.over(self.store(false)?)
+    }
+
+    fn over(&self, store: Arc<dyn Store>) -> Result<Engine> {
         // Nothing is kept above: what is read is read from a child.
         let options = Options {
             recent_max: 0,
             flush_bytes: 8 << 10,
             ..Options::default()
         };
-        Engine::open(self.store(false)?, self.env.env(), options)
+        Engine::open(store, self.world(), options)
     }
 
     /// A child alone, as a stack of its own would see it: only to compare bytes.

@@ -1,0 +1,310 @@
+//! Children whose calls never end, with threads: whoever closes or takes over goes on without them.
+//!
+//! Time stands still but for one leap, made when nobody but the child that hangs is at work: so no child
+//! that gets on is ever given up, however slow the machine is.
+
+use super::*;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, MutexGuard};
+use std::time::Duration;
+use travertine_engine::conformance::kit::{Twist, Twisted};
+use travertine_engine::contract::env::Pool;
+use travertine_engine::contract::{
+    Clock, Commit, Epoch, ErrorKind, Level, Op, StreamState, Vector,
+};
+use travertine_engine::stack::Floor;
+
+/// Longer than any child is waited for.
+const LEAP: Duration = Duration::from_secs(3600);
+
+/// Time that goes on when it is told to.
+#[derive(Debug, Default)]
+struct Hand(AtomicU64);
+
+impl Hand {
+    fn leap(&self) {
+        self.0.fetch_add(LEAP.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Hand {
+    fn monotonic_ns(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn unix_us(&self) -> u64 {
+        1_000_000_000_000_000 + self.monotonic_ns() / 1000
+    }
+
+    fn sleep(&self, _time: Duration) {
+        moment();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "other threads are waited for")]
+fn moment() {
+    std::thread::sleep(Duration::from_millis(1));
+}
+
+/// Waits for something that is sure to come.
+fn until(what: &str, comes: impl Fn() -> bool) {
+    for _ in 0..120_000 {
+        if comes() {
+            return;
+        }
+        moment();
+    }
+    panic!("{what} did not come");
+}
+
+/// What hangs: a verb of some children, until it is let go.
+#[derive(Debug, Default)]
+struct Gate {
+    shut: Mutex<Shut>,
+    open: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Shut {
+    verb: &'static str,
+    children: Vec<usize>,
+    /// So many calls hang.
+    hang: usize,
+}
+
+impl Gate {
+    fn lock(&self) -> MutexGuard<'_, Shut> {
+        self.shut.lock().unwrap()
+    }
+
+    fn shut(&self, verb: &'static str, children: &[usize]) {
+        let mut shut = self.lock();
+        (shut.verb, shut.children) = (verb, children.to_vec());
+    }
+
+    fn open(&self) {
+        self.lock().children.clear();
+        self.open.notify_all();
+    }
+
+    fn pass(&self, verb: &str, child: usize) {
+        let mut shut = self.lock();
+        if shut.verb != verb || !shut.children.contains(&child) {
+            return;
+        }
+        shut.hang += 1;
+        while shut.verb == verb && shut.children.contains(&child) {
+            shut = self.open.wait(shut).unwrap();
+        }
+        shut.hang -= 1;
+    }
+}
+
+/// A child before which the gate stands.
+#[derive(Debug)]
+struct Gated {
+    gate: Arc<Gate>,
+    child: usize,
+    env: Env,
+}
+
+impl Twist for Gated {
+    fn commit(&self, below: &dyn Store, commit: Commit) -> Op<Level> {
+        // Whoever commits does not hang itself: a device does.
+        let (gate, child) = (self.gate.clone(), self.child);
+        let done = below.commit(commit).wait();
+        self.env.offload(move || {
+            gate.pass("commit", child);
+            done
+        })
+    }
+
+    fn fence(&self, below: &dyn Store, epoch: Epoch) -> Op<Vec<StreamState>> {
+        if epoch.number > 0 {
+            self.gate.pass("fence", self.child);
+        }
+        below.fence(epoch)
+    }
+
+    fn adopt(&self, below: &dyn Store, epoch: Epoch, vector: Vector) -> Op<()> {
+        self.gate.pass("adopt", self.child);
+        below.adopt(epoch, vector)
+    }
+
+    fn close(&self, below: &dyn Store) -> Op<()> {
+        self.gate.pass("close", self.child);
+        below.close()
+    }
+}
+
+#[derive(Debug)]
+struct Gates(Arc<Gate>, Env);
+
+impl Probe for Gates {
+    fn wrap(&self, floor: &Floor, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        if floor.kind().name != "file" {
+            return store;
+        }
+        let mut settings = floor.settings().iter();
+        let path = settings.find(|setting| setting.name == "path").unwrap();
+        let path = format!("{:?}", path.value);
+        let child = path.chars().find_map(|letter| letter.to_digit(10));
+        let (gate, env) = (self.0.clone(), self.1.clone());
+        let gated = Gated {
+            gate,
+            child: child.unwrap() as usize,
+            env,
+        };
+        Arc::new(Twisted::new(store, gated))
+    }
+}
+
+struct Story {
+    rig: Rig,
+    gate: Arc<Gate>,
+    hand: Arc<Hand>,
+}
+
+impl Story {
+    fn new() -> Self {
+        let mut rig = Rig::new(3);
+        let (gate, hand) = (Arc::new(Gate::default()), Arc::new(Hand::default()));
+        let env = Env {
+            clock: hand.clone(),
+            drivers: Arc::new(Pool::new(16)),
+            ..rig.env.env().clone()
+        };
+        rig.probe = Some(Arc::new(Gates(gate.clone(), env.clone())));
+        rig.world = Some(env);
+        Self { rig, gate, hand }
+    }
+
+    /// Does something that some children hold up, and lets time go on once they alone are at work.
+    fn held_up<T: Send>(
+        &self,
+        store: &Arc<dyn Store>,
+        children: usize,
+        work: impl FnOnce() -> T + Send,
+    ) -> T {
+        std::thread::scope(|scope| {
+            let working = scope.spawn(work);
+            until("the moment when only those that hang are at work", || {
+                let called = figure(&store.status(), "children_called");
+                self.gate.lock().hang == children && called == children as u64
+            });
+            assert!(!working.is_finished());
+            self.hand.leap();
+            working.join().unwrap()
+        })
+    }
+
+    /// Those that hung go on, and come back into line.
+    fn goes_on(&self, store: &Arc<dyn Store>) {
+        self.gate.open();
+        until("every child in line", || {
+            self.hand.leap();
+            figure(&store.status(), "children_in_line") == 3
+        });
+    }
+}
+
+#[test]
+fn closing_goes_on_without_a_child_whose_commit_never_ends() {
+    let story = Story::new();
+    let store = story.rig.store(false).unwrap();
+    let engine = story.rig.over(store.clone()).unwrap();
+    let mut references = fill(&engine, 0..3);
+    story.gate.shut("commit", &[2]);
+    references.extend(fill(&engine, 3..6));
+    story.held_up(&store, 1, || engine.close()).unwrap();
+    assert_eq!(figure(&store.status(), "children_stuck"), 1);
+    story.gate.open();
+    until("the end of the call", || {
+        figure(&store.status(), "children_called") == 0
+    });
+    drop((engine, store));
+
+    let store = story.rig.store(false).unwrap();
+    let engine = story.rig.over(store.clone()).unwrap();
+    all_read(&engine, 0, &references);
+    story.goes_on(&store);
+    references.extend(fill(&engine, 6..8));
+    all_read(&engine, 0, &references);
+    engine.close().unwrap();
+    story.rig.are_alike();
+}
+
+#[test]
+fn closing_goes_on_without_a_child_that_does_not_close_and_not_without_two() {
+    for hang in [&[3][..], &[1, 3]] {
+        let story = Story::new();
+        let store = story.rig.store(false).unwrap();
+        let engine = story.rig.over(store.clone()).unwrap();
+        let references = fill(&engine, 0..3);
+        story.gate.shut("close", hang);
+        let closed = story.held_up(&store, hang.len(), || engine.close());
+        assert_eq!(closed.is_ok(), hang.len() == 1, "{closed:?}");
+        if let Err(error) = closed {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(error.to_string().contains("child 1"), "{error}");
+        }
+        story.gate.open();
+        until("the end of the call", || {
+            figure(&store.status(), "children_called") == 0
+        });
+        drop((engine, store));
+        let engine = story.rig.write().unwrap();
+        all_read(&engine, 0, &references);
+        engine.close().unwrap();
+    }
+}
+
+#[test]
+fn a_takeover_goes_on_without_a_child_that_does_not_answer_and_it_comes_back() {
+    for verb in ["fence", "adopt", "commit"] {
+        let story = Story::new();
+        let store = story.rig.store(false).unwrap();
+        let first = story.rig.over(store.clone()).unwrap();
+        let mut references = fill(&first, 0..3);
+        story.gate.shut(verb, &[1]);
+        references.extend(fill(&first, 3..4));
+        let second = story.held_up(&store, 1, || story.rig.over(store.clone()));
+        let second = second.unwrap();
+        assert_eq!(commit(&first, 99).unwrap_err().kind(), ErrorKind::Fenced);
+        all_read(&second, 0, &references);
+        references.extend(fill(&second, 4..6));
+        assert_eq!(figure(&store.status(), "children_in_line"), 2);
+        story.goes_on(&store);
+        references.extend(fill(&second, 6..8));
+        all_read(&second, 0, &references);
+        drop(first);
+        second.close().unwrap();
+        story.rig.are_alike();
+    }
+}
+
+#[test]
+fn a_takeover_that_too_few_answer_says_who_does_not() {
+    for verb in ["fence", "adopt"] {
+        let story = Story::new();
+        let store = story.rig.store(false).unwrap();
+        let first = story.rig.over(store.clone()).unwrap();
+        let references = fill(&first, 0..3);
+        story.gate.shut(verb, &[2, 3]);
+        let taken = story.held_up(&store, 2, || story.rig.over(store.clone()));
+        let error = taken.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        for child in ["child 2", "child 3"] {
+            assert!(error.to_string().contains(child), "{error}");
+        }
+        story.gate.open();
+        until("the end of the calls", || {
+            figure(&store.status(), "children_called") == 0
+        });
+        drop((first, store));
+        let engine = story.rig.write().unwrap();
+        all_read(&engine, 0, &references);
+        assert_eq!(newest(&engine).unwrap(), Some(2));
+        engine.close().unwrap();
+    }
+}
