@@ -27,6 +27,7 @@
 pub mod apart;
 pub mod btree;
 pub mod chain;
+mod compact;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod diff;

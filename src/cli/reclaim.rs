@@ -8,8 +8,10 @@ use serde::Serialize;
 use super::progress::Progress;
 use super::roots::time;
 use super::text::count;
+use super::tree::map;
 use super::{Failure, Outcome, Run, StackArg, Terminal};
-use crate::front::{self, Holder, Reclaiming, Report, Retention, Who};
+use crate::front::{self, Engine, Holder, Reclaiming, Report, Retention, Who};
+use crate::interfaces::records::{BTREE_ROOT, JOURNAL_ROOT};
 use crate::stack::{ByteSize, Registry};
 
 /// Free what no name, tag or kept commit leads to
@@ -21,7 +23,7 @@ use crate::stack::{ByteSize, Registry};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine reclaim stack.toml --retain 'keep all 1h, hourly 2d, daily 30d, tagged forever' --dry-run
-  travertine reclaim stack.toml --retain newest
+  travertine reclaim stack.toml --retain newest --compact
   travertine reclaim stack.toml --retain 'last 100' --rate 32MiB")]
 pub(super) struct Reclaim {
     #[command(flatten)]
@@ -30,8 +32,11 @@ pub(super) struct Reclaim {
     #[arg(long, value_name = "POLICY")]
     retain: Retention,
     /// Say what would stay and who holds it, and free nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "compact")]
     dry_run: bool,
+    /// First write every tree anew in the order of its keys: full nodes, read one after the other
+    #[arg(long)]
+    compact: bool,
     /// Read at most so much in a second while looking for what stays
     #[arg(long, value_name = "SIZE", value_parser = size)]
     rate: Option<ByteSize>,
@@ -87,6 +92,9 @@ impl Run for Reclaim {
                 streams.iter().map(|stream| stream.bytes).sum()
             };
             let before = on_media();
+            if self.compact {
+                compact(engine)?;
+            }
             let progress = Progress::bytes("looking for what stays", before, 0);
             progress.show(terminal);
             let mut watch = |now: front::Progress| {
@@ -104,6 +112,20 @@ impl Run for Reclaim {
         }
         Ok(Outcome::Fine)
     }
+}
+
+/// Every tree written anew, in one commit.
+fn compact(engine: &Engine) -> Result<(), Failure> {
+    let session = engine.session()?;
+    let mut changes = Vec::new();
+    for (name, root) in session.base().names().iter() {
+        let record = session.base().read(root).wait()?;
+        if matches!(record.kind(), BTREE_ROOT | JOURNAL_ROOT) {
+            changes.extend(map(name.clone()).compact(&session)?);
+        }
+    }
+    session.commit(&changes, None).wait()?;
+    Ok(())
 }
 
 impl Facts {

@@ -12,7 +12,7 @@ use travertine_interfaces::{Direction, Index, Map, Tree, Value, View};
 
 use super::patience::patiently;
 use crate::contract::{Env, Level, Name, Op, Result};
-use crate::front::{Committed, Engine, Snapshot};
+use crate::front::{Change, Committed, Engine, Session, Snapshot};
 
 /// The reader of a tree.
 pub type TreeReader = Reader<<Tree as Index>::View>;
@@ -95,9 +95,18 @@ impl Table {
     /// Merges what small commits left into the nodes of the tree, in a commit of its own, and waits
     /// for it: the next opening is quicker. Nothing happens if there is nothing to merge.
     pub fn checkpoint(&self) -> Result<()> {
+        self.change(|session| self.map.checkpoint(session))
+    }
+
+    /// Writes the tree anew in the order of its keys, in a commit of its own, and waits for it.
+    pub fn compact(&self) -> Result<()> {
+        self.change(|session| self.map.compact(session))
+    }
+
+    fn change(&self, make: impl FnOnce(&Session) -> Result<Option<Change>>) -> Result<()> {
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let session = self.engine.session()?;
-        let change = self.map.checkpoint(&session)?;
+        let change = make(&session)?;
         let ticket = change.map(|change| session.commit(&[change], self.level));
         drop(turn);
         ticket.map_or(Ok(()), |ticket| ticket.wait().map(drop))
