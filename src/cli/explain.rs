@@ -97,7 +97,7 @@ impl<'a> Facts<'a> {
             flush_pressure_percent: flush.pressure,
             reclaim: file.reclaim().map(|automatic| {
                 format!(
-                    "{}; every {}, once {} of what is there is new, at {} a second",
+                    "{}; looks every {} whether {} of what was left is new, at {} a second",
                     automatic.retention,
                     Time(automatic.every),
                     automatic.garbage,

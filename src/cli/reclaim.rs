@@ -65,9 +65,8 @@ struct Facts {
     bytes_not_kept: u64,
     bytes_not_looked_at: u64,
     freed_bytes: u64,
-    /// On the media before and after.
-    bytes_before: u64,
-    bytes_after: u64,
+    /// What is left on the media of what was looked at.
+    left_bytes: u64,
     holders: Vec<HolderFacts>,
 }
 
@@ -87,15 +86,12 @@ impl Run for Reclaim {
             rate: self.rate.map(|rate| rate.0),
         };
         let facts = self.stack.write(registry, |engine| {
-            let on_media = || -> u64 {
-                let streams = engine.status().streams;
-                streams.iter().map(|stream| stream.bytes).sum()
-            };
-            let before = on_media();
             if self.compact {
                 compact(engine)?;
             }
-            let progress = Progress::bytes("looking for what stays", before, 0);
+            let streams = engine.status().streams;
+            let length = streams.iter().map(|stream| 8 * stream.end).sum();
+            let progress = Progress::bytes("looking for what stays", length, 0);
             progress.show(terminal);
             let mut watch = |now: front::Progress| {
                 progress.at(now.bytes);
@@ -103,7 +99,7 @@ impl Run for Reclaim {
             };
             let report = engine.reclaim_watched(&self.retain, &options, &mut watch);
             progress.finish();
-            Ok(Facts::new(&self.retain, &report?, (before, on_media())))
+            Ok(Facts::new(&self.retain, &report?))
         })?;
         if self.json {
             terminal.json(&facts)?;
@@ -129,7 +125,7 @@ fn compact(engine: &Engine) -> Result<(), Failure> {
 }
 
 impl Facts {
-    fn new(retain: &Retention, report: &Report, (before, after): (u64, u64)) -> Self {
+    fn new(retain: &Retention, report: &Report) -> Self {
         Self {
             retain: retain.to_string(),
             decided: report.decided.map(|decided| decided.sequence),
@@ -139,8 +135,7 @@ impl Facts {
             bytes_not_kept: report.dead,
             bytes_not_looked_at: report.young,
             freed_bytes: report.freed.bytes,
-            bytes_before: before,
-            bytes_after: after,
+            left_bytes: report.freed.kept,
             holders: report.holders.iter().map(HolderFacts::from).collect(),
         }
     }
@@ -170,16 +165,12 @@ impl Facts {
             ))?;
         }
         if dry_run {
-            return terminal.say(format_args!(
-                "on media    {}  nothing was freed: this was a dry run",
-                bytes(self.bytes_before)
-            ));
+            return terminal.say("nothing was freed: this was a dry run");
         }
         terminal.say(format_args!("freed       {}", bytes(self.freed_bytes)))?;
         terminal.say(format_args!(
-            "on media    {}  before, {} now",
-            bytes(self.bytes_before),
-            self.bytes_after
+            "left        {}  on the media of what was looked at",
+            bytes(self.left_bytes)
         ))?;
         if self.decided.is_none() {
             terminal.note("there is no commit yet, and nothing to free")?;

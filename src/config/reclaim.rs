@@ -36,7 +36,7 @@ pub(crate) const ROWS: &[OptionRow] = &[
         "garbage",
         OptionType::Number { min: 0.0, max: 1.0 },
         "0.3",
-        "reclaim once this share of what lies on the media was written since the last time",
+        "reclaim once this share of what the last one left was written since",
     ),
     OptionRow::preset(
         "rate",

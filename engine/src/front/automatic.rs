@@ -22,8 +22,8 @@ pub struct Automatic {
     pub retention: Retention,
     /// How often to look whether there is enough to do. At least a millisecond.
     pub every: Duration,
-    /// Reclaim once this share of what lies on the media was written since the last time: 0.3 is a good
-    /// value, and 0 is every time.
+    /// Reclaim once so much was written, as a share of what the last reclaim left, or of what lay there at
+    /// first: 0.3 is a good value, and 0 is every time.
     pub garbage: f64,
     /// Most bytes that the mark reads in a second.
     pub rate: u64,
@@ -122,6 +122,7 @@ impl Drop for Busy<'_> {
 pub(super) fn run(alarm: &Alarm, shared: &Weak<Shared>, automatic: &Automatic) {
     // What lay there before counts as looked at.
     let mut before = shared.upgrade().map_or(0, |shared| shared.written());
+    let mut left = before;
     while alarm.wait(automatic.every) {
         let _busy = Busy(alarm);
         let Some(shared) = shared.upgrade() else {
@@ -129,7 +130,7 @@ pub(super) fn run(alarm: &Alarm, shared: &Weak<Shared>, automatic: &Automatic) {
         };
         let engine = Engine(shared);
         let written = engine.0.written().saturating_sub(before);
-        if !is_due(automatic.garbage, written, engine.0.on_media()) {
+        if !is_due(automatic.garbage, written, left) {
             continue;
         }
         let options = Reclaiming {
@@ -143,6 +144,7 @@ pub(super) fn run(alarm: &Alarm, shared: &Weak<Shared>, automatic: &Automatic) {
         match engine.reclaim_watched(&automatic.retention, &options, &mut go_on) {
             Ok(report) => {
                 before = engine.0.written();
+                left = report.freed.kept;
                 tracing::info!(
                     commits = report.commits,
                     alive = report.alive,
@@ -161,8 +163,8 @@ pub(super) fn run(alarm: &Alarm, shared: &Weak<Shared>, automatic: &Automatic) {
 }
 
 /// Whether so many bytes since the last time are enough.
-fn is_due(garbage: f64, written: u64, on_media: u64) -> bool {
-    written > 0 && written as f64 >= garbage * on_media as f64
+fn is_due(garbage: f64, written: u64, left: u64) -> bool {
+    written > 0 && written as f64 >= garbage * left as f64
 }
 
 impl Shared {
@@ -172,11 +174,6 @@ impl Shared {
         ends.iter()
             .map(|(_, end)| end.bytes_since(Position::START))
             .sum()
-    }
-
-    fn on_media(&self) -> u64 {
-        let streams = self.store.status().streams;
-        streams.iter().map(|stream| stream.bytes).sum()
     }
 }
 

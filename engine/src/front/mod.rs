@@ -16,6 +16,8 @@
 //! - A commit that asks for [`Level::Memory`](crate::contract::Level::Memory) alone is answered at once
 //!   and goes below with what comes after it, or when the tail buffer is sent.
 //! - Every commit is a [`Snapshot`] that can be found by number or by time.
+//! - What no name, tag, kept commit, snapshot or session leads to is freed by [`Engine::reclaim`], and
+//!   nothing else is; which commits are kept is said in a [language](retention) of its own.
 //! - Bodies go through the [codecs](crate::contract::codec) of the stack here, and come back as given.
 //! - If the store fails, what was on its way fails with `Closed` and its outcome is unknown; nothing
 //!   more is written through this engine, and reads go on.
@@ -66,7 +68,7 @@ mod pins;
 mod place;
 mod pressure;
 mod reclaim;
-mod retention;
+pub mod retention;
 mod session;
 mod shared;
 mod snapshot;

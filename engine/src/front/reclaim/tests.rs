@@ -1,6 +1,8 @@
 //! Claims about reclaim, on a store that frees truly: random graphs held against a list of what each
 //! commit said.
 
+mod log;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,10 +11,10 @@ use super::*;
 use crate::conformance::env::SimEnv;
 use crate::conformance::model::ModelStore;
 use crate::conformance::rng::Rng;
-use crate::contract::{Kind, Name, NewRecord, Op, Record, RootAt, Store};
+use crate::contract::{Env, Kind, Name, NewRecord, Op, Record, RootAt, Store};
 use crate::forward;
 use crate::front::past::DECISION;
-use crate::front::{Hint, Options, Snapshot};
+use crate::front::{Automatic, Hint, Options, Snapshot};
 
 /// The model store, and what was freed is gone: also for recovery, and after a crash.
 #[derive(Debug, Clone, Default)]
@@ -624,4 +626,34 @@ fn two_reclaims_at_once_are_one_and_a_refusal() {
         .unwrap();
     assert_eq!(second.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
     reclaim(&engine, "newest");
+}
+
+#[test]
+fn an_engine_that_is_told_to_reclaims_by_itself() {
+    let automatic = Automatic {
+        every: Duration::from_millis(1),
+        garbage: 0.0,
+        ..Automatic::new(Retention::newest())
+    };
+    let options = Options {
+        reclaim: Some(automatic),
+        ..Options::default()
+    };
+    let env = Env::system();
+    let store = Arc::new(Freeing::default());
+    let engine = Engine::open(store.clone(), &env, options).unwrap();
+    let old = set(&engine, "a", &[], b"old");
+    let mut tries = 0;
+    while !store.is_gone(old.oid) {
+        set(&engine, "a", &[], b"new");
+        env.clock.sleep(Duration::from_millis(5));
+        tries += 1;
+        assert!(tries < 24_000, "it never does");
+    }
+    let newest = engine.snapshot();
+    assert_eq!(
+        newest.read_root(&name("a")).unwrap().unwrap().body(),
+        b"new"
+    );
+    engine.close().unwrap();
 }
