@@ -191,11 +191,12 @@ impl Shared {
 
     fn status(&self) -> Status {
         let segments = self.segments();
+        let told = parts::looked_at(&segments);
         let space = self.medium.space().into_iter();
         let space =
             space.flat_map(|space| [("space_total", space.total), ("space_free", space.free)]);
         let writing = self.writing();
-        let parts = self.parts(&segments, &writing);
+        let parts = self.parts(told, &writing);
         let tail = writing.look();
         let stream = StreamStatus {
             stream: self.identity.stream.0,

@@ -12,9 +12,19 @@ use crate::contract::{Oid, PartState, PartStatus, Position};
 /// So many segments are told of: the newest.
 const PARTS_MAX: usize = 4096;
 
+/// Those that are told of, once each that a reclaim left has said how long it is: their headers are read
+/// while nobody waits for a lock.
+pub(super) fn looked_at(segments: &[Arc<Segment>]) -> &[Arc<Segment>] {
+    let told = &segments[segments.len().saturating_sub(PARTS_MAX)..];
+    for segment in told {
+        // One that cannot be read tells nothing.
+        let _ = segment.sparse();
+    }
+    told
+}
+
 impl Shared {
-    pub(super) fn parts(&self, segments: &[Arc<Segment>], writing: &Writing) -> Vec<PartStatus> {
-        let told = &segments[segments.len().saturating_sub(PARTS_MAX)..];
+    pub(super) fn parts(&self, told: &[Arc<Segment>], writing: &Writing) -> Vec<PartStatus> {
         let next = told.iter().skip(1).map(Some).chain([None]);
         let each = told.iter().zip(next);
         let mut parts: Vec<_> = each
