@@ -8,15 +8,18 @@
 //! Exit codes: 0 fine; 1 the work found a fault; 2 the call or the config is wrong.
 
 mod bench;
+mod branch;
 mod check;
 mod cluster;
 mod completions;
 mod count;
 mod del;
 mod derivation;
+mod diff;
 mod explain;
 mod export;
 mod failure;
+mod follow;
 mod found;
 mod get;
 mod import;
@@ -31,6 +34,7 @@ mod raw;
 mod reclaim;
 mod report;
 mod roots;
+mod rows;
 mod scan;
 mod schema;
 mod space;
@@ -93,6 +97,9 @@ commands! {
     count::Count,
     load::Load,
     roots::Roots,
+    follow::Follow,
+    diff::Diff,
+    branch::Branch,
     tag::Tag,
     reclaim::Reclaim,
     inspect::Inspect,

@@ -1,5 +1,6 @@
 //! `roots`: the history of commits.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Args;
@@ -7,7 +8,7 @@ use serde::Serialize;
 
 use super::{Failure, Outcome, Run, StackArg, Terminal};
 use crate::contract::marker::decode_directory;
-use crate::contract::{Changes, Error, Names, Reference, Result, RootMarker};
+use crate::contract::{Error, Name, Names, Reference, Result, RootMarker};
 use crate::front::Engine;
 use crate::stack::Registry;
 
@@ -42,8 +43,9 @@ struct Facts {
     changed: Option<Vec<Changed>>,
 }
 
+/// A name that points elsewhere than before.
 #[derive(Debug, Serialize)]
-struct Changed {
+pub(super) struct Changed {
     name: String,
     /// Where it points now; none if it was dropped.
     to: Option<String>,
@@ -114,7 +116,23 @@ impl Facts {
 }
 
 impl Changed {
-    fn text(&self) -> String {
+    /// The names that differ, in order.
+    pub(super) fn between(old: &Names, new: &Names) -> Vec<Self> {
+        let set = new
+            .iter()
+            .filter(|(name, to)| old.get(name) != Some(*to))
+            .map(|(name, to)| (name, Some(to)));
+        let dropped = old.keys().filter(|name| !new.contains_key(*name));
+        let all: BTreeMap<_, _> = set.chain(dropped.map(|name| (name, None))).collect();
+        let change = |(name, to): (&Name, Option<&Reference>)| Self {
+            name: name.to_string(),
+            to: to.map(|to| to.oid.to_string()),
+        };
+        all.into_iter().map(change).collect()
+    }
+
+    /// In words.
+    pub(super) fn text(&self) -> String {
         let minus = if self.to.is_some() { "" } else { "-" };
         format!("{minus}{}", self.name)
     }
@@ -171,20 +189,5 @@ fn changed(
         Some(before) => directory.names(engine, before)?,
         None => Names::new(),
     };
-    let mut changes = Changes::new();
-    for (name, to) in &new {
-        if old.get(name) != Some(to) {
-            changes.insert(name.clone(), Some(*to));
-        }
-    }
-    for name in old.keys() {
-        if !new.contains_key(name) {
-            changes.insert(name.clone(), None);
-        }
-    }
-    let change = |(name, to): (_, Option<Reference>)| Changed {
-        name: crate::contract::Name::to_string(&name),
-        to: to.map(|to| to.oid.to_string()),
-    };
-    Ok(changes.into_iter().map(change).collect())
+    Ok(Changed::between(&old, &new))
 }

@@ -101,6 +101,11 @@ impl StackArg {
         })
     }
 
+    /// Whether nobody wrote to the stack yet.
+    pub(super) fn is_unwritten(&self, registry: &Registry) -> Result<bool, Failure> {
+        Ok(unwritten(self.load(registry)?.plan()))
+    }
+
     /// Does what the next writer would have to do first, if the last one ended without closing.
     pub(super) fn recover(
         &self,

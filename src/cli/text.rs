@@ -107,7 +107,7 @@ pub(super) fn entry(
 }
 
 /// Appends `"name":"bytes"`, as base64 where the bytes are not UTF-8.
-fn field(line: &mut Vec<u8>, name: &str, bytes: &[u8]) {
+pub(super) fn field(line: &mut Vec<u8>, name: &str, bytes: &[u8]) {
     // Writing to memory cannot fail.
     match std::str::from_utf8(bytes) {
         Ok(text) => {
