@@ -56,6 +56,20 @@ pub(super) fn hostile_bytes_never_panic<I: Index>(index: &I, seed: u64) {
             let _ = cursor.entry();
             cursor.seek_end();
         }
+        // And once more by a view that may keep what it met.
+        let _ = view.find(key).wait();
+        let asked: Vec<&[u8]> = keys.iter().step_by(9).map(|key| &key[..]).collect();
+        let _ = view.find_many(&asked).wait();
+        let _ = view.rank(key).wait();
+        let sound = index.view(twin.heap.clone(), twin.root).wait();
+        let sound = sound.expect("a sound root opens");
+        for mut diff in [view.diff(&sound), sound.diff(&view)] {
+            for _ in 0..2 * most {
+                if !matches!(diff.next(), Ok(Some(_))) {
+                    break;
+                }
+            }
+        }
     }
 }
 
