@@ -147,3 +147,5 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
 
 #[cfg(test)]
 travertine::interfaces::index_suite!(pages, Pages);
+#[cfg(test)]
+travertine::interfaces::index_suite!(journaled, travertine::interfaces::Journal::over(Pages));

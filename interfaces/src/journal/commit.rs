@@ -7,7 +7,7 @@
 //!                                                        └ full: the young ones become old
 //! ```
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use travertine_engine::contract::{Reference, Result};
 
@@ -54,8 +54,9 @@ impl<I: Index> Journal<I> {
         }
         let mut entries = tip.entries;
         let mut draft = Draft::new(edits.bytes() as usize);
-        for (key, edit) in edits.iter() {
-            let before = view.find(key).wait()?;
+        let keys: Vec<_> = edits.iter().map(|(key, _)| key).collect();
+        let before = view.find_many(&keys).wait()?;
+        for ((key, edit), before) in edits.iter().zip(before) {
             if changes(edit, before.as_ref()) {
                 draft.push(key, edit);
                 match (edit, before) {
@@ -68,15 +69,17 @@ impl<I: Index> Journal<I> {
         // The young tree is changed in place where nobody holds it.
         let JournalView { base, .. } = view;
         if draft.is_empty() {
+            tip.leave_view(base);
             return Ok(root);
         }
         let mut next = Tip {
             entries,
             young: tip.young.with(sink, draft)?,
-            view: tip.view.clone().or_else(|| Some(Arc::new(base))),
+            view: Mutex::default(),
             old: tip.old.clone(),
             ..*tip
         };
+        next.leave_view(base);
         self.merge_share(sink, &mut next)?;
         self.flip(sink, &mut next)?;
         let root = next.root().store(sink)?;
@@ -113,7 +116,7 @@ impl<I: Index> Journal<I> {
         refused?;
         if !log.is_empty() {
             tip.base = self.index.apply(sink, tip.base, &log.sorted())?;
-            tip.view = None;
+            tip.view = Mutex::default();
         }
         tip.old = (old.merged < old.keys()).then_some(old);
         Ok(())

@@ -131,9 +131,8 @@ impl<I: Index> Journal<I> {
             let tip = Arc::new(Tip::bare(root, base.count()));
             return Ok(Opened { base, tip });
         };
-        let known = tip.view.as_ref().and_then(|view| view.downcast_ref());
-        let base = match known {
-            Some(base) => I::View::clone(base),
+        let base = match tip.take_view() {
+            Some(base) => base,
             None => self.index.view(source_of(sink), tip.base).wait()?,
         };
         Ok(Opened { base, tip })

@@ -10,7 +10,7 @@
 //! was merged is what lies over it.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use travertine_engine::contract::{Error, Op, Record, Reference, Result};
 use travertine_engine::front::{Kept, Memo};
@@ -23,7 +23,7 @@ use super::tree::{Item, Place};
 use crate::records::{JOURNAL_ROOT, Source};
 
 /// A root in memory.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Tip {
     pub(super) base: Option<Reference>,
     pub(super) entries: u64,
@@ -32,8 +32,9 @@ pub(super) struct Tip {
     /// The line of the memo, and how many flips there were in it.
     pub(super) line: Option<u64>,
     pub(super) era: u64,
-    /// The view of the base that writers read, which keeps nothing open.
-    pub(super) view: Option<Arc<dyn Any + Send + Sync>>,
+    /// The view of the base that a writer reads, which keeps nothing open. Who writes takes it along to
+    /// the next tip: it may hold nodes, and one is enough.
+    pub(super) view: Mutex<Option<Box<dyn Any + Send + Sync>>>,
 }
 
 /// Deltas that a sweep merges into the base.
@@ -69,7 +70,7 @@ impl Tip {
             young: Young::default(),
             line: None,
             era: 0,
-            view: None,
+            view: Mutex::default(),
         }
     }
 
@@ -108,7 +109,7 @@ impl Tip {
                     },
                     line: None,
                     era: 0,
-                    view: None,
+                    view: Mutex::default(),
                 }
             })
         })
@@ -129,6 +130,18 @@ impl Tip {
         let tip = Arc::new(self);
         memo.put(root.oid, tip.clone(), kept);
         tip
+    }
+
+    /// The view of the base, if it is here and of this type.
+    pub(super) fn take_view<V: 'static>(&self) -> Option<V> {
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        view.take()?.downcast().ok().map(|view| *view)
+    }
+
+    /// Leaves the view of the base for who comes next.
+    pub(super) fn leave_view<V: Send + Sync + 'static>(&self, view: V) {
+        let mut here = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        *here = Some(Box::new(view));
     }
 
     /// What a root states of it.

@@ -94,6 +94,30 @@ impl<V: View> View for JournalView<V> {
         }
     }
 
+    fn find_many(&self, keys: &[&[u8]]) -> Op<Vec<Option<Found>>> {
+        let Some(over) = &self.over else {
+            return self.base.find_many(keys);
+        };
+        let mut found = Vec::with_capacity(keys.len());
+        let (mut places, mut below) = (Vec::new(), Vec::new());
+        for (place, key) in keys.iter().enumerate() {
+            found.push(match over.find(key) {
+                Some((lay, item)) => lay.found(item),
+                None => {
+                    places.push(place);
+                    below.push(*key);
+                    None
+                }
+            });
+        }
+        self.base.find_many(&below).map(move |answers| {
+            for (place, answer) in places.into_iter().zip(answers) {
+                found[place] = answer;
+            }
+            found
+        })
+    }
+
     fn cursor(&self) -> JournalCursor<V::Cursor> {
         JournalCursor::new(self.base.cursor(), self.over.clone())
     }
