@@ -250,25 +250,38 @@ impl Page {
 
     /// What the row at `at` names: a place in the table for every row before it that names something.
     fn reference(&self, at: usize) -> Result<Reference> {
-        let nth = match self.record.reference_count() == self.rows {
+        self.record.reference(self.nth(at)).ok_or_else(|| unfit(at))
+    }
+
+    /// How many rows before this one name something.
+    fn nth(&self, at: usize) -> usize {
+        match self.record.reference_count() == self.rows {
             true => at,
             false => (0..at)
                 .filter(|before| self.slot(*before).1 & !LENGTH != 0)
                 .count(),
-        };
-        self.record.reference(nth).ok_or_else(|| unfit(at))
+        }
     }
 
     fn slot(&self, at: usize) -> (u32, u32) {
-        let slot = &self.record.body()[HEADER + (self.rows + at) * 8..][..8];
-        (word(&slot[..4]), word(&slot[4..]))
+        let (slots, _) = self.halves();
+        (word(&slots[at][..4]), word(&slots[at][4..]))
+    }
+
+    /// The slots, and the heap.
+    fn halves(&self) -> (&[[u8; 8]], &[u8]) {
+        let (index, heap) = self.record.body()[HEADER..].split_at(self.rows * 16);
+        (index[self.rows * 8..].as_chunks().0, heap)
     }
 
     /// Key bytes, the sort of row, and its bytes in the heap.
     fn parts(&self, at: usize) -> Result<(usize, u32, &[u8])> {
-        let start = at.checked_sub(1).map_or(0, |before| self.slot(before).0);
-        let (end, key) = self.slot(at);
-        let heap = &self.record.body()[HEADER + self.rows * 16..];
+        let (slots, heap) = self.halves();
+        let start = at
+            .checked_sub(1)
+            .map_or(0, |before| word(&slots[before][..4]));
+        let slot = slots.get(at).ok_or_else(|| unfit(at))?;
+        let (end, key) = (word(&slot[..4]), word(&slot[4..]));
         let bytes = heap.get(start as usize..end as usize);
         let (key, sort) = ((key & LENGTH) as usize, key & !LENGTH);
         match bytes {
@@ -356,6 +369,62 @@ fn store_rows(nodes: Nodes, sink: &dyn Sink, rows: &[Row], prefix: usize) -> Res
             height,
         },
         digest: nodes.digests.then(|| digest::of(&[&index, &heap])),
+    })
+}
+
+/// Stores a node that has other nodes of the same height in some places, which begin with the same keys.
+pub(super) fn replace(
+    nodes: Nodes,
+    sink: &dyn Sink,
+    page: &Page,
+    rows: &[(usize, Row)],
+) -> Result<Row> {
+    let mut body = page.record.body().to_vec();
+    let mut references: Vec<_> = page.record.references().collect();
+    let mut total = page.count()?;
+    for (at, row) in rows {
+        let (
+            Cell::Below { count: old, .. },
+            Cell::Below {
+                node,
+                count,
+                height,
+            },
+        ) = (page.cell(*at)?, &row.cell)
+        else {
+            return Err(unfit(*at));
+        };
+        let start = at.checked_sub(1).map_or(0, |before| page.slot(before).0) as usize;
+        let value = HEADER + page.rows * 16 + start + page.key(*at)?.len();
+        let digest = row.digest.as_ref().map_or(&[][..], |digest| &digest[..]);
+        let told = [&count.to_le_bytes()[..], &[*height], digest].concat();
+        let end = HEADER + page.rows * 16 + page.slot(*at).0 as usize;
+        let place = body
+            .get_mut(value..end)
+            .filter(|place| place.len() == told.len());
+        place.ok_or_else(|| unfit(*at))?.copy_from_slice(&told);
+        let named = references
+            .get_mut(page.nth(*at))
+            .ok_or_else(|| unfit(*at))?;
+        *named = *node;
+        total = total
+            .checked_sub(old)
+            .and_then(|rest| rest.checked_add(*count))
+            .ok_or_else(|| misfit("counts more entries than there are numbers"))?;
+    }
+    let record = NewRecord {
+        kind: nodes.kind,
+        references: &references,
+        body: &[&body],
+    };
+    Ok(Row {
+        key: Bytes::copy_from_slice(page.key(0)?),
+        cell: Cell::Below {
+            node: sink.store(&record, Hint::default())?,
+            count: total,
+            height: page.height(),
+        },
+        digest: nodes.digests.then(|| digest::of(&[&body])),
     })
 }
 

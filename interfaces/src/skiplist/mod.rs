@@ -19,7 +19,7 @@
 //!
 //! **Do not choose it** for speed or space alone: runs are of any length about their mean, so a path is
 //! longer and a commit writes more than in the [B-tree](crate::Btree); prefixes of keys are kept; and
-//! values over half a kilobyte lie apart, each read once more for its digest when it comes.
+//! a value that lies apart is read once more for its digest when it comes.
 //!
 //! A run is cut before it grows large, even where no key of height comes: so keys that were chosen to
 //! be of height 0 cannot make a record too long, but an edit among them writes all runs up to the next
@@ -83,6 +83,15 @@ impl Index for Skiplist {
         root: Option<Reference>,
         edits: &Edits,
     ) -> Result<Option<Reference>> {
+        let stays = |old: &[Row], new: &[Row]| {
+            let flat = new.iter().skip(1).all(|row| self.height(&row.key) == 0);
+            flat && !spine::is_full(old) && !spine::is_full(new)
+        };
+        if let Some(root) = root
+            && let Some(new) = NODES.copy(sink, root, edits, stays)?
+        {
+            return Ok(Some(new));
+        }
         let old = NODES.read_root(sink, root.as_ref()).wait()?;
         let mut spine = Spine::new(*self, sink);
         spine.edit(&old, edits, 0..edits.len())?;
@@ -103,7 +112,7 @@ impl Index for Skiplist {
     }
 
     fn inline_max(&self) -> usize {
-        512
+        1024
     }
 }
 

@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use travertine_engine::contract::{Error, Reference, Result};
 
@@ -39,8 +40,11 @@ pub(super) struct Spine<'s> {
 struct Level {
     run: Run,
     /// Nodes of the old map that were opened on this level, and their rows, until as many rows came.
-    opened: VecDeque<(Row, Vec<Row>)>,
+    opened: VecDeque<(Row, Rows)>,
 }
+
+/// The rows of an old node.
+type Rows = Arc<Vec<Row>>;
 
 /// What was not yet cut off.
 #[derive(Debug, Default)]
@@ -54,7 +58,7 @@ enum Run {
     Rows {
         rows: Vec<Row>,
         bytes: usize,
-        old: Option<(Row, Vec<Row>)>,
+        old: Option<(Row, Rows)>,
     },
 }
 
@@ -103,7 +107,7 @@ impl<'s> Spine<'s> {
                 None => range.end,
             };
             if done < end || !self.keep(row)? {
-                let below = NODES.read_below(self.sink, row).wait()?;
+                let below = Arc::new(NODES.read_below(self.sink, row).wait()?);
                 let level = self.level(usize::from(level) - 1);
                 level.opened.push_back((row.clone(), below.clone()));
                 self.edit(&below, edits, done..end)?;
@@ -220,7 +224,7 @@ impl<'s> Spine<'s> {
             self.level(level).run = Run::Rows {
                 bytes: rows.iter().map(size).sum(),
                 rows,
-                old: Some((row, old)),
+                old: Some((row, Arc::new(old))),
             };
         }
         Ok(())
@@ -231,7 +235,7 @@ impl<'s> Spine<'s> {
         let row = match self.take(at) {
             Run::Kept(row) => row,
             Run::Rows { rows, old, .. } if !rows.is_empty() => match old {
-                Some((row, old)) if old == rows => row,
+                Some((row, old)) if *old == rows => row,
                 _ => NODES.store(self.sink, &rows)?,
             },
             _ => return Ok(()),
@@ -275,6 +279,11 @@ fn size(row: &Row) -> usize {
         _ => 0,
     };
     row.key.len() + value + FIXED
+}
+
+/// Whether a run is so large that it may have been cut for that.
+pub(super) fn is_full(rows: &[Row]) -> bool {
+    rows.len() >= ROWS_MAX || rows.iter().map(size).sum::<usize>() >= BYTES_MAX
 }
 
 /// Refuses a node in which rows of another level lie.

@@ -95,7 +95,11 @@ fn equal_contents_are_equal_bytes_whatever_was_done_before() {
                 .map(|n| {
                     let chance = mix(chance + n);
                     let put = chance % 10 < if round % 20 < 10 { 7 } else { 3 };
-                    let length = if chance % 50 == 0 { 1_000 } else { chance % 40 };
+                    let length = if chance.is_multiple_of(50) {
+                        2_000
+                    } else {
+                        chance % 40
+                    };
                     (key(sort, chance), put.then(|| vec![7; length as usize]))
                 })
                 .collect();
