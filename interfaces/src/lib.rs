@@ -24,6 +24,7 @@
 //! Invariant: an index is a function of records. What is kept between calls can be made again from them,
 //! so any number of readers read while a writer writes, and none waits.
 
+pub mod any;
 pub mod apart;
 pub mod btree;
 pub mod chain;
@@ -46,6 +47,7 @@ pub mod typed;
 pub mod update;
 pub mod writer;
 
+pub use any::Any;
 pub use btree::Btree;
 pub use chain::Chain;
 pub use index::{Cursor, CursorExt, Direction, Entry, Index, KEY_MAX, Loader, Step, Value, View};
