@@ -7,7 +7,7 @@
 //!                      │          └ in one line only: lies in the shelf
 //!   list               └ commit 0 README, line 7 │ commit 0 README, line 31 │ …
 //!
-//!            cargo run --example words -- crash commit
+//!            cargo run --example words -- batch header
 //!            cargo test --example words
 //! ```
 //!
@@ -166,10 +166,18 @@ fn words(line: &str) -> impl Iterator<Item = String> + '_ {
         .map(str::to_lowercase)
 }
 
+/// The line at a place.
+fn line(place: &str) -> Option<&'static str> {
+    let (title, number) = place.split_once(':')?;
+    let (_, text) = TEXTS.iter().find(|(of, _)| *of == title)?;
+    text.lines()
+        .nth(number.parse::<usize>().ok()?.checked_sub(1)?)
+}
+
 fn main() -> std::result::Result<(), Box<dyn Error>> {
     let mut asked: Vec<_> = std::env::args().skip(1).collect();
     if asked.is_empty() {
-        asked = ["crash", "commit"].map(str::to_owned).into();
+        asked = ["batch", "header"].map(str::to_owned).into();
     }
     let stack = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/stacks/memory.toml");
     let file = StackFile::load(stack, &travertine::standard(), &Overrides::none())?;
@@ -193,7 +201,7 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
     for word in &asked {
         let row = look_up(&snapshot, reader.view(), word.to_lowercase().as_bytes())?;
         let places = row.as_ref().map_or(0, Row::count);
-        println!("{word}: {places} lines");
+        println!("lines with {word}: {places}");
         lists.push((places, row));
     }
     // The rarest first: what it does not have, none of them has.
@@ -213,7 +221,7 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
         }
     }
     for (place, _) in found.iter().filter(|(_, words)| **words == asked.len()) {
-        println!("{place}");
+        println!("{place}  {}", line(place).unwrap_or_default());
     }
     engine.close()?;
     Ok(())
