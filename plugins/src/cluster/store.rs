@@ -19,7 +19,12 @@ pub(super) struct Cluster(pub(super) Arc<Shared>);
 
 impl Shared {
     fn status(&self) -> Status {
-        let open: Vec<_> = self.children.iter().map(|child| child.store()).collect();
+        // One that is stuck would not answer this either.
+        let stuck: Vec<_> = self.lock().lanes.iter().map(|lane| lane.stuck).collect();
+        let open = self.children.iter().zip(&stuck);
+        let open: Vec<_> = open
+            .map(|(child, stuck)| child.store().filter(|_| !stuck))
+            .collect();
         let below: Vec<_> = open
             .into_iter()
             .map(|store| store.map(|store| store.status()))
@@ -53,7 +58,7 @@ impl Shared {
         let behind = behind.map(|(_, child)| lag(child.applied())).max();
         let out = state.count(Role::Out);
         let lost = state.lanes.iter().filter(|lane| lane.lost).count();
-        let stuck = state.lanes.iter().filter(|lane| lane.stuck).count();
+        let stuck = stuck.into_iter().filter(|stuck| *stuck).count();
         let called = |lane: &&Lane| lane.active || lane.busy > 0;
         let called = state.lanes.iter().filter(called).count();
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);

@@ -4,13 +4,15 @@
 //! that gets on is ever given up, however slow the machine is.
 
 use super::*;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, MutexGuard};
 use std::time::Duration;
 use travertine_engine::conformance::kit::{Twist, Twisted};
 use travertine_engine::contract::env::Pool;
 use travertine_engine::contract::{
-    Clock, Commit, Epoch, ErrorKind, Level, Op, StreamState, Vector,
+    Batch, Clock, Commit, Epoch, Error, ErrorKind, Level, Oid, Op, Record, StreamState, Tail,
+    Vector,
 };
 use travertine_engine::stack::Floor;
 
@@ -47,7 +49,7 @@ fn moment() {
 }
 
 /// Waits for something that is sure to come.
-fn until(what: &str, comes: impl Fn() -> bool) {
+pub(super) fn until(what: &str, mut comes: impl FnMut() -> bool) {
     for _ in 0..120_000 {
         if comes() {
             return;
@@ -57,9 +59,9 @@ fn until(what: &str, comes: impl Fn() -> bool) {
     panic!("{what} did not come");
 }
 
-/// What hangs: a verb of some children, until it is let go.
+/// What hangs: a verb of some children, until it is let go. Or which child fails.
 #[derive(Debug, Default)]
-struct Gate {
+pub(super) struct Gate {
     shut: Mutex<Shut>,
     open: Condvar,
 }
@@ -68,8 +70,10 @@ struct Gate {
 struct Shut {
     verb: &'static str,
     children: Vec<usize>,
-    /// So many calls hang.
-    hang: usize,
+    /// The children of the calls that hang.
+    hang: Vec<usize>,
+    /// This one fails whatever it is asked.
+    fails: Option<usize>,
 }
 
 impl Gate {
@@ -77,13 +81,25 @@ impl Gate {
         self.shut.lock().unwrap()
     }
 
-    fn shut(&self, verb: &'static str, children: &[usize]) {
+    pub(super) fn fail(&self, child: usize) {
+        self.lock().fails = Some(child);
+    }
+
+    /// The children that hang.
+    pub(super) fn hang(&self) -> BTreeSet<usize> {
+        self.lock().hang.iter().copied().collect()
+    }
+
+    pub(super) fn shut(&self, verb: &'static str, children: &[usize]) {
         let mut shut = self.lock();
         (shut.verb, shut.children) = (verb, children.to_vec());
     }
 
-    fn open(&self) {
-        self.lock().children.clear();
+    pub(super) fn open(&self) {
+        let mut shut = self.lock();
+        shut.children.clear();
+        shut.fails = None;
+        drop(shut);
         self.open.notify_all();
     }
 
@@ -92,11 +108,12 @@ impl Gate {
         if shut.verb != verb || !shut.children.contains(&child) {
             return;
         }
-        shut.hang += 1;
+        shut.hang.push(child);
         while shut.verb == verb && shut.children.contains(&child) {
             shut = self.open.wait(shut).unwrap();
         }
-        shut.hang -= 1;
+        let at = shut.hang.iter().position(|other| *other == child);
+        shut.hang.swap_remove(at.unwrap());
     }
 }
 
@@ -108,8 +125,34 @@ struct Gated {
     env: Env,
 }
 
+impl Gated {
+    fn sound(&self) -> Result<()> {
+        match self.gate.lock().fails == Some(self.child) {
+            true => Err(Error::unavailable("it fails")),
+            false => Ok(()),
+        }
+    }
+}
+
 impl Twist for Gated {
+    fn store(&self, below: &dyn Store, sender: Epoch, batch: Batch) -> Op<Tail> {
+        match self.sound() {
+            Ok(()) => below.store(sender, batch),
+            Err(error) => Op::err(error),
+        }
+    }
+
+    fn read(&self, below: &dyn Store, oid: Oid) -> Op<Option<Record>> {
+        match self.sound() {
+            Ok(()) => below.read(oid),
+            Err(error) => Op::err(error),
+        }
+    }
+
     fn commit(&self, below: &dyn Store, commit: Commit) -> Op<Level> {
+        if let Err(error) = self.sound() {
+            return Op::err(error);
+        }
         // Whoever commits does not hang itself: a device does.
         let (gate, child) = (self.gate.clone(), self.child);
         let done = below.commit(commit).wait();
@@ -135,6 +178,11 @@ impl Twist for Gated {
         self.gate.pass("close", self.child);
         below.close()
     }
+}
+
+/// A gate before every child.
+pub(super) fn gated(gate: &Arc<Gate>, env: &Env) -> Arc<dyn Probe> {
+    Arc::new(Gates(gate.clone(), env.clone()))
 }
 
 #[derive(Debug)]
@@ -174,9 +222,21 @@ impl Story {
             drivers: Arc::new(Pool::new(16)),
             ..rig.env.env().clone()
         };
-        rig.probe = Some(Arc::new(Gates(gate.clone(), env.clone())));
+        rig.probe = Some(gated(&gate, &env));
         rig.world = Some(env);
         Self { rig, gate, hand }
+    }
+
+    /// Opens it, as soon as whoever had it open has gone with the last of its calls.
+    fn open(&self) -> (Arc<dyn Store>, Engine) {
+        let mut opened = None;
+        until("somebody who may open it", || {
+            let store = self.rig.store(false);
+            let both = store.and_then(|store| Ok((store.clone(), self.rig.over(store)?)));
+            opened = both.ok();
+            opened.is_some()
+        });
+        opened.unwrap()
     }
 
     /// Does something that some children hold up, and lets time go on once they alone are at work.
@@ -190,7 +250,7 @@ impl Story {
             let working = scope.spawn(work);
             until("the moment when only those that hang are at work", || {
                 let called = figure(&store.status(), "children_called");
-                self.gate.lock().hang == children && called == children as u64
+                self.gate.hang().len() == children && called == children as u64
             });
             assert!(!working.is_finished());
             self.hand.leap();
@@ -211,8 +271,7 @@ impl Story {
 #[test]
 fn closing_goes_on_without_a_child_whose_commit_never_ends() {
     let story = Story::new();
-    let store = story.rig.store(false).unwrap();
-    let engine = story.rig.over(store.clone()).unwrap();
+    let (store, engine) = story.open();
     let mut references = fill(&engine, 0..3);
     story.gate.shut("commit", &[2]);
     references.extend(fill(&engine, 3..6));
@@ -224,8 +283,7 @@ fn closing_goes_on_without_a_child_whose_commit_never_ends() {
     });
     drop((engine, store));
 
-    let store = story.rig.store(false).unwrap();
-    let engine = story.rig.over(store.clone()).unwrap();
+    let (store, engine) = story.open();
     all_read(&engine, 0, &references);
     story.goes_on(&store);
     references.extend(fill(&engine, 6..8));
@@ -238,8 +296,7 @@ fn closing_goes_on_without_a_child_whose_commit_never_ends() {
 fn closing_goes_on_without_a_child_that_does_not_close_and_not_without_two() {
     for hang in [&[3][..], &[1, 3]] {
         let story = Story::new();
-        let store = story.rig.store(false).unwrap();
-        let engine = story.rig.over(store.clone()).unwrap();
+        let (store, engine) = story.open();
         let references = fill(&engine, 0..3);
         story.gate.shut("close", hang);
         let closed = story.held_up(&store, hang.len(), || engine.close());
@@ -253,7 +310,7 @@ fn closing_goes_on_without_a_child_that_does_not_close_and_not_without_two() {
             figure(&store.status(), "children_called") == 0
         });
         drop((engine, store));
-        let engine = story.rig.write().unwrap();
+        let (_, engine) = story.open();
         all_read(&engine, 0, &references);
         engine.close().unwrap();
     }
@@ -263,8 +320,7 @@ fn closing_goes_on_without_a_child_that_does_not_close_and_not_without_two() {
 fn a_takeover_goes_on_without_a_child_that_does_not_answer_and_it_comes_back() {
     for verb in ["fence", "adopt", "commit"] {
         let story = Story::new();
-        let store = story.rig.store(false).unwrap();
-        let first = story.rig.over(store.clone()).unwrap();
+        let (store, first) = story.open();
         let mut references = fill(&first, 0..3);
         story.gate.shut(verb, &[1]);
         references.extend(fill(&first, 3..4));
@@ -287,8 +343,7 @@ fn a_takeover_goes_on_without_a_child_that_does_not_answer_and_it_comes_back() {
 fn a_takeover_that_too_few_answer_says_who_does_not() {
     for verb in ["fence", "adopt"] {
         let story = Story::new();
-        let store = story.rig.store(false).unwrap();
-        let first = story.rig.over(store.clone()).unwrap();
+        let (store, first) = story.open();
         let references = fill(&first, 0..3);
         story.gate.shut(verb, &[2, 3]);
         let taken = story.held_up(&store, 2, || story.rig.over(store.clone()));
@@ -302,7 +357,7 @@ fn a_takeover_that_too_few_answer_says_who_does_not() {
             figure(&store.status(), "children_called") == 0
         });
         drop((first, store));
-        let engine = story.rig.write().unwrap();
+        let (_, engine) = story.open();
         all_read(&engine, 0, &references);
         assert_eq!(newest(&engine).unwrap(), Some(2));
         engine.close().unwrap();
