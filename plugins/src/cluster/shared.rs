@@ -88,6 +88,9 @@ impl Shared {
             let now = self.env.clock.monotonic_ns();
             let mut state = self.lock();
             let tend = state.adopted && state.closed.is_none();
+            if tend {
+                state.invite(self.level.min(Level::Disk));
+            }
             for (index, lane) in state.lanes.iter_mut().enumerate() {
                 if !lane.queue.is_empty() && !lane.active {
                     lane.active = true;
@@ -221,6 +224,7 @@ impl Shared {
         let child = &self.children[index];
         child.moved();
         let (mut enlist, mut left) = (false, false);
+        let quiet;
         let answers: Answers = {
             let mut state = self.lock();
             let newest = state.next_round - 1;
@@ -229,6 +233,7 @@ impl Shared {
                 return;
             }
             lane.bytes = lane.bytes.saturating_sub(item.bytes);
+            lane.joining &= !item.joins;
             let votes = lane.role == Role::Votes;
             match &answer {
                 Ok(reply) => {
@@ -271,11 +276,16 @@ impl Shared {
             if let Some(round) = round.filter(|_| votes) {
                 round.replies[index] = Some(answer);
             }
-            state.settle(&self.quorum, self.queue_max)
+            let answers = state.settle(&self.quorum, self.queue_max);
+            quiet = state.rounds.is_empty() && state.count(Role::Follows) > 0;
+            answers
         };
         give(answers);
         if enlist {
             self.enlist(index, item);
+        }
+        if quiet {
+            self.kick();
         }
         self.watch(left);
     }

@@ -83,6 +83,8 @@ pub(super) struct Lane {
     pub(super) stuck: bool,
     /// Items of older ones are of no interest any more.
     pub(super) generation: u64,
+    /// It was asked to sync where it may begin to vote, and has not answered yet.
+    pub(super) joining: bool,
     /// It took nothing since a batch that it refused, up to this round.
     pub(super) refused: Option<(u64, Error)>,
     /// Synced up to here under this epoch.
@@ -105,6 +107,7 @@ impl Lane {
             active: false,
             busy: 0,
             stuck: false,
+            joining: false,
             generation: 1,
             refused: None,
             durable: Position::START,
@@ -133,8 +136,14 @@ impl Lane {
     pub(super) fn drop_out(&mut self, role: Role, trouble: Error) {
         self.role = role;
         self.trouble = Some(trouble);
+        self.forget();
+    }
+
+    /// Nothing that it was asked is of interest any more.
+    pub(super) fn forget(&mut self) {
         self.queue.clear();
         self.bytes = 0;
+        self.joining = false;
         self.refused = None;
         self.generation += 1;
     }
@@ -251,6 +260,32 @@ impl State {
             };
         }
         self.end
+    }
+
+    /// Asks those that only follow to sync, if the line ends where one may: they vote from then on.
+    pub(super) fn invite(&mut self, level: Level) {
+        let end = self.end.position;
+        // The next batch begins in a block of its own, and nobody knows more than was acknowledged.
+        let apart = self.boundary == end || end.align_down(self.roster.unit) == end;
+        if !self.rounds.is_empty() || self.acked != end || !apart {
+            return;
+        }
+        let follows = |lane: &&mut Lane| lane.role == Role::Follows && !lane.joining;
+        for lane in self.lanes.iter_mut().filter(follows) {
+            lane.joining = true;
+            lane.queue.push_back(Item {
+                round: 0,
+                generation: lane.generation,
+                sender: self.epoch,
+                call: Call::Commit {
+                    level,
+                    last: Vec::new(),
+                },
+                bytes: 0,
+                end,
+                joins: true,
+            });
+        }
     }
 
     /// Takes note of a batch that is sent to all.

@@ -66,12 +66,7 @@ impl Shared {
     fn drop_rounds(&self, epoch: Epoch) {
         let rounds = {
             let mut state = self.lock();
-            for lane in &mut state.lanes {
-                lane.queue.clear();
-                lane.bytes = 0;
-                lane.refused = None;
-                lane.generation += 1;
-            }
+            state.lanes.iter_mut().for_each(Lane::forget);
             std::mem::take(&mut state.rounds)
         };
         let fenced = || Error::fenced(format!("epoch {epoch} took over"));

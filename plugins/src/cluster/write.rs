@@ -157,6 +157,7 @@ impl Shared {
                 (None, _) => continue,
             };
             lane.bytes += bytes;
+            lane.joining |= joins;
             lane.queue.push_back(Item {
                 round,
                 generation: lane.generation,
@@ -192,53 +193,36 @@ impl Shared {
     /// Puts a child that has everything up to `end` into line. `false`: it lacks batches that were
     /// acknowledged meanwhile.
     pub(super) fn join_line(&self, index: usize, generation: u64, end: Position) -> Result<bool> {
-        {
-            let mut guard = self.lock();
-            let state = &mut *guard;
-            if state.lanes[index].generation != generation {
-                return Err(given_up());
-            }
-            let from = state
-                .recent
-                .iter()
-                .position(|batch| batch.header().before_end == end);
-            let missing: Vec<Batch> = match from {
-                Some(from) => state.recent.range(from..).cloned().collect(),
-                None if end == state.end.position => Vec::new(),
-                None => return Ok(false),
-            };
-            let sender = state.epoch;
-            let quiet = state.rounds.is_empty()
-                && state.acked == state.end.position
-                && (state.boundary == state.end.position
-                    || state.end.position.align_down(state.roster.unit) == state.end.position);
-            let lane = &mut state.lanes[index];
-            lane.role = Role::Follows;
-            lane.trouble = None;
-            let mut ask = |call, bytes, end, joins| {
-                lane.bytes += bytes;
-                lane.queue.push_back(Item {
-                    round: 0,
-                    generation: lane.generation,
-                    sender,
-                    call,
-                    bytes,
-                    end,
-                    joins,
-                });
-            };
-            for batch in missing {
-                let (bytes, end) = (batch.bytes().len() as u64, batch.header().end);
-                ask(Call::Store(batch), bytes, end, false);
-            }
-            if quiet {
-                // The next batch begins in a block of its own, so this is a place for a sync.
-                let call = Call::Commit {
-                    level: self.level.min(Level::Disk),
-                    last: Vec::new(),
-                };
-                ask(call, 0, state.end.position, true);
-            }
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.lanes[index].generation != generation {
+            return Err(given_up());
+        }
+        let from = state
+            .recent
+            .iter()
+            .position(|batch| batch.header().before_end == end);
+        let missing: Vec<Batch> = match from {
+            Some(from) => state.recent.range(from..).cloned().collect(),
+            None if end == state.end.position => Vec::new(),
+            None => return Ok(false),
+        };
+        let sender = state.epoch;
+        let lane = &mut state.lanes[index];
+        lane.role = Role::Follows;
+        lane.trouble = None;
+        for batch in missing {
+            let (bytes, end) = (batch.bytes().len() as u64, batch.header().end);
+            lane.bytes += bytes;
+            lane.queue.push_back(Item {
+                round: 0,
+                generation: lane.generation,
+                sender,
+                call: Call::Store(batch),
+                bytes,
+                end,
+                joins: false,
+            });
         }
         Ok(true)
     }

@@ -1,7 +1,84 @@
 //! Children that were away, or are new.
 
 use super::*;
-use travertine_engine::contract::ErrorKind;
+use travertine_engine::conformance::kit::{Twist, Twisted};
+use travertine_engine::contract::env::Job;
+use travertine_engine::contract::{Commit, ErrorKind, Level, Op, Promise};
+use travertine_engine::stack::Floor;
+
+/// Children whose commits are answered when somebody says so, while there is a list to keep them in.
+#[derive(Debug, Default)]
+struct Held(Mutex<Option<Answers>>);
+
+#[derive(Default)]
+struct Answers(Vec<Job>);
+
+impl std::fmt::Debug for Answers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} answers", self.0.len())
+    }
+}
+
+impl Held {
+    fn count(&self) -> usize {
+        let held = self.0.lock().unwrap();
+        held.as_ref().map_or(0, |held| held.0.len())
+    }
+}
+
+#[derive(Debug)]
+struct Later(Arc<Held>);
+
+impl Twist for Later {
+    fn commit(&self, below: &dyn Store, commit: Commit) -> Op<Level> {
+        let done = below.commit(commit).wait();
+        let mut held = self.0.0.lock().unwrap();
+        let Some(held) = &mut *held else {
+            return Op::ready(done);
+        };
+        let (promise, op) = Promise::new();
+        held.0.push(Box::new(move || promise.fulfil(done)));
+        op
+    }
+}
+
+impl Probe for Later {
+    fn wrap(&self, floor: &Floor, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        match floor.kind().name {
+            "file" => Arc::new(Twisted::new(store, Self(self.0.clone()))),
+            _ => store,
+        }
+    }
+}
+
+#[test]
+fn a_child_that_came_back_during_a_commit_counts_without_another_one() {
+    let mut rig = Rig::new(3);
+    let held = Arc::new(Held::default());
+    rig.probe = Some(Arc::new(Later(held.clone())));
+    let engine = rig.write().unwrap();
+    let mut references = fill(&engine, 0..5);
+    rig.disks[2].crash_in(1);
+    references.extend(fill(&engine, 5..8));
+    assert_eq!(told(&engine, "children_in_line"), 2);
+    rig.disks[2].crash_never();
+    rig.disks[2].kill();
+    rig.env.advance(std::time::Duration::from_secs(60));
+    *held.0.lock().unwrap() = Some(Answers::default());
+    std::thread::scope(|scope| {
+        let committing = scope.spawn(|| commit(&engine, 8));
+        stuck::until("the commit of both others", || held.count() == 2);
+        stuck::until("the third", || told(&engine, "children_out") == 0);
+        // It follows, and nothing it has may be synced yet.
+        assert_eq!(told(&engine, "children_in_line"), 2);
+        let answers = held.0.lock().unwrap().take().unwrap();
+        answers.0.into_iter().for_each(|answer| answer());
+        references.push(committing.join().unwrap().unwrap());
+    });
+    assert_eq!(told(&engine, "children_in_line"), 3);
+    engine.close().unwrap();
+    rig.are_alike();
+}
 
 #[test]
 fn a_child_that_was_away_for_a_reign_is_brought_what_it_lacks() {
