@@ -6,6 +6,7 @@ mod hunt;
 mod returning;
 mod storm;
 mod stuck;
+mod threads;
 mod turns;
 mod wild;
 
@@ -19,6 +20,7 @@ use travertine_engine::contract::{
     Env, Kind, Name, NewRecord, Position, Reference, Result, Status, Store, Stream,
 };
 use travertine_engine::front::{Change, Engine, Expect, Hint, Options};
+use travertine_engine::log::{Log, LogOptions};
 use travertine_engine::medium::Medium;
 use travertine_engine::stack::{Layer, Media, Opening, Plan, Probe, Spec};
 
@@ -132,23 +134,7 @@ impl Rig {
         // A writer passes over a segment that was never begun, and writes to an image alone.
         let image = self.disks[number - 1].image(0);
         image.kill();
-        let medium = Arc::new(image.medium().within("it"));
-        let options = travertine_engine::log::LogOptions::default();
-        let log =
-            travertine_engine::log::Log::open("file", medium, self.env.env(), options).unwrap();
-        let mut ends = Vec::new();
-        let mut from = Some(Position::START);
-        while let Some(at) = from {
-            let found = log.scan(Stream::default(), at).wait().unwrap();
-            ends.extend(
-                found
-                    .batches
-                    .iter()
-                    .map(|batch| (batch.header().end, batch.running())),
-            );
-            from = found.next;
-        }
-        ends
+        batches_on(Arc::new(image.medium().within("it")), self.env.env())
     }
 
     fn are_alike(&self) {
@@ -180,8 +166,26 @@ impl Rig {
     }
 }
 
+/// Where each batch of a log ends, with its running checksum.
+fn batches_on(medium: Arc<dyn Medium>, env: &Env) -> Vec<(Position, u64)> {
+    let log = Log::open("file", medium, env, LogOptions::default()).unwrap();
+    let mut ends = Vec::new();
+    let mut from = Some(Position::START);
+    while let Some(at) = from {
+        let found = log.scan(Stream::default(), at).wait().unwrap();
+        let batches = found.batches.iter();
+        ends.extend(batches.map(|batch| (batch.header().end, batch.running())));
+        from = found.next;
+    }
+    ends
+}
+
 /// Commits a number, and tells where it lies.
 fn commit(engine: &Engine, number: u64) -> Result<Reference> {
+    commit_to(engine, "it", number)
+}
+
+fn commit_to(engine: &Engine, name: &str, number: u64) -> Result<Reference> {
     let session = engine.session()?;
     let body = number.to_le_bytes().repeat(40);
     let record = NewRecord {
@@ -191,7 +195,7 @@ fn commit(engine: &Engine, number: u64) -> Result<Reference> {
     };
     let reference = session.store(&record, Hint::default())?;
     let change = Change {
-        name: Name::new("it").unwrap(),
+        name: Name::new(name).unwrap(),
         expect: Expect::Any,
         to: Some(reference),
     };
