@@ -87,7 +87,11 @@ impl Peek {
     pub fn damage(&self) -> impl Iterator<Item = String> {
         let identity = self.identity.as_ref().err().map(ToString::to_string);
         let writer = self.writer.as_ref().err().map(ToString::to_string);
-        let segments = self.segments.iter().filter_map(|segment| {
+        // Files at the end with nothing in them were made and never begun: opening passes over them.
+        let begun = |segment: &PeekSegment| !matches!(segment.bytes, Ok(0));
+        let begun = self.segments.iter().rposition(begun);
+        let segments = self.segments[..begun.map_or(0, |last| last + 1)].iter();
+        let segments = segments.filter_map(|segment| {
             let length = segment.bytes.as_ref().err();
             let header = segment
                 .header

@@ -6,6 +6,7 @@ mod bounded;
 mod handles;
 mod part;
 mod reclaim;
+mod unbegun;
 
 use super::*;
 use crate::contract::{
