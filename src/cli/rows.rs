@@ -10,11 +10,11 @@
 
 use std::io::Write;
 
+use super::tree::TreeReader;
 use super::{Failure, Terminal, text};
 use crate::contract::Result;
-use crate::interfaces::btree::BtreeView;
+
 use crate::interfaces::diff::Differs;
-use crate::interfaces::reader::Reader;
 use crate::interfaces::{CursorExt, Value};
 
 /// Most bytes of a key or value that are shown to people.
@@ -39,7 +39,7 @@ impl Rows {
         &mut self,
         terminal: &mut Terminal<'_>,
         sequence: Option<u64>,
-        (old, new): (Option<&Reader<BtreeView>>, &Reader<BtreeView>),
+        (old, new): (Option<&TreeReader>, &TreeReader),
         limit: u64,
     ) -> std::result::Result<u64, Failure> {
         let mut told = 0;
@@ -79,7 +79,7 @@ impl Rows {
         &mut self,
         sequence: Option<u64>,
         differs: &Differs<'_>,
-        reader: &Reader<BtreeView>,
+        reader: &TreeReader,
     ) -> Result<()> {
         let line = &mut self.line;
         line.push(b'{');
