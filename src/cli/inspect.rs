@@ -6,12 +6,15 @@ use serde_json::{Value, json};
 
 use super::progress::Progress;
 use super::roots::time;
-use super::text::count;
+use super::text::{count, hex};
 use super::{Failure, Outcome, Run, StackArg, Terminal, space, wrote};
 use crate::contract::codec;
 use crate::contract::marker::decode_directory;
 use crate::contract::{Kind, Oid, PartStatus, Record, Reference, Result, RootMarker, Status};
 use crate::interfaces::btree::{self, Described};
+use crate::interfaces::chain::{
+    self, CHAIN_BLOCK, CHAIN_CONSUMERS, CHAIN_NODE, CHAIN_POSITION, CHAIN_ROOT,
+};
 use crate::interfaces::journal;
 use crate::interfaces::records::{
     BTREE_NODE, BTREE_ROOT, JOURNAL_DELTA, JOURNAL_LIST, JOURNAL_ROOT, SKIPLIST_NODE,
@@ -300,7 +303,7 @@ impl Body {
             Err(error) if cut && error.error_len().is_none() => {
                 Self::of(&bytes[..error.valid_up_to()], false)
             }
-            _ => Self::Hex(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+            _ => Self::Hex(hex(bytes)),
         }
     }
 }
@@ -320,6 +323,11 @@ fn kind_name(kind: Kind) -> &'static str {
         JOURNAL_DELTA => "edits of a commit",
         JOURNAL_LIST => "list of edits of commits",
         SKIPLIST_NODE => "run of a skip list",
+        CHAIN_ROOT => "root of a chain",
+        CHAIN_NODE => "node of a chain's directory",
+        CHAIN_BLOCK => "block of a chain",
+        CHAIN_CONSUMERS => "consumers of a chain",
+        CHAIN_POSITION => "position of a chain's consumer",
         _ => "of a kind not known here",
     }
 }
@@ -373,7 +381,7 @@ fn says(oid: Oid, record: &Record) -> Result<Value> {
             Some(journal::Described::List { deltas }) => json!({ "deltas": deltas }),
         }),
         _ => match btree::describe(record)? {
-            None => Ok(Value::Null),
+            None => says_chain(record),
             Some(Described::Root { entries, height }) => {
                 Ok(json!({ "entries": entries, "height": height }))
             }
@@ -394,4 +402,37 @@ fn says(oid: Oid, record: &Record) -> Result<Value> {
             }
         },
     }
+}
+
+/// What a record of a chain says of itself.
+fn says_chain(record: &Record) -> Result<Value> {
+    use chain::Described;
+    let text = |link: Option<chain::Digest>| link.map(|link| hex(&link));
+    Ok(match chain::describe(record)? {
+        None => Value::Null,
+        Some(Described::Root {
+            first,
+            end,
+            block_entries,
+            link,
+        }) => json!({
+            "first": first,
+            "end": end,
+            "block_entries": block_entries,
+            "link": text(link),
+        }),
+        Some(Described::Node {
+            level,
+            from,
+            children,
+        }) => json!({ "level": level, "from": from, "children": children }),
+        Some(Described::Block {
+            first,
+            end,
+            apart,
+            link,
+        }) => json!({ "first": first, "end": end, "apart": apart, "link": text(link) }),
+        Some(Described::Consumers(names)) => json!({ "consumers": names }),
+        Some(Described::Position(number)) => json!({ "position": number }),
+    })
 }

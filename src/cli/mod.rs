@@ -9,6 +9,7 @@
 
 mod bench;
 mod branch;
+mod chain;
 mod check;
 mod cluster;
 mod completions;
@@ -96,6 +97,7 @@ commands! {
     scan::Scan,
     count::Count,
     load::Load,
+    chain::Chain,
     roots::Roots,
     follow::Follow,
     diff::Diff,

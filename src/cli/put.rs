@@ -52,7 +52,7 @@ impl Run for Put {
     }
 }
 
-fn standard_input() -> Result<Vec<u8>, Error> {
+pub(super) fn standard_input() -> Result<Vec<u8>, Error> {
     let mut value = Vec::new();
     std::io::stdin()
         .lock()

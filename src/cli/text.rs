@@ -106,6 +106,26 @@ pub(super) fn entry(
     terminal.bytes(line)
 }
 
+/// Prints an entry of a chain as a line of JSON.
+pub(super) fn numbered(
+    terminal: &mut Terminal<'_>,
+    line: &mut Vec<u8>,
+    number: u64,
+    entry: &[u8],
+) -> std::result::Result<(), Failure> {
+    line.clear();
+    // Writing to memory cannot fail.
+    let _ = write!(line, "{{\"number\":{number},");
+    field(line, "entry", entry);
+    line.extend_from_slice(b"}\n");
+    terminal.bytes(line)
+}
+
+/// Bytes as hex.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Appends `"name":"bytes"`, as base64 where the bytes are not UTF-8.
 pub(super) fn field(line: &mut Vec<u8>, name: &str, bytes: &[u8]) {
     // Writing to memory cannot fail.

@@ -4,6 +4,7 @@
 //!   batches      every batch of every stream: running checksums, each record's own check
 //!   references   every edge from the newest commit on, floor by floor blind to what a record means
 //!   trees        what only the index knows: order, counts, bounds
+//!   chains       what only the chain knows: numbers without a gap, links
 //! ```
 //!
 //! It promises that damage in one place does not hide damage in another, as far as the places can be
@@ -21,12 +22,13 @@ use super::progress::Progress;
 use super::stack_arg::open_floors;
 use super::text::count;
 use super::{Failure, Outcome, Run, StackArg, Terminal, tree};
-use crate::contract::{Env, ErrorKind};
+use crate::contract::{Env, ErrorKind, Name, Record, Result};
 use crate::front::{Engine, Options, Snapshot};
+use crate::interfaces::chain::{self, CHAIN_ROOT, Chain};
 use crate::interfaces::report::Report;
 use crate::stack::Registry;
 
-/// Check every checksum, every reference and every tree of a stack
+/// Check every checksum, every reference, every tree and every chain of a stack
 ///
 /// Exit code 1 if anything is damaged, with the places. Works beside a writer, on what it has proven.
 #[derive(Debug, Args)]
@@ -44,13 +46,15 @@ pub(super) struct Verify {
 struct Facts {
     batches: batches::Facts,
     references: reach::Facts,
-    trees: Vec<TreeFacts>,
+    trees: Vec<IndexFacts>,
+    chains: Vec<IndexFacts>,
     #[serde(flatten)]
     findings: Findings,
 }
 
+/// A tree or a chain.
 #[derive(Debug, Serialize)]
-struct TreeFacts {
+struct IndexFacts {
     name: String,
     entries: u64,
     nodes: u64,
@@ -74,7 +78,9 @@ impl Run for Verify {
         match Engine::open(stack.store(), &env, Options::reading()) {
             Ok(engine) => {
                 facts.references = reach::check(&engine, findings, &progress)?;
-                facts.trees = trees(&engine.snapshot(), findings);
+                let snapshot = engine.snapshot();
+                facts.trees = indexes(&snapshot, &TREES, findings);
+                facts.chains = indexes(&snapshot, &CHAINS, findings);
             }
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 findings.add("the newest commit", &error);
@@ -96,12 +102,35 @@ impl Run for Verify {
     }
 }
 
-/// Every name that is a tree, as its index sees it.
-fn trees(snapshot: &Snapshot, findings: &mut Findings) -> Vec<TreeFacts> {
-    let mut trees = Vec::new();
+/// A kind of index that is looked at as it sees itself.
+struct Index {
+    is: fn(&Snapshot, &Record) -> Result<bool>,
+    word: &'static str,
+    verify: fn(&Snapshot, &Name) -> Result<Report>,
+}
+
+const TREES: Index = Index {
+    is: tree::is_tree,
+    word: "tree",
+    verify: |snapshot, name| Ok(tree::map(name.clone()).reader(snapshot).wait()?.verify()),
+};
+
+const CHAINS: Index = Index {
+    is: |_, record| Ok(record.kind() == CHAIN_ROOT),
+    word: "chain",
+    verify: |snapshot, name| {
+        let chain = Chain::new(name.clone(), chain::Options::default());
+        Ok(chain.reader(snapshot).wait()?.verify())
+    },
+};
+
+/// Every name of one kind of index, as the index sees it.
+fn indexes(snapshot: &Snapshot, index: &Index, findings: &mut Findings) -> Vec<IndexFacts> {
+    let word = index.word;
+    let mut found = Vec::new();
     for (name, reference) in snapshot.names() {
         match snapshot.read(reference).wait() {
-            Ok(record) => match tree::is_tree(snapshot, &record) {
+            Ok(record) => match (index.is)(snapshot, &record) {
                 Ok(true) => {}
                 Ok(false) => continue,
                 Err(error) => {
@@ -112,20 +141,16 @@ fn trees(snapshot: &Snapshot, findings: &mut Findings) -> Vec<TreeFacts> {
             // The walk along the references told it.
             Err(_) => continue,
         }
-        let report = match tree::reader(snapshot, name) {
-            Ok(Some(reader)) => reader.verify(),
-            Ok(None) => continue,
-            Err(error) => {
-                findings.add(format_args!("tree {name}"), &error);
-                Report::new()
-            }
-        };
+        let report = (index.verify)(snapshot, name).unwrap_or_else(|error| {
+            findings.add(format_args!("{word} {name}"), &error);
+            Report::new()
+        });
         for damage in &report.damage {
             let place = damage.oid.map_or_else(String::new, |oid| format!(" {oid}"));
-            findings.add(format_args!("tree {name}{place}"), &damage.what);
+            findings.add(format_args!("{word} {name}{place}"), &damage.what);
         }
         findings.damaged += report.damaged - report.damage.len() as u64;
-        trees.push(TreeFacts {
+        found.push(IndexFacts {
             name: name.to_string(),
             entries: report.entries,
             nodes: report.nodes,
@@ -135,7 +160,7 @@ fn trees(snapshot: &Snapshot, findings: &mut Findings) -> Vec<TreeFacts> {
             damaged: report.damaged,
         });
     }
-    trees
+    found
 }
 
 impl Facts {
@@ -158,6 +183,12 @@ impl Facts {
             terminal.say(format_args!(
                 "tree        {}: {} entries in {} nodes, height {}, {} values apart, {} bytes",
                 tree.name, tree.entries, tree.nodes, tree.height, tree.apart, tree.bytes
+            ))?;
+        }
+        for chain in &self.chains {
+            terminal.say(format_args!(
+                "chain       {}: {} entries in {} records, {} apart, {} bytes",
+                chain.name, chain.entries, chain.nodes, chain.apart, chain.bytes
             ))?;
         }
         self.findings.tell(terminal)

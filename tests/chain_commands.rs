@@ -1,0 +1,67 @@
+//! `chain`: what it prints, how it fails, and what `verify` and `inspect` say of a chain.
+
+mod desk;
+
+use desk::Desk;
+
+#[test]
+fn what_is_pushed_is_popped_shifted_and_scanned() {
+    let desk = Desk::new();
+    for (number, entry) in ["a", "b", "c", "d"].into_iter().enumerate() {
+        let said = desk.ok(&format!("chain push s.toml --chain jobs {entry}"));
+        assert_eq!(said.trim(), number.to_string());
+    }
+    let said = desk.run_with("chain push s.toml --chain jobs - --json", b"\xff");
+    assert_eq!(said.json()[0]["number"], 4);
+    assert_eq!(desk.run("chain pop s.toml --chain jobs").out, b"\xff");
+    assert_eq!(desk.run("chain shift s.toml --chain jobs").out, b"a");
+    let all = desk.run("chain scan s.toml --chain jobs").text();
+    let lines = "{\"number\":1,\"entry\":\"b\"}\n{\"number\":2,\"entry\":\"c\"}\n\
+                 {\"number\":3,\"entry\":\"d\"}\n";
+    assert_eq!(all, lines);
+    let some = desk.run("chain scan s.toml --chain jobs --reverse --from 2 --limit 1");
+    assert_eq!(some.text(), "{\"number\":2,\"entry\":\"c\"}\n");
+    let before = desk.run("chain scan s.toml --chain jobs --at 2");
+    assert_eq!(before.text().lines().count(), 2);
+    for line in ["pop", "pop", "shift"] {
+        desk.ok(&format!("chain {line} s.toml --chain jobs"));
+    }
+    desk.fails("chain pop s.toml --chain jobs", 1, &["jobs is empty"]);
+    desk.fails(
+        "chain scan s.toml --chain nix",
+        1,
+        &["no chain nix", "there are: jobs"],
+    );
+    desk.ok("put s.toml --tree t k v");
+    desk.fails(
+        "chain pop s.toml --chain t",
+        2,
+        &["a chain's root has kind"],
+    );
+}
+
+#[test]
+fn a_linked_chain_tells_its_link_and_every_command_knows_its_records() {
+    let desk = Desk::new();
+    for entry in 0..40 {
+        desk.ok(&format!("chain push s.toml --chain audit {entry} --linked"));
+    }
+    let said = desk.ok("chain verify s.toml --chain audit");
+    let link = "link ";
+    assert!(said.contains("40 entries") && said.contains(link), "{said}");
+    let link = said.split(link).nth(1).unwrap().trim();
+    assert_eq!(link.len(), 64);
+    let said = desk.ok("verify s.toml");
+    assert!(said.contains("chain       audit: 40 entries"), "{said}");
+    let root = desk.ok("root s.toml audit");
+    let root = desk.run(&format!("inspect s.toml {root} --json")).json();
+    assert_eq!(root[0]["says"]["end"], 40);
+    assert_eq!(root[0]["says"]["link"], link);
+    let node = root[0]["references"][0]["oid"].as_str().unwrap();
+    let node = desk.run(&format!("inspect s.toml {node} --json")).json();
+    assert_eq!(node[0]["says"]["children"], 1);
+    let block = node[0]["references"][0]["oid"].as_str().unwrap();
+    let block = desk.run(&format!("inspect s.toml {block} --json")).json();
+    assert_eq!(block[0]["says"]["end"], 32);
+    assert_eq!(block[0]["kind_name"], "block of a chain");
+}
