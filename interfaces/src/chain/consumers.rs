@@ -8,6 +8,9 @@
 //!   list       0 format u8 = 1 │ zeros │ 4 n u32 │ n × ( length u8, name )     ascending
 //!   position   0 format u8 = 1 │ zeros │ 8 number u64                          all before it is done
 //! ```
+//!
+//! A chain that is renamed leaves the positions behind. A consumer that is in the list and has none holds
+//! every entry, until it is removed and begun again.
 
 use std::sync::Arc;
 
@@ -95,6 +98,11 @@ impl Consumer {
             expect: Expect::Is(before.map(|before| before.oid)),
             to: to.map(|to| store_position(session, to)).transpose()?,
         })
+    }
+
+    /// Whether it has a position.
+    pub(super) fn is_there(&self, session: &Session) -> bool {
+        session.base().root(&self.name).is_some()
     }
 
     /// The change that changes nothing, and conflicts with any other of its position.

@@ -45,10 +45,7 @@ impl Chain {
         let mut consumers = Vec::new();
         for who in writer.consumers()? {
             let consumer = Consumer::new(&self.name, &who)?;
-            let position = consumer.position(session.base())?;
-            let position = position.ok_or_else(|| {
-                Error::corrupt(format!("{} has no position under {}", who, consumer.name()))
-            })?;
+            let position = consumer.position(session.base())?.unwrap_or_default();
             writer.pin(position);
             consumers.push((who, consumer, position));
         }
@@ -126,22 +123,26 @@ impl Turn<'_> {
         };
         let mut names = self.writer.consumers()?;
         names.retain(|name| name != who);
-        let change = self.consumers[index].1.change(self.session, None)?;
+        let consumer = &self.consumers[index].1;
+        if consumer.is_there(self.session) {
+            self.changes.push(consumer.change(self.session, None)?);
+        }
         self.writer.set_consumers(&names)?;
         self.consumers.remove(index);
-        self.changes.push(change);
         Ok(())
     }
 
     /// Takes away what every consumer has behind it, as the session saw them, and tells how many entries
     /// that were. Without a consumer nothing goes.
     pub fn trim_consumed(&mut self) -> Result<u64> {
-        let consumers = self.consumers.iter().map(|(.., position)| *position);
-        match consumers.min() {
-            Some(least) if self.changes.is_empty() => self.writer.trim(least.min(self.end())),
-            Some(_) => Err(Error::invalid(
+        if !self.changes.is_empty() {
+            return Err(Error::invalid(
                 "consumers came or went in this turn: commit it, then trim in the next",
-            )),
+            ));
+        }
+        let positions = self.consumers.iter().map(|(.., position)| *position);
+        match positions.min() {
+            Some(least) => self.writer.trim(least.min(self.end())),
             None => Ok(0),
         }
     }
@@ -161,8 +162,9 @@ impl Turn<'_> {
         }
         if popped {
             // Nobody may have consumed meanwhile what was popped.
-            let guards = self.consumers.iter();
-            changes.extend(guards.map(|(_, consumer, _)| consumer.guard(self.session)));
+            let consumers = self.consumers.iter().map(|(_, consumer, _)| consumer);
+            let there = consumers.filter(|consumer| consumer.is_there(self.session));
+            changes.extend(there.map(|consumer| consumer.guard(self.session)));
         }
         Ok(changes)
     }
