@@ -196,6 +196,34 @@ fn who_pops_conflicts_with_who_consumed_it_meanwhile() {
 }
 
 #[test]
+fn a_renamed_chain_keeps_what_its_consumers_have_not_done_until_they_begin_again() {
+    let engine = open(&ModelStore::default());
+    let log = small("log");
+    push(&engine, &log, &["a", "b"]);
+    let session = engine.session().unwrap();
+    let mut turn = log.writer(&session).unwrap();
+    turn.add_consumer("who", 1).unwrap();
+    turn.commit(None).unwrap().wait().unwrap();
+    let renamed = small("other");
+    let session = engine.session().unwrap();
+    let rename = session.rename(log.name(), renamed.name());
+    rename.wait().unwrap();
+    let session = engine.session().unwrap();
+    let mut turn = renamed.writer(&session).unwrap();
+    assert_eq!(turn.trim_consumed().unwrap(), 0);
+    turn.pop().unwrap().unwrap();
+    turn.remove_consumer("who").unwrap();
+    turn.commit(None).unwrap().wait().unwrap();
+    let session = engine.session().unwrap();
+    let mut turn = renamed.writer(&session).unwrap();
+    turn.add_consumer("who", 1).unwrap();
+    assert_eq!(turn.trim_consumed().unwrap_err().kind(), ErrorKind::Invalid);
+    turn.commit(None).unwrap().wait().unwrap();
+    let who = renamed.consumer("who").unwrap();
+    assert_eq!(who.position(&engine.snapshot()).unwrap(), Some(1));
+}
+
+#[test]
 fn a_name_that_points_to_something_else_is_no_chain() {
     let engine = open(&ModelStore::default());
     let map = Map::new(Name::new("m").unwrap(), Btree::default());
