@@ -303,3 +303,16 @@ fn roots_tells_all_that_is_left_then_what_is_missing_and_makes_no_changes_up() {
         "{told}"
     );
 }
+
+#[test]
+fn with_history_every_commit_is_looked_at_and_a_rate_changes_nothing_that_is_told() {
+    let desk = filled();
+    let newest = &desk.run("verify s.toml --json").json()[0];
+    let paced = &desk.run("verify s.toml --json --rate 64MiB").json()[0];
+    assert_eq!(paced, newest);
+    let all = &desk.run("verify s.toml --json --history").json()[0];
+    assert_eq!(all["damaged"], 0);
+    let edges = |facts: &serde_json::Value| facts["references"]["edges"].as_u64().unwrap();
+    assert!(edges(all) > edges(newest), "{all}");
+    desk.fails("verify s.toml --rate fast", 2, &["fast"]);
+}

@@ -28,6 +28,7 @@ mod init;
 mod inspect;
 mod load;
 mod migrate;
+mod pace;
 mod plugins;
 mod progress;
 mod put;

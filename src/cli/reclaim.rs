@@ -48,7 +48,7 @@ pub(super) struct Reclaim {
     json: bool,
 }
 
-fn size(text: &str) -> Result<ByteSize, String> {
+pub(super) fn size(text: &str) -> Result<ByteSize, String> {
     text.parse()
         .map_err(|fault: crate::stack::Fault| fault.to_string())
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::super::Failure;
-use super::super::progress::Progress;
+use super::super::pace::Pace;
 use super::findings::Findings;
 use crate::contract::{Batch, Codecs, End, ErrorKind, Kind, Oid, Position, Record, Store, Stream};
 
@@ -23,12 +23,12 @@ pub(super) struct Facts {
 pub(super) fn check(
     store: &dyn Store,
     findings: &mut Findings,
-    progress: &Progress,
+    pace: &Pace,
 ) -> Result<Facts, Failure> {
     let mut facts = Facts::default();
     let status = store.status();
     let total = status.streams.iter().map(|stream| stream.end * 8).sum();
-    progress.of(total);
+    pace.progress.of(total);
     for stream in &status.streams {
         facts.streams += 1;
         let end = Position(stream.end);
@@ -39,7 +39,7 @@ pub(super) fn check(
             end,
             &mut facts,
             findings,
-            progress,
+            pace,
         )?;
     }
     Ok(facts)
@@ -52,10 +52,11 @@ fn walk(
     end: Position,
     facts: &mut Facts,
     findings: &mut Findings,
-    progress: &Progress,
+    pace: &Pace,
 ) -> Result<(), Failure> {
     let mut from = Position::START;
     let mut before = None;
+    let mut read = facts.bytes;
     loop {
         let some = match store.scan(stream, from).wait() {
             Ok(some) => some,
@@ -82,7 +83,9 @@ fn walk(
             before = left.after;
             facts.bytes += left.to.bytes_since(left.from);
         }
-        progress.at(facts.bytes);
+        pace.progress.at(facts.bytes);
+        pace.read(facts.bytes - read);
+        read = facts.bytes;
         match some.next {
             Some(next) => from = next,
             None => return Ok(()),

@@ -2,9 +2,8 @@
 //!
 //! ```text
 //!   batches      every batch of every stream: running checksums, each record's own check
-//!   references   every edge from the newest commit on, floor by floor blind to what a record means
-//!   trees        what only the index knows: order, counts, bounds
-//!   chains       what only the chain knows: numbers without a gap, links
+//!   references   every edge from the newest commit on, or from all, blind to what a record means
+//!   indexes      what only the index knows: order, counts, bounds, links
 //! ```
 //!
 //! It promises that damage in one place does not hide damage in another, as far as the places can be
@@ -12,30 +11,46 @@
 
 mod batches;
 mod findings;
+mod indexes;
 pub(super) mod reach;
+
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
 
 use self::findings::Findings;
+use super::pace::{Pace, Paced};
 use super::progress::Progress;
+use super::reclaim::size;
 use super::stack_arg::open_floors;
 use super::text::count;
-use super::{Failure, Outcome, Run, StackArg, Terminal, tree};
-use crate::contract::{Env, ErrorKind, Name, Record, Result};
-use crate::front::{Engine, Options, Snapshot};
-use crate::interfaces::chain::{self, CHAIN_ROOT, Chain};
+use super::{Failure, Outcome, Run, StackArg, Terminal};
+use crate::contract::{Env, ErrorKind};
+use crate::front::{Engine, Followed, Options, Snapshot};
+use crate::interfaces::records::Source;
 use crate::interfaces::report::Report;
-use crate::stack::Registry;
+use crate::stack::{ByteSize, Registry};
 
-/// Check every checksum, every reference, every tree and every chain of a stack
+/// Check every checksum, every reference and every index of a stack
 ///
-/// Exit code 1 if anything is damaged, with the places. Works beside a writer, on what it has proven.
+/// Exit code 1 if anything is damaged, with the places. Works beside a writer, on what it has proven, and
+/// with --rate hardly takes anything from it. Every batch that lies on the media is read, of whatever
+/// commit; references and indexes are followed from the newest commit, with --history from each.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: travertine verify stack.toml")]
+#[command(after_help = "Examples:
+  travertine verify stack.toml
+  travertine verify stack.toml --rate 20MiB            beside a writer
+  travertine verify stack.toml --history               from every commit that is left")]
 pub(super) struct Verify {
     #[command(flatten)]
     stack: StackArg,
+    /// Read at most so much in a second
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    rate: Option<ByteSize>,
+    /// Follow the references and check the indexes of every commit that is left
+    #[arg(long)]
+    history: bool,
     /// Print what was checked as JSON
     #[arg(long)]
     json: bool,
@@ -46,16 +61,15 @@ pub(super) struct Verify {
 struct Facts {
     batches: batches::Facts,
     references: reach::Facts,
-    trees: Vec<IndexFacts>,
-    chains: Vec<IndexFacts>,
+    trees: Vec<TreeFacts>,
     #[serde(flatten)]
     findings: Findings,
 }
 
-/// A tree or a chain.
 #[derive(Debug, Serialize)]
-struct IndexFacts {
+struct TreeFacts {
     name: String,
+    index: &'static str,
     entries: u64,
     nodes: u64,
     height: u64,
@@ -73,21 +87,27 @@ impl Run for Verify {
         let mut facts = Facts::default();
         let progress = Progress::bytes("verifying", 0, 0);
         progress.show(terminal);
+        let pace = Arc::new(Pace::new(
+            &env.clock,
+            self.rate.map(|rate| rate.0),
+            progress,
+        ));
         let findings = &mut facts.findings;
-        facts.batches = batches::check(&*stack.store(), findings, &progress)?;
+        facts.batches = batches::check(&*stack.store(), findings, &pace)?;
         match Engine::open(stack.store(), &env, Options::reading()) {
             Ok(engine) => {
-                facts.references = reach::check(&engine, findings, &progress)?;
-                let snapshot = engine.snapshot();
-                facts.trees = indexes(&snapshot, &TREES, findings);
-                facts.chains = indexes(&snapshot, &CHAINS, findings);
+                facts.references = reach::check(&engine, self.history, findings, &pace)?;
+                facts.trees = trees(&engine.snapshot(), &pace, findings);
+                if self.history {
+                    older(&engine, &pace, findings)?;
+                }
             }
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 findings.add("the newest commit", &error);
             }
             Err(error) => return Err(error.into()),
         }
-        progress.finish();
+        pace.progress.finish();
         let damaged = facts.findings.damaged;
         if self.json {
             terminal.json(&facts)?;
@@ -102,56 +122,33 @@ impl Run for Verify {
     }
 }
 
-/// A kind of index that is looked at as it sees itself.
-struct Index {
-    is: fn(&Snapshot, &Record) -> Result<bool>,
-    word: &'static str,
-    verify: fn(&Snapshot, &Name) -> Result<Report>,
-}
-
-const TREES: Index = Index {
-    is: tree::is_tree,
-    word: "tree",
-    verify: |snapshot, name| Ok(tree::map(name.clone()).reader(snapshot).wait()?.verify()),
-};
-
-const CHAINS: Index = Index {
-    is: |_, record| Ok(record.kind() == CHAIN_ROOT),
-    word: "chain",
-    verify: |snapshot, name| {
-        let chain = Chain::new(name.clone(), chain::Options::default());
-        Ok(chain.reader(snapshot).wait()?.verify())
-    },
-};
-
-/// Every name of one kind of index, as the index sees it.
-fn indexes(snapshot: &Snapshot, index: &Index, findings: &mut Findings) -> Vec<IndexFacts> {
-    let word = index.word;
-    let mut found = Vec::new();
+/// Every name that is an index, as the index sees it.
+fn trees(snapshot: &Snapshot, pace: &Arc<Pace>, findings: &mut Findings) -> Vec<TreeFacts> {
+    let source: Arc<dyn Source> = Arc::new(Paced {
+        snapshot: snapshot.clone(),
+        pace: pace.clone(),
+    });
+    let mut trees = Vec::new();
     for (name, reference) in snapshot.names() {
-        match snapshot.read(reference).wait() {
-            Ok(record) => match (index.is)(snapshot, &record) {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(error) => {
-                    findings.add(format_args!("name {name}"), &error);
-                    continue;
-                }
-            },
-            // The walk along the references told it.
-            Err(_) => continue,
-        }
-        let report = (index.verify)(snapshot, name).unwrap_or_else(|error| {
-            findings.add(format_args!("{word} {name}"), &error);
+        // What cannot be read was told by the walk along the references.
+        let Ok(record) = snapshot.read(reference).wait() else {
+            continue;
+        };
+        let Some((index, checked)) = indexes::check(&source, *reference, &record) else {
+            continue;
+        };
+        let report = checked.unwrap_or_else(|error| {
+            findings.add(format_args!("{index} {name}"), &error);
             Report::new()
         });
         for damage in &report.damage {
             let place = damage.oid.map_or_else(String::new, |oid| format!(" {oid}"));
-            findings.add(format_args!("{word} {name}{place}"), &damage.what);
+            findings.add(format_args!("{index} {name}{place}"), &damage.what);
         }
         findings.damaged += report.damaged - report.damage.len() as u64;
-        found.push(IndexFacts {
+        trees.push(TreeFacts {
             name: name.to_string(),
+            index,
             entries: report.entries,
             nodes: report.nodes,
             height: report.height,
@@ -160,7 +157,53 @@ fn indexes(snapshot: &Snapshot, index: &Index, findings: &mut Findings) -> Vec<I
             damaged: report.damaged,
         });
     }
-    found
+    trees
+}
+
+/// The indexes of the commits before the newest, each state of each once.
+fn older(engine: &Engine, pace: &Arc<Pace>, findings: &mut Findings) -> Result<(), Failure> {
+    let mut follow = engine.follow(1);
+    let newest = engine.snapshot();
+    let mut before = newest.names().clone();
+    loop {
+        let snapshot = match follow.ready() {
+            Ok(Some(Followed::Commit(snapshot))) => snapshot,
+            Ok(Some(Followed::Freed(_))) => continue,
+            Ok(None) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                let place = format_args!("commit {}", follow.position());
+                findings.add(place, error);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let source: Arc<dyn Source> = Arc::new(Paced {
+            snapshot: snapshot.clone(),
+            pace: pace.clone(),
+        });
+        for (name, reference) in snapshot.names() {
+            let told = [before.get(name), newest.names().get(name)];
+            if told.contains(&Some(reference)) {
+                continue;
+            }
+            let Ok(record) = snapshot.read(reference).wait() else {
+                continue;
+            };
+            let place = format!("{name} at commit {}", snapshot.sequence());
+            match indexes::check(&source, *reference, &record) {
+                Some((index, Ok(report))) => {
+                    for damage in &report.damage {
+                        findings.add(format_args!("{index} {place}"), &damage.what);
+                    }
+                    findings.damaged += report.damaged - report.damage.len() as u64;
+                }
+                Some((index, Err(error))) => findings.add(format_args!("{index} {place}"), error),
+                None => {}
+            }
+        }
+        before.clone_from(snapshot.names());
+        pace.progress.tick();
+    }
 }
 
 impl Facts {
@@ -181,14 +224,14 @@ impl Facts {
         ))?;
         for tree in &self.trees {
             terminal.say(format_args!(
-                "tree        {}: {} entries in {} nodes, height {}, {} values apart, {} bytes",
-                tree.name, tree.entries, tree.nodes, tree.height, tree.apart, tree.bytes
-            ))?;
-        }
-        for chain in &self.chains {
-            terminal.say(format_args!(
-                "chain       {}: {} entries in {} records, {} apart, {} bytes",
-                chain.name, chain.entries, chain.nodes, chain.apart, chain.bytes
+                "{:<12}{}: {} entries in {} nodes, height {}, {} values apart, {} bytes",
+                tree.index,
+                tree.name,
+                tree.entries,
+                tree.nodes,
+                tree.height,
+                tree.apart,
+                tree.bytes
             ))?;
         }
         self.findings.tell(terminal)

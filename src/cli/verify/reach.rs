@@ -1,4 +1,4 @@
-//! Every reference from the newest commit on, through reference tables alone.
+//! Every reference from the newest commit on, or from all that are left, through reference tables alone.
 //!
 //! A record with references is read once however many lead to it, a record without at each edge to
 //! it; so the work is bounded by the number of edges, and so is the list of what is still to be read.
@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::super::Failure;
-use super::super::progress::Progress;
+use super::super::pace::Pace;
 use super::findings::Findings;
 use crate::contract::env::in_passing;
-use crate::contract::{Oid, Record, Reference, Result};
+use crate::contract::{ErrorKind, Oid, Record, Reference, Result};
 use crate::front::Engine;
 use crate::interfaces::records::check_edge;
 
@@ -27,90 +27,109 @@ pub(super) struct Facts {
 
 pub(super) fn check(
     engine: &Engine,
+    all: bool,
     findings: &mut Findings,
-    progress: &Progress,
+    pace: &Pace,
 ) -> std::result::Result<Facts, Failure> {
-    let mut facts = Facts {
-        sequence: engine.snapshot().sequence(),
-        ..Facts::default()
+    let mut walk = Walk {
+        engine,
+        pace,
+        findings,
+        seen: Seen::default(),
+        left: Vec::new(),
+        facts: Facts {
+            sequence: engine.snapshot().sequence(),
+            ..Facts::default()
+        },
     };
-    let Some(newest) = engine.history().next() else {
-        return Ok(facts);
-    };
-    let marker = newest?.0;
-    let Some(record) = engine.read(marker).wait()? else {
-        findings.add(marker, "the newest root marker is not there");
-        return Ok(facts);
-    };
-    facts.records += 1;
-    let mut seen = Seen::default();
-    let mut left = Vec::new();
-    follow(
-        engine, marker, &record, &mut left, &mut seen, &mut facts, findings,
-    );
-    while let Some(reference) = left.pop() {
-        if let Some(record) = edge(engine, &reference, findings) {
-            facts.records += 1;
-            let oid = reference.oid;
-            follow(
-                engine, oid, &record, &mut left, &mut seen, &mut facts, findings,
-            );
-        }
-        progress.tick();
+    let commits = if all { usize::MAX } else { 1 };
+    for found in engine.history().take(commits) {
+        let marker = match found {
+            Ok((marker, _)) => marker,
+            // Where the way back is damaged, nothing further back is found.
+            Err(error) if all && error.kind() == ErrorKind::Corrupt => {
+                walk.findings.add("an older commit", error);
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        walk.commit(marker)?;
     }
-    Ok(facts)
+    Ok(walk.facts)
 }
 
-/// Looks at every edge out of a record. Those that lead on are left for later.
-fn follow(
-    engine: &Engine,
-    oid: Oid,
-    record: &Record,
-    left: &mut Vec<Reference>,
-    seen: &mut Seen,
-    facts: &mut Facts,
-    findings: &mut Findings,
-) {
-    for index in 0..record.reference_count() {
-        facts.edges += 1;
-        match record.reference(index) {
-            None => findings.add(oid, format_args!("its reference {index} names no record")),
-            // A weak edge is checked and not followed.
-            Some(reference) if reference.weak || reference.leaf => {
-                facts.records += u64::from(edge(engine, &reference, findings).is_some());
+struct Walk<'a> {
+    engine: &'a Engine,
+    pace: &'a Pace,
+    findings: &'a mut Findings,
+    seen: Seen,
+    left: Vec<Reference>,
+    facts: Facts,
+}
+
+impl Walk<'_> {
+    fn commit(&mut self, marker: Oid) -> Result<()> {
+        let Some(record) = self.engine.read(marker).wait()? else {
+            self.findings.add(marker, "the root marker is not there");
+            return Ok(());
+        };
+        self.facts.records += 1;
+        self.follow(marker, &record);
+        while let Some(reference) = self.left.pop() {
+            if let Some(record) = self.edge(&reference) {
+                self.facts.records += 1;
+                self.follow(reference.oid, &record);
             }
-            Some(reference) => {
-                if seen.insert(reference.oid) {
-                    left.push(reference);
+            self.pace.progress.tick();
+        }
+        Ok(())
+    }
+
+    /// Looks at every edge out of a record. Those that lead on are left for later.
+    fn follow(&mut self, oid: Oid, record: &Record) {
+        for index in 0..record.reference_count() {
+            self.facts.edges += 1;
+            match record.reference(index) {
+                None => {
+                    let what = format_args!("its reference {index} names no record");
+                    self.findings.add(oid, what);
+                }
+                // A weak edge is checked and not followed.
+                Some(reference) if reference.weak || reference.leaf => {
+                    self.facts.records += u64::from(self.edge(&reference).is_some());
+                }
+                Some(reference) => {
+                    if self.seen.insert(reference.oid) {
+                        self.left.push(reference);
+                    }
                 }
             }
         }
     }
-}
 
-/// The record of an edge, if the edge is sound.
-fn edge(engine: &Engine, reference: &Reference, findings: &mut Findings) -> Option<Record> {
-    let read = in_passing(|| engine.read(reference.oid));
-    let found: Result<_> = read.wait().and_then(|found| {
-        if let Some(record) = &found {
-            check_edge(reference, record)?;
-        }
-        Ok(found)
-    });
-    match found {
-        Ok(Some(record)) => Some(record),
-        Ok(None) => {
-            if !reference.weak {
-                findings.add(
-                    reference.oid,
-                    "a reference names it, and there is no record",
-                );
+    /// The record of an edge, if the edge is sound.
+    fn edge(&mut self, reference: &Reference) -> Option<Record> {
+        self.pace.read(u64::from(reference.length));
+        let read = in_passing(|| self.engine.read(reference.oid));
+        let found: Result<_> = read.wait().and_then(|found| {
+            if let Some(record) = &found {
+                check_edge(reference, record)?;
             }
-            None
-        }
-        Err(error) => {
-            findings.add(reference.oid, error);
-            None
+            Ok(found)
+        });
+        match found {
+            Ok(Some(record)) => Some(record),
+            Ok(None) => {
+                if !reference.weak {
+                    let what = "a reference names it, and there is no record";
+                    self.findings.add(reference.oid, what);
+                }
+                None
+            }
+            Err(error) => {
+                self.findings.add(reference.oid, error);
+                None
+            }
         }
     }
 }
