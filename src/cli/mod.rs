@@ -7,6 +7,7 @@
 //!
 //! Exit codes: 0 fine; 1 the work found a fault; 2 the call or the config is wrong.
 
+mod backup;
 mod bench;
 mod branch;
 mod chain;
@@ -111,6 +112,8 @@ commands! {
     export::Export,
     import::Import,
     migrate::Migrate,
+    backup::Backup,
+    backup::Restore,
     raw::Store,
     raw::Read,
     raw::Commit,

@@ -11,22 +11,28 @@ use crate::interfaces::records::check_edge;
 /// seven in eight before the table doubles.
 const _: () = assert!((size_of::<(Oid, Option<Reference>)>() + 1) * 16 / 7 <= 80);
 
+/// Where records are copied from.
+pub(in super::super) trait Originals {
+    /// The record of a reference, which it must match.
+    fn original(&self, reference: &Reference) -> Result<Record, Failure>;
+}
+
 /// What became of the records of the source.
-pub(super) struct Copy<'a> {
-    source: &'a Engine,
+pub(in super::super) struct Copy<'a, S> {
+    source: &'a S,
     target: Session,
     /// `None`: what it names is being copied.
     map: HashMap<Oid, Option<Reference>>,
     /// Records that were written.
-    pub(super) records: u64,
+    pub(in super::super) records: u64,
     /// Bytes of these.
-    pub(super) bytes: u64,
+    pub(in super::super) bytes: u64,
 }
 
-impl<'a> Copy<'a> {
+impl<'a, S: Originals> Copy<'a, S> {
     /// Goes on with what is known to be there.
-    pub(super) fn new(
-        source: &'a Engine,
+    pub(in super::super) fn new(
+        source: &'a S,
         target: Session,
         map: HashMap<Oid, Option<Reference>>,
     ) -> Self {
@@ -39,12 +45,12 @@ impl<'a> Copy<'a> {
         }
     }
 
-    pub(super) fn session(&self) -> &Session {
+    pub(in super::super) fn session(&self) -> &Session {
         &self.target
     }
 
     /// Copies a record and all that it leads to, and answers the reference to the copy.
-    pub(super) fn graph(
+    pub(in super::super) fn graph(
         &mut self,
         root: Reference,
         mut tick: impl FnMut(),
@@ -62,7 +68,7 @@ impl<'a> Copy<'a> {
                 ))
                 .into());
             }
-            let record = self.read(&reference)?;
+            let record = self.source.original(&reference)?;
             let waits = |edge: &Reference| !matches!(self.map.get(&edge.oid), Some(Some(_)));
             let first: Vec<Reference> = match ready {
                 true => Vec::new(),
@@ -79,19 +85,6 @@ impl<'a> Copy<'a> {
             left.extend(first.into_iter().map(|edge| (edge, false)));
         }
         self.named_anew(&root)
-    }
-
-    fn read(&self, reference: &Reference) -> Result<Record, Failure> {
-        let oid = reference.oid;
-        let Some(record) = self.source.read(oid).wait()? else {
-            let what = match reference.weak {
-                true => "a weak reference cannot be carried over, for what it names was freed",
-                false => "a reference names it, and there is no record",
-            };
-            return Err(Failure::fault(format!("{oid}: {what}")));
-        };
-        check_edge(reference, &record)?;
-        Ok(record)
     }
 
     fn store(&mut self, record: &Record, from: &Reference) -> Result<Reference, Failure> {
@@ -124,5 +117,20 @@ impl<'a> Copy<'a> {
             leaf: edge.leaf,
             ..copied
         })
+    }
+}
+
+impl Originals for Engine {
+    fn original(&self, reference: &Reference) -> Result<Record, Failure> {
+        let oid = reference.oid;
+        let Some(record) = self.read(oid).wait()? else {
+            let what = match reference.weak {
+                true => "a weak reference cannot be carried over, for what it names was freed",
+                false => "a reference names it, and there is no record",
+            };
+            return Err(Failure::fault(format!("{oid}: {what}")));
+        };
+        check_edge(reference, &record)?;
+        Ok(record)
     }
 }

@@ -24,7 +24,7 @@ use clap::Args;
 use serde::Serialize;
 
 use self::compare::Comparison;
-use self::copy::Copy;
+pub(super) use self::copy::{Copy, Originals};
 use super::progress::Progress;
 use super::text::count;
 use super::{Failure, Opened, Outcome, Run, SetArg, StackArg, Terminal};
@@ -188,7 +188,7 @@ impl Migrate {
         let done = if self.history { there.len() } else { 0 };
         let mut waiting: VecDeque<Op<Committed>> = VecDeque::new();
         for (index, commit) in commits.iter().enumerate().skip(done) {
-            let changes = changes(&names, commit, &mut copy, progress)?;
+            let changes = changes(&names, commit.names(), &mut copy, || progress.tick())?;
             let parts: Vec<&[Change]> = match changes.is_empty() {
                 // A commit that changed nothing has a number all the same.
                 true if self.history => vec![&[]],
@@ -240,21 +240,21 @@ fn occupied(what: String) -> Failure {
 }
 
 /// What a commit changed, its targets copied.
-fn changes(
+pub(super) fn changes<S: Originals>(
     before: &Names,
-    commit: &Snapshot,
-    copy: &mut Copy<'_>,
-    progress: &Progress,
+    wanted: &Names,
+    copy: &mut Copy<'_, S>,
+    tick: impl Fn(),
 ) -> Result<Vec<Change>, Failure> {
     let mut changes = Vec::new();
-    for (name, target) in commit.names() {
+    for (name, target) in wanted {
         if before.get(name) != Some(target) {
-            let to = copy.graph(*target, || progress.tick())?;
+            let to = copy.graph(*target, &tick)?;
             changes.push(Change::set(name.clone(), to));
         }
     }
     for name in before.keys() {
-        if commit.root(name).is_none() {
+        if !wanted.contains_key(name) {
             changes.push(Change {
                 name: name.clone(),
                 expect: Expect::Any,

@@ -11,8 +11,8 @@ const PLACES_MAX: usize = 100;
 
 /// Damage.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Findings {
-    pub(super) damaged: u64,
+pub(in super::super) struct Findings {
+    pub(in super::super) damaged: u64,
     places: Vec<Place>,
 }
 
@@ -24,7 +24,7 @@ struct Place {
 
 impl Findings {
     /// Notes damage.
-    pub(super) fn add(&mut self, place: impl Display, what: impl Display) {
+    pub(in super::super) fn add(&mut self, place: impl Display, what: impl Display) {
         self.damaged += 1;
         if self.places.len() < PLACES_MAX {
             self.places.push(Place {
@@ -34,7 +34,7 @@ impl Findings {
         }
     }
 
-    pub(super) fn tell(&self, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    pub(in super::super) fn tell(&self, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
         for Place { place, what } in &self.places {
             terminal.say(format_args!("DAMAGED     {place}: {what}"))?;
         }

@@ -10,7 +10,7 @@
 //! reached. Memory: one bit for each 16 bytes of records that have references, and no more.
 
 mod batches;
-mod findings;
+pub(super) mod findings;
 mod indexes;
 pub(super) mod reach;
 

@@ -1,0 +1,67 @@
+//! `backup` and `restore`: what comes back of it, and what is said of a damaged one.
+
+mod desk;
+
+use desk::Desk;
+
+fn two() -> Desk {
+    let desk = Desk::new();
+    desk.file("o.toml", "[[layer]]\nuse = \"file\"\npath = \"other\"\n");
+    desk
+}
+
+#[test]
+fn any_commit_of_an_incremental_backup_comes_back() {
+    let desk = two();
+    let rows: String = (0..2000).map(|n| format!("{n:05},row {n}\n")).collect();
+    desk.file("rows.csv", rows);
+    desk.ok("load s.toml rows.csv --tree t --key 0 --no-header --batch 500");
+    let first = desk.run("backup s.toml kept --json").json();
+    let again = desk.ok("backup s.toml kept");
+    assert_eq!(again, "nothing is new\n");
+    desk.ok("put s.toml --tree t 00001 other");
+    desk.ok("put s.toml --tree u k v");
+    let second = desk.run("backup s.toml kept --json").json();
+    assert_eq!(second[0]["first"], first[0]["last"].as_u64().unwrap() + 1);
+    assert!(second[0]["records"].as_u64() < first[0]["records"].as_u64());
+    let list = desk.run("backup --list kept --json").json();
+    assert_eq!(list, [&first[..], &second[..]].concat());
+    assert!(desk.ok("backup --verify kept").contains("all is well"));
+    let last = second[0]["last"].as_u64().unwrap();
+    for at in [2, last - 1, last] {
+        desk.file(
+            "n.toml",
+            format!("[[layer]]\nuse = \"file\"\npath = \"at{at}\"\n"),
+        );
+        desk.ok(&format!("restore kept n.toml --at {at}"));
+        let wanted = desk.ok(&format!("export s.toml --at {at}"));
+        assert_eq!(desk.ok("export n.toml"), wanted, "commit {at}");
+        assert!(desk.ok("verify n.toml").contains("all is well"));
+    }
+    desk.ok("restore kept o.toml --history");
+    assert_eq!(desk.run("roots o.toml --json").json().len() as u64, last);
+    assert_eq!(desk.ok("export o.toml"), desk.ok("export s.toml"));
+    desk.fails("restore kept o.toml", 2, &["holds something else"]);
+    desk.fails("restore kept n.toml --at 77", 2, &["holds something else"]);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test of a damaged file")]
+fn a_damaged_backup_is_told_and_not_restored() {
+    let desk = two();
+    desk.ok("put s.toml --tree t k a-value-to-be-found");
+    desk.ok("backup s.toml kept");
+    let chunk = desk.path().join("kept/chunk-00000001");
+    let mut bytes = std::fs::read(&chunk).unwrap();
+    let value = b"a-value-to-be-found";
+    let found = bytes.windows(value.len()).position(|some| some == value);
+    bytes[found.unwrap()] ^= 1;
+    std::fs::write(&chunk, bytes).unwrap();
+    let said = desk.fails("backup --verify kept", 1, &["damaged"]);
+    assert!(said.text().contains("chunk-00000001 at byte"), "{said:?}");
+    desk.fails("restore kept o.toml", 1, &["chunk-00000001 at byte"]);
+    desk.fails("backup --list nix", 1, &["no backup in nix"]);
+    desk.fails("backup s.toml", 2, &["DIR"]);
+    desk.ok("put o.toml --tree t k other");
+    desk.fails("backup o.toml kept", 2, &["not one of this stack"]);
+}
