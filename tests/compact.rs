@@ -14,10 +14,7 @@ fn a_compacted_store_holds_the_same_rows_in_fewer_bytes() {
     };
     desk.file("all.csv", format!("k,v\n{}", rows(0, 1)));
     desk.ok("load s.toml all.csv --tree a --key k --batch 200");
-    desk.file(
-        "half.csv",
-        &format!("k,v\n{}", rows(0, 2).replace('x', "y")),
-    );
+    desk.file("half.csv", format!("k,v\n{}", rows(0, 2).replace('x', "y")));
     desk.ok("load s.toml half.csv --tree a --key k --batch 200");
     desk.ok("put s.toml --tree b only one");
     let before = desk.run("scan s.toml --tree a").out;

@@ -16,8 +16,6 @@ fn told(log: &Log, oids: &[(Oid, Vec<u8>)]) -> Vec<String> {
         "{:?} {:?} {:?}",
         state.end, state.durable, state.chain
     ));
-    let newest = log.root(RootAt::Newest).wait().unwrap();
-    told.push(format!("{newest:?}"));
     let mut from = Some(Position::START);
     while let Some(at) = from {
         let found = log.scan(Stream(0), at).wait().unwrap();

@@ -8,7 +8,10 @@ use crate::cluster::planted::{Bug, with};
 /// A mistake that takes more seeds than these is as good as not found.
 const SEEDS: u64 = 500;
 
-const SUITES: [(&str, fn(u64)); 4] = [
+/// A suite: its name, and a run of one seed.
+type Suite = (&'static str, fn(u64));
+
+const SUITES: [Suite; 4] = [
     ("turns", turns::run),
     ("storm", storm::run),
     ("damage", damage::run),

@@ -1,9 +1,10 @@
 //! Children whose calls never end, with threads: whoever closes or takes over goes on without them.
 //!
-//! Time stands still but for one leap, made when nobody but the child that hangs is at work: so no child
-//! that gets on is ever given up, however slow the machine is.
+//! Time stands still but for a leap, made when nobody but the child that hangs is at work and nobody was
+//! given up yet: so no child that gets on is ever given up, however slow the machine is.
 
 use super::*;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, MutexGuard};
@@ -21,17 +22,30 @@ const LEAP: Duration = Duration::from_secs(3600);
 
 /// Time that goes on when it is told to.
 #[derive(Debug, Default)]
-struct Hand(AtomicU64);
+struct Hand {
+    now: AtomicU64,
+    /// How often the thread that is held up looked.
+    looked: AtomicU64,
+}
+
+thread_local! {
+    /// Whether this is the thread that is held up.
+    static WAITS: Cell<bool> = const { Cell::new(false) };
+}
 
 impl Hand {
     fn leap(&self) {
-        self.0.fetch_add(LEAP.as_nanos() as u64, Ordering::Relaxed);
+        self.now
+            .fetch_add(LEAP.as_nanos() as u64, Ordering::Relaxed);
     }
 }
 
 impl Clock for Hand {
     fn monotonic_ns(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        if WAITS.get() {
+            self.looked.fetch_add(1, Ordering::Relaxed);
+        }
+        self.now.load(Ordering::Relaxed)
     }
 
     fn unix_us(&self) -> u64 {
@@ -114,6 +128,17 @@ impl Gate {
         }
         let at = shut.hang.iter().position(|other| *other == child);
         shut.hang.swap_remove(at.unwrap());
+    }
+}
+
+/// Opens the gate where a test fails, so that nobody waits for ever.
+struct Opens<'a>(&'a Gate);
+
+impl Drop for Opens<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.open();
+        }
     }
 }
 
@@ -247,24 +272,27 @@ impl Story {
         work: impl FnOnce() -> T + Send,
     ) -> T {
         std::thread::scope(|scope| {
-            let working = scope.spawn(work);
-            until("the moment when only those that hang are at work", || {
-                let called = figure(&store.status(), "children_called");
-                self.gate.hang().len() == children && called == children as u64
+            let _opens = Opens(&self.gate);
+            let working = scope.spawn(|| {
+                WAITS.set(true);
+                work()
             });
-            assert!(!working.is_finished());
-            self.hand.leap();
+            let mut due = 0;
+            until("the end of it", || {
+                let status = store.status();
+                let alone = figure(&status, "children_called") == children as u64
+                    && figure(&status, "children_stuck") == 0
+                    && self.gate.hang().len() == children;
+                let looked = self.hand.looked.load(Ordering::Relaxed);
+                if alone && looked >= due {
+                    self.hand.leap();
+                    // If it had not begun to wait by then, another leap will be needed.
+                    due = looked + 20;
+                }
+                working.is_finished()
+            });
             working.join().unwrap()
         })
-    }
-
-    /// Those that hung go on, and come back into line.
-    fn goes_on(&self, store: &Arc<dyn Store>) {
-        self.gate.open();
-        until("every child in line", || {
-            self.hand.leap();
-            figure(&store.status(), "children_in_line") == 3
-        });
     }
 }
 
@@ -282,14 +310,9 @@ fn closing_goes_on_without_a_child_whose_commit_never_ends() {
         figure(&store.status(), "children_called") == 0
     });
     drop((engine, store));
-
-    let (store, engine) = story.open();
-    all_read(&engine, 0, &references);
-    story.goes_on(&store);
-    references.extend(fill(&engine, 6..8));
+    let (_, engine) = story.open();
     all_read(&engine, 0, &references);
     engine.close().unwrap();
-    story.rig.are_alike();
 }
 
 #[test]
@@ -317,7 +340,7 @@ fn closing_goes_on_without_a_child_that_does_not_close_and_not_without_two() {
 }
 
 #[test]
-fn a_takeover_goes_on_without_a_child_that_does_not_answer_and_it_comes_back() {
+fn a_takeover_goes_on_without_a_child_that_does_not_answer() {
     for verb in ["fence", "adopt", "commit"] {
         let story = Story::new();
         let (store, first) = story.open();
@@ -330,12 +353,11 @@ fn a_takeover_goes_on_without_a_child_that_does_not_answer_and_it_comes_back() {
         all_read(&second, 0, &references);
         references.extend(fill(&second, 4..6));
         assert_eq!(figure(&store.status(), "children_in_line"), 2);
-        story.goes_on(&store);
+        story.gate.open();
         references.extend(fill(&second, 6..8));
         all_read(&second, 0, &references);
         drop(first);
         second.close().unwrap();
-        story.rig.are_alike();
     }
 }
 

@@ -154,7 +154,7 @@ fn children_that_fail_and_hang_under_load_lose_nothing_and_come_back_alike() {
         assert_eq!(number_at(&engine, &reference).unwrap(), number);
     }
     for (writer, last) in last.into_iter().enumerate() {
-        let name = Name::new(&format!("writer-{writer}")).unwrap();
+        let name = Name::new(format!("writer-{writer}")).unwrap();
         let snapshot = engine.snapshot();
         let reference = snapshot.names().get(&name).unwrap();
         assert_eq!(number_at(&engine, reference).unwrap(), last);

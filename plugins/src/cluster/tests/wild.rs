@@ -128,10 +128,12 @@ impl Run {
         let Some(engine) = &self.engine else { return };
         let never = |name| told(engine, name) == 0;
         let from_the_first = never("children_returned") && never("children_left");
-        if self.all_in_line() && from_the_first && !std::mem::replace(&mut self.began, true) {
-            if let Some((.., began)) = &mut self.image {
-                *began += 1;
-            }
+        if self.all_in_line()
+            && from_the_first
+            && !std::mem::replace(&mut self.began, true)
+            && let Some((.., began)) = &mut self.image
+        {
+            *began += 1;
         }
         self.began = true;
     }
