@@ -20,7 +20,7 @@ use desk::{Desk, Said};
 use travertine::config::{Overrides, StackFile};
 use travertine::contract::{Env, Name};
 use travertine::front::Engine;
-use travertine::interfaces::{Btree, Map};
+use travertine::interfaces::{Map, Tree};
 
 const STACK: &str = r#"
 [[layer]]
@@ -161,7 +161,7 @@ fn children_are_damaged_lost_and_shut_off_in_turn_and_come_back() {
     load(&desk, &mut rows, || flip(row));
     is_named(&desk, 1);
     let reading = engine(&desk, true);
-    let map = Map::new(Name::new("t").unwrap(), Btree::default());
+    let map = Map::new(Name::new("t").unwrap(), Tree::default());
     let reader = map.reader(&reading.snapshot()).wait().unwrap();
     let key = format!("{:06}", ROWS / 2);
     assert!(reader.get(key.as_bytes()).wait().unwrap().is_some());

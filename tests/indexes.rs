@@ -12,7 +12,7 @@ use std::path::Path;
 
 use travertine::config::{Overrides, StackFile};
 use travertine::interfaces::conformance::crash::{self, Tally};
-use travertine::interfaces::{Btree, Index, Skiplist};
+use travertine::interfaces::{Btree, Index, Journal, Skiplist};
 use travertine::standard;
 use travertine_engine::conformance::kit::{Fixture, StackFixture};
 use travertine_engine::conformance::sim::{Class, Plan};
@@ -64,6 +64,7 @@ macro_rules! on_every_stack {
         on_every_stack! { $name, $index,
             cached "cached.toml",
             disks "disks.toml",
+            durable_laptop "durable-laptop.toml",
             embedded "embedded.toml",
             memory "memory.toml",
             monitored "monitored.toml",
@@ -109,6 +110,15 @@ fn left_out(listed: &[&str]) {
 }
 
 on_every_stack!(btree, Btree::default());
+// Merges all the time.
+on_every_stack!(
+    journal,
+    Journal {
+        bytes_max: 4096,
+        merge_min: 4,
+        ..Journal::over(Btree::default())
+    }
+);
 on_every_stack!(skiplist, Skiplist::default());
 on_every_stack!(pages, index::Pages);
 on_every_stack!(radix_tree, radix::Radix);

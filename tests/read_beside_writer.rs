@@ -9,7 +9,7 @@ use desk::Desk;
 use travertine::config::{Overrides, StackFile};
 use travertine::contract::{Env, Name};
 use travertine::front::Engine;
-use travertine::interfaces::{Btree, Map};
+use travertine::interfaces::{Map, Tree};
 
 const STACK: &str = "[[layer]]\nuse = \"file\"\npath = \"data\"\nsegment = \"1 MiB\"\n";
 /// Rows of one commit.
@@ -31,7 +31,7 @@ impl Drop for Turn<'_> {
 /// Commits rows until the reader has had its turns, and tells which of them are proven. Returns how
 /// many there are.
 fn write(engine: &Engine, turn: &AtomicU64, proven: &AtomicU64) -> u64 {
-    let map = Map::new(Name::new("t").unwrap(), Btree::default());
+    let map = Map::new(Name::new("t").unwrap(), Tree::default());
     let mut rows = 0;
     loop {
         let now = turn.load(Ordering::SeqCst);
