@@ -467,6 +467,21 @@ conformance_suite!(
     )
 );
 
+conformance_suite!(
+    partition_of_clusters,
+    simulated_spec(
+        24,
+        &Spec::linear([partition(
+            "tag",
+            vec![
+                vec![directory("a")],
+                vec![Layer::new("cluster").over(vec![vec![directory("b")], vec![directory("c")]])],
+                vec![Layer::new("cluster").over(vec![vec![directory("d")], vec![directory("e")]])],
+            ],
+        )]),
+    )
+);
+
 #[test]
 fn every_example_stack_is_in_the_matrix() {
     const MATRIX: &str = include_str!("stacks.rs");

@@ -11,8 +11,12 @@
 //! children, so on one of those that report, and every later epoch was made to begin with it. So the
 //! highest rank holds all that was acknowledged, and the rest of its chain is what the engine may
 //! choose from. Without enough reports that count nobody knows, and nothing is cut.
+//!
+//! Beside other streams a cluster is not where the markers lie: a proven commit is then passed on as it
+//! is named. Its position says nothing of this stream; what it needs here stands in its vector, which
+//! only whoever reads the marker can hold against the end.
 
-use travertine_engine::contract::{Epoch, Error, Position, Result, StreamState};
+use travertine_engine::contract::{Epoch, Error, Oid, Position, Result, StreamState};
 
 /// What one child said.
 #[derive(Debug, Clone)]
@@ -45,10 +49,11 @@ pub(super) fn join(reports: &[Report], needed: usize) -> Result<Option<(usize, S
     if counted.len() < needed {
         return Ok(None);
     }
-    let end = best.state.end;
+    let (stream, end) = (best.state.stream, best.state.end);
     let states = || reports.iter().map(|report| &report.state);
     let proven = states().filter_map(|state| state.proven).max();
-    if let Some(proven) = proven.filter(|proven| proven.oid.position() >= end.position) {
+    let beyond = |oid: Oid| oid.stream() == stream && oid.position() >= end.position;
+    if let Some(proven) = proven.filter(|proven| beyond(proven.oid)) {
         return Err(Error::unavailable(format!(
             "commit {} at {} is known to be durable, and none of the children that can be asked \
              goes on so far; nothing was cut",
@@ -58,7 +63,7 @@ pub(super) fn join(reports: &[Report], needed: usize) -> Result<Option<(usize, S
     let in_line = counted.iter().filter(|report| report.normal == best.normal);
     let durable = in_line.map(|report| report.state.durable).max();
     let state = StreamState {
-        stream: best.state.stream,
+        stream,
         end,
         durable: durable.unwrap_or_default(),
         ceiling: states()
@@ -77,7 +82,7 @@ pub(super) fn join(reports: &[Report], needed: usize) -> Result<Option<(usize, S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use travertine_engine::contract::{End, Oid, Proven, Stream};
+    use travertine_engine::contract::{End, Proven, Stream};
 
     fn report(child: usize, normal: u32, end: u64) -> Report {
         let epoch = Epoch {
@@ -144,6 +149,19 @@ mod tests {
             oid: Oid::new(Stream(0), Position(200)).unwrap(),
         });
         assert!(join(&[knows, report(1, 1, 60)], 2).is_err());
+    }
+
+    #[test]
+    fn where_a_proven_marker_lies_in_another_stream_is_passed_on_and_refuses_nothing() {
+        let proven = Oid::new(Stream(7), Position(200)).map(|oid| Proven {
+            sequence: 8,
+            epoch: 1,
+            oid,
+        });
+        let mut knows = report(0, 1, 50);
+        knows.state.proven = proven;
+        let (best, state) = joined(&[knows, report(1, 1, 60)]).unwrap();
+        assert_eq!((best, state.proven), (1, proven));
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //! a part that does not follow on mean that durable bytes before it are gone.
 
 use travertine_engine::contract::{
-    ChainLink, End, Error, Oid, Position, Result, Stream, StreamState,
+    ChainLink, End, Error, Oid, Position, Proven, Result, Stream, StreamState,
 };
 
 use super::footer::Footer;
@@ -96,19 +96,21 @@ pub(super) fn join(stream: Stream, sealed: Option<&Footer>, parts: &[Found]) -> 
     }
     let in_chain = whole.chain.iter().rev();
     let newest = in_chain.filter_map(|link| link.marker.as_ref()).next();
-    joined.newest = newest
-        .map(|(oid, _)| *oid)
-        .max(joined.newest)
-        .max(whole.proven.map(|proven| proven.oid));
-    if let Some(proven) = whole.proven {
-        let settled = match proven.oid.stream() == stream {
-            true => proven.oid.position(),
-            // The position of a marker in another stream says nothing of this one.
-            false => Position(whole.durable.0.saturating_sub(1)),
-        };
+    let named = own(stream, whole.proven);
+    joined.newest = newest.map(|(oid, _)| *oid).max(joined.newest).max(named);
+    if whole.proven.is_some() {
+        // The position of a marker in another stream says nothing of this one.
+        let durable = Position(whole.durable.0.saturating_sub(1));
+        let settled = named.map_or(durable, Oid::position);
         whole.chain.retain(|link| link.end.position > settled);
     }
     Ok(joined)
+}
+
+/// Where the marker of a proven commit lies, if it lies in this stream.
+pub(super) fn own(stream: Stream, proven: Option<Proven>) -> Option<Oid> {
+    let oid = proven.map(|proven| proven.oid);
+    oid.filter(|oid| oid.stream() == stream)
 }
 
 /// What a reader may go by where parts in between cannot be opened. Batches name the newest proven
@@ -131,7 +133,7 @@ pub(super) fn join_around(stream: Stream, sealed: Option<&Footer>, parts: &[Foun
             chain: Vec::new(),
         },
         follow: Vec::new(),
-        newest: proven.map(|proven| proven.oid),
+        newest: own(stream, proven),
     }
 }
 
@@ -155,7 +157,7 @@ fn is_clean(sealed: bool, parts: &[Found], follow: &[usize]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use travertine_engine::contract::{Epoch, ErrorKind, Proven};
+    use travertine_engine::contract::{Epoch, ErrorKind};
 
     use super::*;
 
@@ -241,6 +243,7 @@ mod tests {
         let joined = join(Stream(3), None, &[far]).unwrap();
         let links: Vec<_> = joined.state.chain.iter().map(|link| link.end).collect();
         assert_eq!(links, [at(100), at(150), at(200)]);
+        assert_eq!(joined.newest, None, "no marker lies here");
     }
 
     #[test]

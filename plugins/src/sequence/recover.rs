@@ -14,7 +14,7 @@ use travertine_engine::contract::{
 use super::catalogue::{Catalogue, Listing};
 use super::config::Weights;
 use super::footer::{Counts, Footer};
-use super::join::{Found, Joined, START, join, join_around};
+use super::join::{Found, Joined, START, join, join_around, own};
 use super::parts::Parts;
 use super::roll::make_part;
 use super::shared::{Shared, report_of};
@@ -465,13 +465,11 @@ impl Shared {
     }
 }
 
-/// Every marker that is known of.
+/// Every marker in this stream that is known of.
 fn markers(found: &[Found], joined: &Joined) -> Vec<Oid> {
     let chains = found.iter().flat_map(|part| &part.state.chain);
     let markers = chains.filter_map(|link| link.marker.as_ref().map(|(oid, _)| *oid));
-    let proven = found.iter().filter_map(|part| part.state.proven);
-    markers
-        .chain(proven.map(|proven| proven.oid))
-        .chain(joined.newest)
-        .collect()
+    let named = found.iter().map(|part| part.state.proven);
+    let named = named.filter_map(|proven| own(joined.state.stream, proven));
+    markers.chain(named).chain(joined.newest).collect()
 }

@@ -1,5 +1,6 @@
 //! Partitions over memory and over simulated disks, each with a power supply of its own.
 
+mod clustered;
 mod committing;
 mod crashes;
 mod growing;
