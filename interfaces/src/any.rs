@@ -5,13 +5,19 @@
 //! ```
 //!
 //! For whoever opens maps that others made, as a command line does. It keeps the kind of every map: a
-//! map that was a skip list stays one. What it costs is one look at the root record a commit.
+//! map that was a skip list stays one, until its last entry goes: an empty skip list has no root that
+//! could tell. What it costs is one look at the root record a commit.
+//!
+//! Here is the one list of the kinds of indexes; whoever asks for one by its name, or tells it to
+//! people, asks [`Any::all`].
 
+use std::fmt;
 use std::sync::Arc;
 
 use travertine_engine::contract::{Error, Kind, Op, Reference, Result};
 
 use crate::btree::{Btree, BtreeCursor, BtreeLoader, BtreeView};
+use crate::diff::{Diff, Merge};
 use crate::edits::Edits;
 use crate::index::{Cursor, Direction, Entry, Found, Index, Loader, Step, Value, View};
 use crate::nodes::{NodesCursor, NodesView};
@@ -35,16 +41,39 @@ impl Default for Any {
 }
 
 impl Any {
+    /// One of each kind, with the usual options.
+    #[must_use]
+    pub fn all() -> [Self; 2] {
+        [
+            Self::Btree(Btree::default()),
+            Self::Skiplist(Skiplist::default()),
+        ]
+    }
+
+    /// What options and files call it. For people it says [what it is](fmt::Display).
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Btree(_) => "btree",
+            Self::Skiplist(_) => "skiplist",
+        }
+    }
+
+    /// The kind of its root records.
+    #[must_use]
+    pub fn root(self) -> Kind {
+        match self {
+            Self::Btree(_) => BTREE_ROOT,
+            Self::Skiplist(_) => SKIPLIST_NODE,
+        }
+    }
+
     /// The index of a map whose root record is of this kind, with the options of this one if it is the
     /// same; `None` if that is no root known here.
     #[must_use]
     pub fn of(self, root: Kind) -> Option<Self> {
-        match (root, self) {
-            (BTREE_ROOT, Self::Btree(_)) | (SKIPLIST_NODE, Self::Skiplist(_)) => Some(self),
-            (BTREE_ROOT, _) => Some(Self::Btree(Btree::default())),
-            (SKIPLIST_NODE, _) => Some(Self::Skiplist(Skiplist::default())),
-            _ => None,
-        }
+        let mut known = [self].into_iter().chain(Self::all());
+        known.find(|index| index.root() == root)
     }
 
     fn at(self, root: Kind) -> Result<Self> {
@@ -61,6 +90,15 @@ impl Any {
             Self::Btree(index) => index.view(source, root).map(AnyView::Btree),
             Self::Skiplist(index) => index.view(source, root).map(AnyView::Skiplist),
         }
+    }
+}
+
+impl fmt::Display for Any {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Btree(_) => "B-tree",
+            Self::Skiplist(_) => "skip list",
+        })
     }
 }
 
@@ -135,6 +173,29 @@ impl View for AnyView {
         match self {
             Self::Btree(view) => view.find(key),
             Self::Skiplist(view) => view.find(key),
+        }
+    }
+
+    fn find_many(&self, keys: &[&[u8]]) -> Op<Vec<Option<Found>>> {
+        match self {
+            Self::Btree(view) => view.find_many(keys),
+            Self::Skiplist(view) => view.find_many(keys),
+        }
+    }
+
+    fn rank(&self, key: &[u8]) -> Op<u64> {
+        match self {
+            Self::Btree(view) => view.rank(key),
+            Self::Skiplist(view) => view.rank(key),
+        }
+    }
+
+    fn diff(&self, newer: &Self) -> Box<dyn Diff> {
+        match (self, newer) {
+            (Self::Btree(old), Self::Btree(new)) => old.diff(new),
+            (Self::Skiplist(old), Self::Skiplist(new)) => old.diff(new),
+            // A name may be dropped and come again as a map of another kind.
+            (old, new) => Box::new(Merge::new(old.cursor(), new.cursor())),
         }
     }
 
@@ -229,10 +290,7 @@ mod tests {
     #[test]
     fn a_map_stays_of_the_kind_it_is() {
         let heap = Arc::new(Heap::new());
-        let kinds = [
-            (Any::default(), BTREE_ROOT),
-            (Any::Skiplist(Skiplist::default()), SKIPLIST_NODE),
-        ];
+        let kinds = Any::all().map(|index| (index, index.root()));
         let put = |key: &[u8]| {
             let mut log = EditLog::new();
             log.push(key, Edit::Put(Value::Inline(b"v"))).unwrap();
@@ -246,6 +304,27 @@ mod tests {
                 assert_eq!(record.kind(), kind);
                 let view = second.view(heap.clone(), root).wait().unwrap();
                 assert_eq!(view.count(), 2);
+            }
+        }
+    }
+    #[test]
+    fn maps_of_two_kinds_are_compared_too() {
+        let heap = Arc::new(Heap::new());
+        let map = |index: Any, keys: [&[u8]; 2]| {
+            let mut log = EditLog::new();
+            for key in keys {
+                log.push(key, Edit::Put(Value::Inline(b"v"))).unwrap();
+            }
+            let root = index.apply(&*heap, None, &log.sorted()).unwrap();
+            index.view(heap.clone(), root).wait().unwrap()
+        };
+        for old in Any::all() {
+            for new in Any::all() {
+                let (old, new) = (map(old, [b"a", b"b"]), map(new, [b"b", b"c"]));
+                let mut diff = old.diff(&new);
+                let mut next = || diff.next().unwrap().map(|differs| differs.key.to_vec());
+                assert_eq!([next(), next()], [Some(b"a".to_vec()), Some(b"c".to_vec())]);
+                assert_eq!(next(), None);
             }
         }
     }

@@ -16,7 +16,7 @@ use travertine_engine::contract::Result;
 use crate::index::{Cursor, Direction, Entry, Step, Value};
 
 /// A key at which two maps differ. Long values are told apart by where they lie: one that was stored
-/// anew differs, whatever its bytes.
+/// anew differs, whatever its bytes, unless the index has digests of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Differs<'a> {
     /// The key.

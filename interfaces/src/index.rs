@@ -114,7 +114,8 @@ pub trait View: Clone + Send + Sync + Debug + 'static {
     fn verify(&self, report: &mut Report);
 }
 
-fn walked_rank(mut cursor: impl Cursor, key: &[u8]) -> Result<u64> {
+/// How many keys are less than `key`, by walking over them.
+pub(crate) fn walked_rank(mut cursor: impl Cursor, key: &[u8]) -> Result<u64> {
     let mut rank = 0;
     while cursor.next()?.is_some_and(|entry| entry.key < key) {
         rank += 1;

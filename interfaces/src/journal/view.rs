@@ -9,7 +9,8 @@ use super::overlay::Lay;
 use super::tip::Tip;
 use super::tree::Item;
 use super::verify;
-use crate::index::{Found, View};
+use crate::diff::{Diff, Merge};
+use crate::index::{Found, View, walked_rank};
 use crate::records::Source;
 use crate::report::Report;
 
@@ -116,6 +117,20 @@ impl<V: View> View for JournalView<V> {
             }
             found
         })
+    }
+
+    fn rank(&self, key: &[u8]) -> Op<u64> {
+        match &self.over {
+            Some(_) => Op::ready(walked_rank(self.cursor(), key)),
+            None => self.base.rank(key),
+        }
+    }
+
+    fn diff(&self, newer: &Self) -> Box<dyn Diff> {
+        match (&self.over, &newer.over) {
+            (None, None) => self.base.diff(&newer.base),
+            _ => Box::new(Merge::new(self.cursor(), newer.cursor())),
+        }
     }
 
     fn cursor(&self) -> JournalCursor<V::Cursor> {

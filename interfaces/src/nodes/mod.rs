@@ -3,7 +3,7 @@
 //! Every index that is a tree of sorted rows is read the same way, whatever rule says how rows are
 //! gathered in nodes. So the rule is all that its author writes: [`Index::apply`](crate::Index::apply)
 //! reads nodes, [merges](merge) edits into their rows and stores new ones; [`Nodes::view`] does the
-//! rest, with cursors, verification and [differences](NodesView::diff). The [skip
+//! rest, with cursors, verification and [differences](crate::View::diff). The [skip
 //! list](crate::Skiplist) is such an index.
 //!
 //! ```text

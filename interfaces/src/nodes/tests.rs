@@ -217,15 +217,15 @@ fn a_difference_of_maps_that_are_cut_anyhow_is_that_of_their_entries() {
     for (from, batch) in [(0, 400), (0, 50), (1, 7), (200, 90), (10_000, 400)] {
         let (two, theirs) = make(from, batch);
         let mut found = Vec::new();
-        one.diff(&two, |key, a, b| {
-            let bytes = |value: Option<Value<'_>>| match value? {
-                Value::Inline(bytes) => Some(bytes.to_vec()),
-                Value::Apart(_) => None,
-            };
-            found.push((key.to_vec(), bytes(a), bytes(b)));
-            Ok(())
-        })
-        .unwrap();
+        let bytes = |value: Option<Value<'_>>| match value? {
+            Value::Inline(bytes) => Some(bytes.to_vec()),
+            Value::Apart(_) => None,
+        };
+        let mut diff = one.diff(&two);
+        while let Some(differs) = diff.next().unwrap() {
+            let (old, new) = (bytes(differs.old), bytes(differs.new));
+            found.push((differs.key.to_vec(), old, new));
+        }
         let keys: std::collections::BTreeSet<_> = mine.keys().chain(theirs.keys()).collect();
         let wanted = keys.into_iter().map(|key| {
             (

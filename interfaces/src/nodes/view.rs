@@ -5,10 +5,12 @@ use std::sync::Arc;
 use travertine_engine::contract::{Op, Record, Reference, Result};
 
 use super::cursor::NodesCursor;
+use super::diff::NodesDiff;
 use super::page::{Page, misfit};
-use super::{Cell, Digest, Nodes, Row, diff, digest};
+use super::{Cell, Digest, Nodes, Row, digest};
 use crate::apart;
-use crate::index::{Found, Value, View};
+use crate::diff::Diff;
+use crate::index::{Found, View};
 use crate::records::{Source, check_edge};
 use crate::report::Report;
 
@@ -67,19 +69,6 @@ impl NodesView {
     pub fn digest(&self) -> Option<Digest> {
         let (_, page) = self.top.as_ref().filter(|_| self.nodes.digests)?;
         Some(digest::of(&[page.record().body()]))
-    }
-
-    /// Tells every key whose value is not the same in this map and in another one, in order, with both
-    /// values. Parts that are alike are not read: those that are the same record and, where the index
-    /// has [digests](Nodes::digested), those of equal digests. Blocks where a node must be fetched.
-    ///
-    /// Without digests a value that lies apart is the same if it is the same record.
-    pub fn diff(
-        &self,
-        other: &Self,
-        mut tell: impl FnMut(&[u8], Option<Value<'_>>, Option<Value<'_>>) -> Result<()>,
-    ) -> Result<()> {
-        diff::diff(self, other, &mut tell)
     }
 
     /// Looks at a node and all under it.
@@ -173,6 +162,12 @@ impl View for NodesView {
             Ok(Look::Here(found)) => Op::ok(found),
             Err(error) => Op::err(error),
         }
+    }
+
+    /// Parts that are alike are not read: those that are the same record and, where the index has
+    /// [digests](Nodes::digested), those of equal digests. So is a value that lies apart.
+    fn diff(&self, newer: &Self) -> Box<dyn Diff> {
+        Box::new(NodesDiff::new(self, newer))
     }
 
     fn cursor(&self) -> NodesCursor {

@@ -14,7 +14,7 @@
 //! entries lie in the same runs, whatever order they came in, in whatever batches, and whatever was
 //! deleted in between. Runs tell their contents by [digests](crate::nodes), so equal maps have roots
 //! of equal bytes, [`NodesView::digest`] tells a map in 32 bytes that nobody can make for another one,
-//! and [`NodesView::diff`] reads what differs and little else, though the two share no record. And
+//! and a [difference](crate::View::diff) reads what differs and little else, though the two share no record. And
 //! where code that can be read in one sitting is worth more than speed.
 //!
 //! **Do not choose it** for speed or space alone: runs are of any length about their mean, so a path is

@@ -110,14 +110,8 @@ fn equal_contents_are_equal_bytes_whatever_was_done_before() {
             if let (Some(root), Some(fresh)) = (root, fresh) {
                 assert_eq!(body(&heap, root), body(&heap, fresh), "{story}");
             }
-            let mut differences = 0;
-            view(&heap, root)
-                .diff(&view(&heap, fresh), |_, _, _| {
-                    differences += 1;
-                    Ok(())
-                })
-                .unwrap();
-            assert_eq!(differences, 0, "{story}");
+            let (mine, fresh) = (view(&heap, root), view(&heap, fresh));
+            assert_eq!(mine.diff(&fresh).next().unwrap(), None, "{story}");
         }
     }
 }
@@ -158,11 +152,14 @@ fn maps_that_share_no_record_are_compared_by_reading_what_differs() {
     let (mine, theirs) = (view(&one, mine), view(&two, theirs));
     let reads = one.reads() + two.reads();
     let mut found = Vec::new();
-    mine.diff(&theirs, |key, a, b| {
-        found.push((key.to_vec(), a.is_some(), b.is_some()));
-        Ok(())
-    })
-    .unwrap();
+    let mut diff = mine.diff(&theirs);
+    while let Some(differs) = diff.next().unwrap() {
+        found.push((
+            differs.key.to_vec(),
+            differs.old.is_some(),
+            differs.new.is_some(),
+        ));
+    }
     let wanted = [
         (7_777u64.to_be_bytes().to_vec(), true, false),
         (11_111u64.to_be_bytes().to_vec(), true, true),
