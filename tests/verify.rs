@@ -44,7 +44,7 @@ fn a_sound_stack_is_said_to_be_sound_and_what_was_checked_is_told() {
     let before = desk.bytes_of("data");
     let told = desk.ok("verify s.toml");
     for words in [
-        "tree        rows: 4000 entries",
+        "B-tree      rows: 4000 entries",
         "1 values apart",
         "all is well",
     ] {
@@ -226,6 +226,7 @@ fn inspect_tells_how_much_each_name_takes() {
     assert_eq!(facts["complete"], true);
     let told = desk.ok("inspect s.toml --space");
     assert!(told.contains("all names"), "{told}");
+    assert!(told.contains("  B-tree\n"), "{told}");
     let facts = &desk.run("inspect s.toml --space --most 2 --json").json()[0];
     assert_eq!(
         (&facts["records"], &facts["complete"]),

@@ -3,9 +3,8 @@
 use clap::Args;
 
 use super::text::{CommitFacts, KeyArg};
-use super::tree::{TreeArg, no_key};
+use super::tree::{Tree, TreeArg, no_key};
 use super::{Failure, Outcome, Run, Terminal};
-use crate::interfaces::Tree;
 use crate::interfaces::map::Turn;
 use crate::stack::Registry;
 

@@ -10,9 +10,9 @@ use crate::stack::Registry;
 /// Print the rows in which two states of a tree differ
 ///
 /// A row that was added has a plus in front, one that was deleted a minus, and one that changed a tilde
-/// with both values. A tree that a commit does not have is an empty one. What both states share is not
-/// read, so the work is that of the difference, not that of the tree. A value of many bytes that was
-/// written anew counts as changed, even with the same bytes.
+/// with both values. A tree that a commit does not have is an empty one. Where neither state has edits
+/// left in its journal, what both share is not read; else both are read whole. A value of many bytes that
+/// was written anew counts as changed in a B-tree, even with the same bytes.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine diff stack.toml --tree orders --from 41 --to 42

@@ -18,9 +18,8 @@ use super::{Failure, Outcome, Run, StackArg, Terminal};
 use crate::contract::limits::NAMES_PER_COMMIT_MAX;
 use crate::contract::{Error, ErrorKind};
 use crate::front::{Change, Engine};
-use crate::interfaces::btree::BtreeLoader;
 use crate::interfaces::index::Loader;
-use crate::interfaces::{Btree, Index, Value, apart};
+use crate::interfaces::{Any, Index, Value, apart};
 use crate::stack::Registry;
 
 /// Longest line, in bytes: a value of 1 GiB as base64, and its key.
@@ -142,8 +141,8 @@ impl Import {
                 return Err(lines.wrong(format!("there are two trees {name}")));
             }
             progress.of(entries.saturating_add(count));
-            let index = Btree::default();
-            let mut loader: BtreeLoader<'_> = index.loader(&session);
+            let index = Any::default();
+            let mut loader = index.loader(&session);
             for row in 0..count {
                 let line: EntryLine = lines.next()?;
                 let (key, value) = line.bytes().map_err(|what| lines.wrong(what))?;
@@ -165,7 +164,7 @@ impl Import {
             let base = session.base().root(&name);
             let root = match loader.finish()? {
                 // A tree without entries is a tree all the same.
-                None => tree::empty(&session)?,
+                None => tree::empty(index, &session)?,
                 root => root,
             };
             if root != base {

@@ -308,7 +308,8 @@ impl Body {
     }
 }
 
-fn kind_name(kind: Kind) -> &'static str {
+/// What a record of this kind is, in words.
+pub(super) fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::MARKER => "root marker",
         Kind::DIRECTORY => "directory of names",

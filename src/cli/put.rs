@@ -7,10 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use clap::Args;
 
 use super::text::{CommitFacts, KeyArg};
-use super::tree::TreeArg;
+use super::tree::{Tree, TreeArg};
 use super::{Failure, Outcome, Run, Terminal};
 use crate::contract::Error;
-use crate::interfaces::Tree;
 use crate::interfaces::apart::WHOLE_MAX;
 use crate::interfaces::map::Turn;
 use crate::stack::Registry;

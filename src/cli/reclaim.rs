@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::progress::Progress;
 use super::roots::time;
 use super::text::count;
-use super::tree::map;
+use super::tree::{self, Tree};
 use super::{Failure, Outcome, Run, StackArg, Terminal};
 use crate::front::{self, Engine, Holder, Reclaiming, Report, Retention, Who};
-use crate::interfaces::records::{BTREE_ROOT, JOURNAL_ROOT};
+use crate::interfaces::Map;
 use crate::stack::{ByteSize, Registry};
 
 /// Free what no name, tag or kept commit leads to
@@ -110,15 +110,13 @@ impl Run for Reclaim {
     }
 }
 
-/// Every tree written anew, in one commit.
+/// Every tree written anew, as what it is, in one commit.
 fn compact(engine: &Engine) -> Result<(), Failure> {
     let session = engine.session()?;
     let mut changes = Vec::new();
-    for (name, root) in session.base().names().iter() {
-        let record = session.base().read(root).wait()?;
-        if matches!(record.kind(), BTREE_ROOT | JOURNAL_ROOT) {
-            changes.extend(map(name.clone()).compact(&session)?);
-        }
+    for (name, index) in tree::names(session.base())? {
+        let map = Map::new(name, Tree::over(index));
+        changes.extend(map.compact(&session)?);
     }
     session.commit(&changes, None).wait()?;
     Ok(())

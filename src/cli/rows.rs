@@ -13,7 +13,6 @@ use std::io::Write;
 use super::tree::TreeReader;
 use super::{Failure, Terminal, text};
 use crate::contract::Result;
-
 use crate::interfaces::diff::Differs;
 use crate::interfaces::{CursorExt, Value};
 

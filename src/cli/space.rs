@@ -5,9 +5,10 @@
 
 use serde::Serialize;
 
+use super::inspect::kind_name;
 use super::progress::Progress;
 use super::verify::reach::Seen;
-use super::{Failure, Terminal};
+use super::{Failure, Terminal, tree};
 use crate::front::Snapshot;
 
 /// Space by name.
@@ -27,6 +28,8 @@ pub(super) struct Facts {
 #[derive(Debug, Serialize)]
 struct Name {
     name: String,
+    /// What it leads to, in words.
+    what: String,
     records: u64,
     bytes: u64,
 }
@@ -50,8 +53,13 @@ pub(super) fn measure(
     let mut walked = 0;
     for (name, root) in snapshot.names() {
         let mut mine = Seen::default();
+        let record = snapshot.read(root).wait()?;
         let mut here = Name {
             name: name.to_string(),
+            what: match tree::index_of(snapshot, &record)? {
+                Some(index) => index.to_string(),
+                None => kind_name(record.kind()).to_owned(),
+            },
             records: 0,
             bytes: 0,
         };
@@ -87,15 +95,14 @@ impl Facts {
     pub(super) fn tell(&self, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
         let widest = self.names.iter().map(|name| name.name.chars().count());
         let widest = widest.max().unwrap_or(0).max("all names".len());
-        let mut line = |name: &str, records: u64, bytes: u64| {
-            terminal.say(format_args!(
-                "{name:widest$}  {records:>12} records  {bytes:>15} bytes"
-            ))
+        let mut line = |name: &str, records: u64, bytes: u64, what: &str| {
+            let line = format!("{name:widest$}  {records:>12} records  {bytes:>15} bytes  {what}");
+            terminal.say(line.trim_end())
         };
         for name in &self.names {
-            line(&name.name, name.records, name.bytes)?;
+            line(&name.name, name.records, name.bytes, &name.what)?;
         }
-        line("all names", self.records, self.bytes)?;
+        line("all names", self.records, self.bytes, "")?;
         terminal.say(format_args!(
             "the streams are {} bytes long; the rest is history, root markers, gaps, and what no name leads to",
             self.stream_bytes

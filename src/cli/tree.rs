@@ -1,7 +1,8 @@
-//! Trees under their names: what every command on a B-tree shares.
+//! Trees under their names: what every command on one shares.
 //!
-//! A name that points to the root record of a B-tree, journaled or not, is a tree. Names under [`LOADS`] are kept for the
-//! positions of loads, so that a tree and how far its load got change in one commit.
+//! A name that points to the root record of an index, of whichever kind, journaled or not, is a tree.
+//! Names under [`LOADS`] are kept for the positions of loads, so that a tree and how far its load got
+//! change in one commit.
 
 use clap::Args;
 
@@ -12,9 +13,12 @@ use crate::front::{Committed, Engine, Session, Snapshot};
 use crate::interfaces::edits::{Edit, EditLog};
 use crate::interfaces::map::{Map, Turn};
 use crate::interfaces::reader::Reader;
-use crate::interfaces::records::{BTREE_ROOT, JOURNAL_ROOT};
-use crate::interfaces::{Btree, Index, Tree, Value, journal};
+use crate::interfaces::records::{JOURNAL_ROOT, Source};
+use crate::interfaces::{Any, Index, Journal, Value, journal};
 use crate::stack::Registry;
+
+/// A tree: of the kind that it is already, with journaled commits. A new one is a B-tree.
+pub(super) type Tree = Journal<Any>;
 
 /// The reader of a tree.
 pub(super) type TreeReader = Reader<<Tree as Index>::View>;
@@ -146,9 +150,8 @@ pub(super) fn reader(snapshot: &Snapshot, name: &Name) -> Result<Option<TreeRead
         .map_err(|error| error.at(format!("tree {name}")))
 }
 
-/// The root of a tree without entries: what is left when the only one goes.
-pub(super) fn empty(session: &Session) -> Result<Option<Reference>> {
-    let index = Btree::default();
+/// The root of a tree without entries: what is left when the only one goes. A skip list has none.
+pub(super) fn empty(index: Any, session: &Session) -> Result<Option<Reference>> {
     let one = |edit| {
         let mut edits = EditLog::new();
         edits.push(&[], edit)?;
@@ -158,26 +161,26 @@ pub(super) fn empty(session: &Session) -> Result<Option<Reference>> {
     index.apply(session, root, &one(Edit::Delete)?)
 }
 
-/// The names of a snapshot that are trees, in order.
-pub(super) fn names(snapshot: &Snapshot) -> Result<Vec<(Name, Reference)>> {
+/// The names of a snapshot that are trees, in order, each with its index.
+pub(super) fn names(snapshot: &Snapshot) -> Result<Vec<(Name, Any)>> {
     let mut trees = Vec::new();
     for (name, reference) in snapshot.names() {
-        if is_tree(snapshot, &snapshot.read(reference).wait()?)? {
-            trees.push((name.clone(), *reference));
+        if let Some(index) = index_of(snapshot, &snapshot.read(reference).wait()?)? {
+            trees.push((name.clone(), index));
         }
     }
     Ok(trees)
 }
 
-/// Whether a name that points to this record is a tree.
-pub(super) fn is_tree(snapshot: &Snapshot, record: &Record) -> Result<bool> {
+/// The index of a name that points to this record; `None` if that is no tree.
+pub(super) fn index_of(source: &dyn Source, record: &Record) -> Result<Option<Any>> {
+    let index = Any::default();
     match record.kind() {
-        BTREE_ROOT => Ok(true),
         JOURNAL_ROOT => match journal::base_of(record)? {
-            Some(base) => Ok(snapshot.read(&base).wait()?.kind() == BTREE_ROOT),
-            None => Ok(true),
+            Some(base) => Ok(index.of(source.read(&base).wait()?.kind())),
+            None => Ok(Some(index)),
         },
-        _ => Ok(false),
+        kind => Ok(index.of(kind)),
     }
 }
 

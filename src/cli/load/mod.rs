@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -26,11 +27,11 @@ use self::input::{Next, Rows};
 use self::position::{Position, Shape};
 use super::progress::Progress;
 use super::text;
-use super::tree::{self, TreeArg};
+use super::tree::{self, Tree, TreeArg};
 use super::{Failure, Outcome, Run, Terminal};
 use crate::contract::{ErrorKind, Name, Op, Reference};
-use crate::front::{Change, Committed, Engine, Expect, Session};
-use crate::interfaces::Tree;
+use crate::front::{Change, Committed, Engine, Expect, Session, Snapshot};
+use crate::interfaces::{Any, Map};
 use crate::stack::Registry;
 
 /// Bytes of edits after which a batch is committed, however few its rows are.
@@ -49,7 +50,8 @@ const TOLD_MAX: u64 = 20;
 #[command(after_help = "Examples:
   travertine load stack.toml people.csv --tree people --key email
   travertine load stack.toml UnicodeData.txt --tree unicode --key 0 --delimiter ';' --no-header
-  travertine load stack.toml events.ndjson --tree events --key id --ack --resume")]
+  travertine load stack.toml events.ndjson --tree events --key id --ack --resume
+  travertine load stack.toml stock.csv --tree stock --key sku --index skiplist")]
 pub(super) struct Load {
     #[command(flatten)]
     tree: TreeArg,
@@ -72,6 +74,9 @@ pub(super) struct Load {
     #[arg(long, value_name = "N", default_value_t = 100_000,
           value_parser = clap::value_parser!(u64).range(1..))]
     batch: u64,
+    /// What a tree that is not there yet becomes; one that is there stays what it is
+    #[arg(long, value_name = "INDEX", value_parser = index())]
+    index: Option<Any>,
     /// Print `committed N` as soon as the first N rows of the file are durable
     #[arg(long)]
     ack: bool,
@@ -84,6 +89,15 @@ pub(super) struct Load {
     /// Print what was done as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// The kinds of indexes, by their names.
+fn index() -> impl TypedValueParser<Value = Any> {
+    let names = Any::all().map(Any::name);
+    PossibleValuesParser::new(names).map(|name| {
+        let mut all = Any::all().into_iter();
+        all.find(|index| index.name() == name).unwrap_or_default()
+    })
 }
 
 /// What a file holds.
@@ -110,6 +124,8 @@ enum OnBad {
 #[derive(Debug, Serialize)]
 struct Facts<'a> {
     tree: &'a str,
+    /// What kind of index it is.
+    index: &'static str,
     file: String,
     /// Rows of the file that are behind the load, from the file's start.
     rows: u64,
@@ -167,6 +183,21 @@ impl Run for Load {
 }
 
 impl Load {
+    /// What the tree is, or is to become.
+    fn index(&self, snapshot: &Snapshot, name: &Name) -> Result<Any, Failure> {
+        let Some(record) = snapshot.read_root(name)? else {
+            return Ok(self.index.unwrap_or_default());
+        };
+        // What is no tree at all is refused by whoever reads it.
+        let there = tree::index_of(snapshot, &record)?.unwrap_or_default();
+        match self.index {
+            Some(wanted) if wanted != there => Err(Failure::wrong(format!(
+                "{name} is a {there} already, and stays one; load into another tree for a {wanted}"
+            ))),
+            _ => Ok(there),
+        }
+    }
+
     fn shape(&self) -> Result<Shape, Failure> {
         let by_name = || match self.file.extension().and_then(|end| end.to_str()) {
             Some("tsv") => Format::Tsv,
@@ -204,6 +235,7 @@ struct Loading<'a> {
     load: &'a Load,
     engine: &'a Engine,
     name: Name,
+    tree: Tree,
     rows: Rows,
     /// Behind the rows that were read.
     read: Position,
@@ -236,10 +268,8 @@ impl<'a> Loading<'a> {
         mut rows: Rows,
     ) -> Result<Self, Failure> {
         let session = engine.session()?;
-        let entries = tree::map(name.clone())
-            .reader(session.base())
-            .wait()?
-            .count();
+        let tree = Tree::over(load.index(session.base(), &name)?);
+        let entries = count(tree, &session, session.base().root(&name))?;
         let earlier = match load.resume {
             true => Position::read(session.base(), &name)?,
             false => None,
@@ -257,6 +287,7 @@ impl<'a> Loading<'a> {
             load,
             engine,
             name,
+            tree,
             resumed_from: start.rows,
             rows,
             read: start.clone(),
@@ -301,7 +332,7 @@ impl<'a> Loading<'a> {
         session: &Session,
         terminal: &mut Terminal<'_>,
     ) -> Result<(Option<Change>, Ended), Failure> {
-        let mut turn = tree::map(self.name.clone()).writer(session);
+        let mut turn = Map::new(self.name.clone(), self.tree).writer(session);
         let (mut key, mut value) = (Vec::new(), Vec::new());
         let (mut taken, mut put) = (0, 0);
         let ended = loop {
@@ -343,9 +374,9 @@ impl<'a> Loading<'a> {
             None => session.base().root(&self.name),
         };
         if root.is_none() && matches!(ended, Ended::File) {
-            // Of a file without rows comes a tree without entries.
-            root = tree::empty(session)?;
-            change = Some(Change {
+            // Of a file without rows comes a tree without entries, where there can be one.
+            root = tree::empty(self.tree.index, session)?;
+            change = root.is_some().then(|| Change {
                 name: self.name.clone(),
                 expect: Expect::Is(None),
                 to: root,
@@ -353,10 +384,10 @@ impl<'a> Loading<'a> {
         }
         if let (Ended::File, Some(change)) = (&ended, &mut change) {
             // Whoever opens the tree next finds nothing to be read back.
-            root = Tree::default().checkpoint(session, root)?;
+            root = self.tree.checkpoint(session, root)?;
             change.to = root;
         }
-        let entries = count(session, root)?;
+        let entries = count(self.tree, session, root)?;
         self.read.replaced += put - (entries - self.entries);
         self.entries = entries;
         Ok((change, ended))
@@ -430,6 +461,7 @@ impl<'a> Loading<'a> {
         } = self.committed;
         let facts = Facts {
             tree: self.name.as_str(),
+            index: self.tree.index.name(),
             file: self.load.file.display().to_string(),
             rows,
             bad,
@@ -467,8 +499,8 @@ impl<'a> Loading<'a> {
     }
 }
 
-fn count(session: &Session, root: Option<Reference>) -> Result<u64, Failure> {
+fn count(tree: Tree, session: &Session, root: Option<Reference>) -> Result<u64, Failure> {
     use crate::interfaces::{Index, View};
     let source = std::sync::Arc::new(session.base().clone());
-    Ok(Tree::default().view(source, root).wait()?.count())
+    Ok(tree.view(source, root).wait()?.count())
 }

@@ -69,7 +69,7 @@ struct Facts {
 #[derive(Debug, Serialize)]
 struct TreeFacts {
     name: String,
-    index: &'static str,
+    index: String,
     entries: u64,
     nodes: u64,
     height: u64,
