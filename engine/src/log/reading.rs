@@ -65,6 +65,8 @@ impl Shared {
         if let Some(record) = self.maps.peek(oid)? {
             return Ok(Begun::Answered(Some(record)));
         }
+        // Before it is located: what is given back from here on is told below.
+        let reclaims = self.reclaims.load(Ordering::Acquire);
         let Some((segment, end)) = self.locate(oid.position())? else {
             return self.absent(oid).map(Begun::Answered);
         };
@@ -73,7 +75,6 @@ impl Shared {
         }
         if self.options.read == ReadBy::Map {
             let proven = Position(self.durable.load(Ordering::Acquire));
-            let reclaims = self.reclaims.load(Ordering::Acquire);
             let mapped = segment.read_mapped(&self.maps, oid, end.min(proven))?;
             if self.reclaims.load(Ordering::Acquire) != reclaims {
                 // The map may be of a file that was given back just now: it must not keep its room.
