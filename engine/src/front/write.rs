@@ -456,6 +456,12 @@ fn check_changes(changes: &[Change]) -> Result<()> {
             changes.len()
         )));
     }
+    let mut targets = changes.iter().filter_map(|change| change.to.as_ref());
+    if let Some(weak) = targets.find(|to| to.weak) {
+        return Err(Error::invalid(format!(
+            "a name holds what it points to, and {weak:?} is a weak reference"
+        )));
+    }
     let mut names: Vec<_> = changes.iter().map(|change| &change.name).collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
