@@ -13,7 +13,7 @@ use super::names::View;
 use super::open::directory;
 use super::past::{self, Past, Way};
 use super::pins::{Guard, Held};
-use super::shared::{Shared, Shown};
+use super::shared::{Shared, Shown, gone};
 
 /// Commits from the newest back, but for those that were freed.
 pub struct History {
@@ -98,7 +98,13 @@ impl Shared {
         let shown = self.shown();
         let past = match shown.view.names.get(&past::name()?) {
             None => Past::default(),
-            Some(decision) => past::load(decision.oid, |oid| self.read(oid).wait())?.0,
+            Some(decision) => {
+                let read = |oid| match self.read(oid).wait()? {
+                    None if self.options.read_only => Err(gone(oid)),
+                    found => Ok(found),
+                };
+                past::load(decision.oid, read)?.0
+            }
         };
         let past = Arc::new(past);
         let mut registry = self.pins.lock();

@@ -20,7 +20,7 @@ use super::links::{HEIGHT_MAX, Links};
 use super::names::View;
 use super::options::Options;
 use super::place::Placer;
-use super::shared::{Scratch, Shared, Shown, Writer};
+use super::shared::{Scratch, Shared, Shown, Writer, gone};
 use super::tail::StreamTail;
 
 /// What a writer will begin with.
@@ -89,7 +89,7 @@ pub(super) fn recover(
         found.number = newest_number(&states);
     }
     found.starts = starts(&states, &choice, status.unit);
-    Ok((found, load(store, choice.newest)?))
+    Ok((found, load(choice.newest, |oid| read(store, oid))?))
 }
 
 /// Tells of a layer or a key that is missing before anything is written: some of what the newest commit
@@ -119,9 +119,24 @@ fn check_codecs(
 /// Names whose records are read while opening, where the stack has codecs.
 const NAMES_TRIED: usize = 16;
 
-/// Opens for reading: the newest proven commit.
+/// Looks, for reading: the newest proven commit.
+///
+/// Whoever writes may reclaim between two reads: then there is a newer commit.
 pub(super) fn look(store: &Arc<dyn Store>) -> Result<Shown> {
-    load(store, store.root(RootAt::Newest).wait()?)
+    const TIMES: usize = 4;
+    let once = || {
+        let newest = store.root(RootAt::Newest).wait()?;
+        load(newest, |oid| {
+            store.read(oid).wait()?.ok_or_else(|| gone(oid))
+        })
+    };
+    for _ in 1..TIMES {
+        match once() {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {}
+            looked => return looked,
+        }
+    }
+    once()
 }
 
 fn decide(
@@ -202,12 +217,12 @@ pub(super) fn directory(
     }
 }
 
-fn load(store: &Arc<dyn Store>, newest: Option<(Oid, RootMarker)>) -> Result<Shown> {
+fn load(newest: Option<(Oid, RootMarker)>, read: impl Fn(Oid) -> Result<Record>) -> Result<Shown> {
     let Some((oid, marker)) = newest else {
         return Ok(Shown::default());
     };
-    let reference = read(store, oid)?.reference_to(oid);
-    let names = directory(|reference| read(store, reference.oid), &marker)?;
+    let reference = read(oid)?.reference_to(oid);
+    let names = directory(|reference| read(reference.oid), &marker)?;
     Ok(Shown::new(
         Arc::new(View::of(&marker, names)),
         Some(reference),
@@ -228,7 +243,7 @@ pub(super) fn open(store: Arc<dyn Store>, env: &Env, options: Options) -> Result
     let (found, shown) = if options.read_only {
         let newest = store.root(RootAt::Newest).wait()?;
         check_codecs(&store, &status.codecs, newest.as_ref())?;
-        (Found::default(), load(&store, newest)?)
+        (Found::default(), look(&store)?)
     } else {
         recover(&store, env, &status)?
     };

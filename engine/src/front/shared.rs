@@ -407,14 +407,20 @@ impl Shared {
 
     /// The record of a reference, which it must match.
     pub(super) fn follow(&self, reference: &Reference) -> Op<Record> {
+        // What is pinned by an engine that does not write, whoever writes elsewhere does not know of.
+        self.follow_held(reference, !self.options.read_only)
+    }
+
+    /// As [`Shared::follow`]; `held`: a pin here holds it, so that no reclaim has freed it.
+    pub(super) fn follow_held(&self, reference: &Reference, held: bool) -> Op<Record> {
         match self.read_stored(reference.oid).try_ready() {
             // What is here is shaped with nothing counted: every thread shares the codecs.
             Ok(answer) => {
-                Op::ready(answer.and_then(|found| followed(&self.codecs, reference, found)))
+                Op::ready(answer.and_then(|found| followed(&self.codecs, reference, found, held)))
             }
             Err(op) => {
                 let (codecs, reference) = (self.codecs.clone(), *reference);
-                op.and_then(move |found| followed(&codecs, &reference, found))
+                op.and_then(move |found| followed(&codecs, &reference, found, held))
             }
         }
     }
@@ -527,6 +533,21 @@ impl Drop for Shared {
 }
 
 /// What was found where a reference leads, if it is what the reference says.
-fn followed(codecs: &Codecs, reference: &Reference, found: Option<Record>) -> Result<Record> {
+fn followed(
+    codecs: &Codecs,
+    reference: &Reference,
+    found: Option<Record>,
+    held: bool,
+) -> Result<Record> {
+    if found.is_none() && !held {
+        return Err(gone(reference.oid));
+    }
     codecs.decode(reference.oid, Shared::check_found(reference, found)?)
+}
+
+/// What to say of a record that is not there, where nobody held on to it.
+pub(super) fn gone(oid: Oid) -> Error {
+    Error::unavailable(format!(
+        "there is no record at {oid} any more: a reclaim may have freed it, so go on from a newer commit"
+    ))
 }

@@ -156,7 +156,7 @@ pub(super) struct Beside(pub(super) Weak<Shared>);
 impl Read for Beside {
     fn read(&self, reference: &Reference) -> Op<Record> {
         match self.0.upgrade() {
-            Some(shared) => shared.follow(reference),
+            Some(shared) => shared.follow_held(reference, false),
             None => Op::err(Error::closed("the engine was closed")),
         }
     }

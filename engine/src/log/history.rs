@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Shared;
-use crate::contract::{Oid, Result, RootAt, RootMarker, find_root};
+use crate::contract::{Error, Oid, Result, RootAt, RootMarker, find_root};
 
 pub(super) fn root(log: &Arc<Shared>, at: RootAt) -> Result<Option<(Oid, RootMarker)>> {
     if !log.writes() {
@@ -25,10 +25,16 @@ pub(super) fn root(log: &Arc<Shared>, at: RootAt) -> Result<Option<(Oid, RootMar
         // A commit leaves the writing process only when proven.
         found.proven.map(|proven| proven.oid)
     };
-    match newest {
-        Some(newest) => find_root(newest, at, |oid| marker(log, oid)),
-        None => Ok(None),
-    }
+    let Some(newest) = newest else {
+        return Ok(None);
+    };
+    find_root(newest, at, |oid| match marker(log, oid)? {
+        // Something newer was proven since somebody looked.
+        None if oid == newest && !log.writes() => Err(Error::unavailable(format!(
+            "the newest root marker, at {oid}, was freed since it was found: look again"
+        ))),
+        found => Ok(found),
+    })
 }
 
 fn marker(log: &Arc<Shared>, oid: Oid) -> Result<Option<RootMarker>> {

@@ -541,6 +541,33 @@ fn a_decision_that_was_not_carried_out_holds_and_the_next_reclaim_decides_anew()
 }
 
 #[test]
+fn a_reader_beside_the_writer_is_told_what_is_gone_and_that_it_is_no_damage() {
+    let (sim, store) = (SimEnv::new(1), Freeing::default());
+    let engine = open(&store, &sim);
+    let old = set(&engine, "a", &[], b"old");
+    set(&engine, "b", &[], b"other");
+    let reader = Engine::open(Arc::new(store.clone()), sim.env(), Options::reading()).unwrap();
+    let seen = reader.snapshot();
+    let beside = crate::front::Write::reader(&engine.session().unwrap());
+    set(&engine, "a", &[], b"new");
+    reclaim(&engine, "newest");
+    assert!(!is_there(&engine, &old));
+    let told = |read: Result<Record>| assert_eq!(read.unwrap_err().kind(), ErrorKind::Unavailable);
+    told(seen.read(&old).wait());
+    told(beside.read(&old).wait());
+}
+
+#[test]
+fn a_name_holds_what_it_points_to() {
+    let (sim, store) = (SimEnv::new(1), Freeing::default());
+    let engine = open(&store, &sim);
+    let session = engine.session().unwrap();
+    let weak = put(&session, &[], b"one").weakened();
+    let named = session.commit(&[Change::set(name("a"), weak)], None).wait();
+    assert_eq!(named.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
 fn what_only_an_old_directory_names_goes_with_it() {
     let (sim, store) = (SimEnv::new(1), Freeing::default());
     let engine = open(&store, &sim);
