@@ -12,11 +12,12 @@
 //! if it is let go at once, and marked as well.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::contract::{Position, Stream};
+use crate::contract::{Oid, Position, Stream};
 
 use super::names::View;
 use super::past::Past;
@@ -51,13 +52,16 @@ pub(super) struct Pins {
 pub(super) struct Registry {
     places: Vec<Option<Held>>,
     free: Vec<usize>,
-    /// While a reclaim marks: commits below this number that were pinned since it began.
-    noting: Option<(u64, Vec<Arc<View>>)>,
+    /// While a reclaim marks: commits below this number that were pinned since it began, each once.
+    noting: Option<(u64, BTreeMap<Said, Arc<View>>)>,
     /// Which commits are left, once it was looked up.
     pub(super) past: Option<Arc<Past>>,
     /// Whether that is decided and not yet written down: nobody may count on what it takes away.
     pending: bool,
 }
+
+/// What tells two views apart: one commit may be told by its marker and by a tag.
+type Said = (u64, Option<Oid>);
 
 /// One pin.
 #[derive(Debug, Clone)]
@@ -141,7 +145,8 @@ impl Pins {
         if let Some((floor, added)) = &mut registry.noting
             && held.view.sequence < *floor
         {
-            added.push(held.view.clone());
+            let directory = held.view.names.directory.map(|directory| directory.oid);
+            added.insert((held.view.sequence, directory), held.view.clone());
         }
         let place = match registry.free.pop() {
             Some(place) => {
@@ -169,7 +174,7 @@ impl Pins {
 
     /// From now on commits below `floor` that are pinned are noted. Answers what is held already.
     pub(super) fn begin_noting(&self, floor: u64) -> Vec<Held> {
-        self.lock().noting = Some((floor, Vec::new()));
+        self.lock().noting = Some((floor, BTreeMap::new()));
         self.held()
     }
 
@@ -179,7 +184,7 @@ impl Pins {
         if let Some((_, added)) = &mut registry.noting
             && !added.is_empty()
         {
-            return std::mem::take(added);
+            return std::mem::take(added).into_values().collect();
         }
         registry.noting = None;
         registry.past = Some(past.clone());

@@ -48,7 +48,8 @@ mod tests;
 pub struct Reclaiming {
     /// Mark and tell, but decide and free nothing. Default false.
     pub dry_run: bool,
-    /// Most bytes of memory for the mark: it needs two for most records that it meets. Default 256 MiB.
+    /// Most bytes of memory for the mark: it needs two for most records that it meets. Beyond that, eight
+    /// for each record that stays are taken while what was decided is carried out. Default 256 MiB.
     pub memory: usize,
     /// Most bytes that the mark reads in a second. Default: as it comes.
     pub rate: Option<u64>,
@@ -191,6 +192,8 @@ struct Ground {
     held: Vec<Held>,
     ends: Ends,
     epoch: Epoch,
+    /// The newest commit that the next batches name as proven: a recovery begins with its marker.
+    proven: Option<u64>,
     past: Arc<Past>,
 }
 
@@ -214,7 +217,7 @@ impl Shared {
             return Ok(Report::of_nothing());
         }
         if !options.dry_run {
-            self.ask_floors(ground.epoch)?;
+            self.ask_floors(&ground)?;
         }
         let tags = tags_of(&ground.shown.view);
         let kept = self.kept(&ground, retention, &tags)?;
@@ -299,7 +302,8 @@ impl Shared {
             retained += self.mark_commits(mark, ground, range)?;
         }
         hold(Who::Retention, retained);
-        for held in ground.held.iter().filter(|held| held.owner != OWNER) {
+        let own = |held: &&Held| held.began.is_some() && held.owner == OWNER;
+        for held in ground.held.iter().filter(|held| !own(held)) {
             let bytes = mark.from(held.view.references())?;
             hold(Who::Pin(Pin::from(held)), bytes);
         }
@@ -333,13 +337,12 @@ impl Shared {
     fn ground(self: &Arc<Self>) -> Result<(Ground, Noting<'_>)> {
         let turn = self.take_turn();
         self.lead(None);
-        // The newest proven commit is what a recovery would begin from: it has to be among those that stay.
         self.prove_newest()?;
         let mut state = self.lock();
         let Some(writer) = state.writing()? else {
             return Err(Error::closed("the writer is gone"));
         };
-        let epoch = writer.epoch;
+        let (epoch, proven) = (writer.epoch, writer.proven);
         let ends = state.ends();
         let queued = state
             .queue
@@ -360,21 +363,26 @@ impl Shared {
             held,
             ends,
             epoch,
+            proven: proven.map(|proven| proven.sequence),
             past: self.past()?,
         };
         Ok((ground, noting))
     }
 
-    /// Whether the floors free anything at all: asked before a decision takes commits away.
-    fn ask_floors(&self, epoch: Epoch) -> Result<()> {
-        let nothing = Reclaim {
-            sender: epoch,
-            stream: self.root_stream,
-            from: Position::START,
-            to: Position::START,
-            alive: Arc::default(),
-        };
-        self.store.reclaim(nothing).wait().map(drop)
+    /// Whether the floors free anything at all: asked before a decision takes commits away, and for each
+    /// stream, for not all need lie on floors of one kind.
+    fn ask_floors(&self, ground: &Ground) -> Result<()> {
+        for (stream, _) in ground.ends.iter() {
+            let nothing = Reclaim {
+                sender: ground.epoch,
+                stream,
+                from: Position::START,
+                to: Position::START,
+                alive: Arc::default(),
+            };
+            self.store.reclaim(nothing).wait()?;
+        }
+        Ok(())
     }
 
     /// Stores what was decided and commits the name that points to it, durably and proven.
@@ -417,6 +425,8 @@ impl Shared {
         }
         let by_policy = common(&left, &joined(wanted.clone()));
         let held = ground.held.iter().map(|held| held.view.sequence);
+        // What was committed in memory while the newest was brought to its proof is newer than that.
+        let held = held.chain(ground.proven);
         wanted.extend(held.filter(|held| *held <= newest).map(|held| held..=held));
         Ok(Kept {
             by_policy,
@@ -467,7 +477,7 @@ impl Shared {
 struct Kept {
     /// By the policy and by tags.
     by_policy: Vec<RangeInclusive<u64>>,
-    /// Those, and the ones that are held.
+    /// Those, the ones that are held, and the one that is proven.
     all: Vec<RangeInclusive<u64>>,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::conformance::sim::{Plan, SimDisk};
-use crate::contract::Result;
+use crate::contract::{Commit, Result};
 use crate::log::{Log, LogOptions};
 
 const COMMITS: u64 = 120;
@@ -12,13 +12,17 @@ const KEPT: u64 = 15;
 const TAGGED: u64 = 30;
 
 fn open_on(disk: &SimDisk, sim: &SimEnv) -> Result<Engine> {
+    let log = log_on(disk, sim)?;
+    Engine::open(Arc::new(log), sim.env(), Options::default())
+}
+
+fn log_on(disk: &SimDisk, sim: &SimEnv) -> Result<Log> {
     let options = LogOptions {
         segment: 64 << 10,
         window: 1 << 20,
         ..LogOptions::default()
     };
-    let log = Log::open("file", Arc::new(disk.medium()), sim.env(), options)?;
-    Engine::open(Arc::new(log), sim.env(), Options::default())
+    Log::open("file", Arc::new(disk.medium()), sim.env(), options)
 }
 
 fn body(commit: u64) -> Vec<u8> {
@@ -175,4 +179,78 @@ fn a_full_disk_is_no_hindrance_to_making_room() {
     assert!(report.freed.bytes > 1 << 20, "{report:?}");
     write(&engine, 1);
     assert_eq!(engine.snapshot().names().len(), 7);
+}
+
+/// Something that happens while the next commit goes below.
+type Hook = Option<Box<dyn FnOnce() + Send>>;
+
+struct Meanwhile {
+    below: Log,
+    hook: Arc<Mutex<Hook>>,
+}
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile")
+    }
+}
+
+impl Store for Meanwhile {
+    forward!(below: store read root fence adopt scan reclaim status close);
+
+    fn commit(&self, commit: Commit) -> Op<Level> {
+        let hook = self.hook.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook();
+        }
+        self.below.commit(commit)
+    }
+}
+
+#[test]
+fn what_is_committed_in_memory_while_a_proof_is_made_does_not_free_what_is_proven() {
+    let sim = SimEnv::new(1);
+    let base = filled(&sim);
+    let in_memory = |engine: &Engine, to: &str| {
+        let session = engine.session().unwrap();
+        let stored = put(&session, &[], &[9; 60_000]);
+        let change = Change::set(name(to), stored);
+        session
+            .commit(&[change], Some(Level::Memory))
+            .wait()
+            .unwrap();
+    };
+    for calls in 1.. {
+        assert!(calls < 5_000, "it does not end");
+        let disk = base.image(calls);
+        let hook = Arc::new(Mutex::new(None));
+        let store = Meanwhile {
+            below: log_on(&disk, &sim).unwrap(),
+            hook: hook.clone(),
+        };
+        let engine = Engine::open(Arc::new(store), sim.env(), Options::default()).unwrap();
+        in_memory(&engine, "before");
+        let other = Engine(engine.0.clone());
+        *hook.lock().unwrap() = Some(Box::new(move || in_memory(&other, "meanwhile")));
+        disk.crash_in(calls);
+        let done = engine.reclaim(&Retention::newest(), &Reclaiming::default());
+        let over = !disk.is_down();
+        disk.crash_never();
+        disk.power_cut();
+        drop(engine);
+        let engine = open_on(&disk, &sim).unwrap();
+        check_names_but_new(&engine.snapshot());
+        engine.close().unwrap();
+        if over {
+            assert!(done.unwrap().freed.bytes > 0);
+            break;
+        }
+    }
+}
+
+fn check_names_but_new(snapshot: &Snapshot) {
+    for (name, body) in names_at(COMMITS) {
+        let found = snapshot.read_root(&name).unwrap();
+        assert_eq!(found.unwrap().body(), body, "{name}");
+    }
 }
