@@ -40,7 +40,8 @@ pub(super) struct Reclaim {
     /// Read at most so much in a second while looking for what stays
     #[arg(long, value_name = "SIZE", value_parser = size)]
     rate: Option<ByteSize>,
-    /// Take at most so much memory for what stays: two bytes for most records
+    /// Take at most so much memory to find what stays: two bytes for most records; freeing then takes
+    /// eight for each
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "256MiB")]
     memory: ByteSize,
     /// Print bare facts as JSON
