@@ -241,6 +241,24 @@ fn a_file_without_rows_makes_a_tree_without_entries() {
 }
 
 #[test]
+fn a_load_that_ended_left_nothing_to_be_merged() {
+    // The last batch has rows of its own, and has none.
+    for rows in [95, 100] {
+        let desk = Desk::new();
+        let lines: String = (0..rows).map(|n| format!("{n},v\n")).collect();
+        desk.file("r.csv", format!("k,v\n{lines}"));
+        desk.ok("load s.toml r.csv --tree a --key k --batch 10");
+        let roots = desk.ok("roots s.toml --json");
+        let newest = roots.lines().find(|line| line.contains("\"name\":\"a\""));
+        let newest: serde_json::Value = serde_json::from_str(newest.unwrap()).unwrap();
+        let changed = newest["changed"].as_array().unwrap();
+        let tree = changed.iter().find(|change| change["name"] == "a").unwrap();
+        let root = desk.ok(&format!("inspect s.toml {}", tree["to"].as_str().unwrap()));
+        assert!(root.contains("root of a B-tree"), "{rows} rows: {root}");
+    }
+}
+
+#[test]
 fn a_line_that_never_ends_is_one_bad_row() {
     let desk = Desk::new();
     let long = "x".repeat(70 << 20);

@@ -368,25 +368,24 @@ impl<'a> Loading<'a> {
         } else {
             self.rows.mark_before(&mut self.read);
         }
-        let mut change = turn.finish()?;
-        let mut root = match &change {
+        let base = session.base().root(&self.name);
+        let mut root = match turn.finish()? {
             Some(change) => change.to,
-            None => session.base().root(&self.name),
+            None => base,
         };
-        if root.is_none() && matches!(ended, Ended::File) {
-            // Of a file without rows comes a tree without entries, where there can be one.
-            root = tree::empty(self.tree.index, session)?;
-            change = root.is_some().then(|| Change {
-                name: self.name.clone(),
-                expect: Expect::Is(None),
-                to: root,
-            });
-        }
-        if let (Ended::File, Some(change)) = (&ended, &mut change) {
+        if matches!(ended, Ended::File) {
+            if root.is_none() {
+                // Of a file without rows comes a tree without entries, where there can be one.
+                root = tree::empty(self.tree.index, session)?;
+            }
             // Whoever opens the tree next finds nothing to be read back.
             root = self.tree.checkpoint(session, root)?;
-            change.to = root;
         }
+        let change = (root != base).then(|| Change {
+            name: self.name.clone(),
+            expect: Expect::Is(base.map(|base| base.oid)),
+            to: root,
+        });
         let entries = count(self.tree, session, root)?;
         self.read.replaced += put - (entries - self.entries);
         self.entries = entries;
