@@ -16,7 +16,9 @@
 //! is named. Its position says nothing of this stream; what it needs here stands in its vector, which
 //! only whoever reads the marker can hold against the end.
 
-use travertine_engine::contract::{Epoch, Error, Oid, Position, Result, StreamState};
+use travertine_engine::contract::{
+    Epoch, Error, Oid, Position, Proven, Result, Stream, StreamState,
+};
 
 /// What one child said.
 #[derive(Debug, Clone)]
@@ -37,6 +39,12 @@ impl Report {
         };
         (reign, self.state.end.position, self.state.clean)
     }
+}
+
+/// Where the marker of a proven commit lies, if it lies in this stream.
+pub(super) fn own(stream: Stream, proven: Option<Proven>) -> Option<Oid> {
+    let oid = proven.map(|proven| proven.oid);
+    oid.filter(|oid| oid.stream() == stream)
 }
 
 /// The report of all, and which child's chain it is. `None`: fewer than `needed` of those that

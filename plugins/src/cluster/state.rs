@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use travertine_engine::contract::{
-    Batch, End, Epoch, Error, ErrorKind, Level, Oid, Position, Proven, Result, StreamState, Tail,
+    Batch, End, Epoch, Error, ErrorKind, Level, Oid, Position, Result, StreamState, Tail,
 };
 
 use super::catchup::START;
@@ -191,8 +191,8 @@ pub(super) struct State {
     /// The last commit ended here.
     pub(super) boundary: Position,
     pub(super) ceiling: Position,
+    /// The newest marker that lies in this stream.
     pub(super) newest: Option<Oid>,
-    pub(super) proven: Option<Proven>,
     /// The newest batches, for a child that has almost caught up.
     pub(super) recent: VecDeque<Batch>,
     pub(super) recent_bytes: u64,
@@ -226,7 +226,6 @@ impl State {
             boundary: Position::START,
             ceiling: Position::START,
             newest: None,
-            proven: None,
             recent: VecDeque::new(),
             recent_bytes: 0,
             rounds: VecDeque::new(),
@@ -294,7 +293,6 @@ impl State {
         self.end.position = header.end;
         self.last = Some(batch.clone());
         self.newest = self.newest.max(header.marker);
-        self.proven = self.proven.max(header.proven);
         self.recent_bytes += header.length();
         self.recent.push_back(batch.clone());
         while self.recent_bytes > keep

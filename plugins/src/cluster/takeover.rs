@@ -9,7 +9,7 @@ use travertine_engine::contract::{
 };
 
 use super::catchup::START;
-use super::join::{Report, join};
+use super::join::{Report, join, own};
 use super::note::Seen;
 use super::shared::{Figures, Shared, give, is_lost};
 use super::state::{Lane, Looked, Role, State};
@@ -233,12 +233,11 @@ impl Shared {
         state.end = joined.end;
         state.last = None;
         state.acked = joined.end.position;
-        state.proven = joined.proven;
         let markers = joined
             .chain
             .iter()
             .filter_map(|link| Some(link.marker.as_ref()?.0));
-        state.newest = markers.max().or(joined.proven.map(|proven| proven.oid));
+        state.newest = markers.max().or(own(self.stream, joined.proven));
         self.tail.store(joined.end.position.0, Ordering::Release);
         self.vouched
             .store(joined.clean && !self.read_only, Ordering::Release);
@@ -520,7 +519,7 @@ impl Shared {
             let links = looked.joined.chain.iter();
             let below = links.filter(|link| link.end.position <= cut.position);
             let newest = below.filter_map(|link| Some(link.marker.as_ref()?.0)).max();
-            state.newest = newest.or(looked.joined.proven.map(|proven| proven.oid));
+            state.newest = newest.or(own(self.stream, looked.joined.proven));
         }
         for (index, lane) in state.lanes.iter_mut().enumerate() {
             lane.durable = if lane.role == Role::Votes {

@@ -62,7 +62,12 @@ fn a_running_stack_reports_however_far_its_streams_are_apart() {
         );
         engine.close().unwrap();
         drop(engine);
-        write(&disks, &spec, &env).unwrap().close().unwrap();
+        // What the children note at a close is of their own stream, turn after turn.
+        for turn in 0..3 {
+            let engine = write(&disks, &spec, &env).unwrap();
+            fill_with(&engine, 20 + turn..21 + turn, length);
+            engine.close().unwrap();
+        }
     }
 }
 
