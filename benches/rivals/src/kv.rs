@@ -12,6 +12,8 @@ use crate::measure::{Better, Outcome, Report, Side, turns};
 use crate::nebari_side::Nebari;
 use crate::ours::OurTree;
 use crate::redb_side::Redb;
+#[cfg(feature = "rocksdb")]
+use crate::rocksdb_side::Rocks;
 use crate::sled_side::Sled;
 use crate::sqlite_side::Sqlite;
 
@@ -152,13 +154,25 @@ impl<S: Kv> Contender for Open<S> {
         sizes: &Sizes,
         report: &mut Report,
     ) -> Outcome<()> {
-        one(row, self, side, data, sizes, report)
+        one(row, self, side, data, sizes, report)?;
+        if let Some(name) = row.durable().filter(|_| !S::FLUSHES) {
+            report.set_apart(name, side);
+        }
+        Ok(())
     }
 }
 
 /// What `--against` chooses from.
 const RIVALS: &[&str] = &[
-    "redb", "fjall", "lmdb", "lmdb-map", "sqlite", "sled", "nebari",
+    "redb",
+    "fjall",
+    "lmdb",
+    "lmdb-map",
+    "sqlite",
+    "sled",
+    "nebari",
+    #[cfg(feature = "rocksdb")]
+    "rocksdb",
 ];
 
 /// Ours, and those of the others that were asked for; all of them, if none was.
@@ -178,6 +192,8 @@ fn contenders(ground: &Path, against: &[String]) -> Vec<Box<dyn Contender>> {
             "lmdb-map" => open::<Lmdb<true>>(ground, name),
             "sqlite" => open::<Sqlite>(ground, name),
             "sled" => open::<Sled>(ground, name),
+            #[cfg(feature = "rocksdb")]
+            "rocksdb" => open::<Rocks>(ground, name),
             _ => open::<Nebari>(ground, name),
         });
     }
@@ -201,6 +217,20 @@ enum Row {
     Reopened,
     Compact,
     Sorted,
+}
+
+impl Row {
+    /// The name of a row that asks for a flush: who does not flush leads nothing in it.
+    fn durable(self) -> Option<&'static str> {
+        match self {
+            Row::Bulk => Some("bulk load, random"),
+            Row::Single => Some("single durable commits"),
+            Row::Batches => Some("batches of 1000 durable"),
+            Row::Removals => Some("removals of half"),
+            Row::Sorted => Some("bulk load, sorted"),
+            _ => None,
+        }
+    }
 }
 
 const ROWS: &[Row] = &[
@@ -244,9 +274,6 @@ fn one<S: Kv>(
             report.rate("bulk load, random", side, first, || {
                 open.store()?.put(data, &data.shuffled, true)
             })?;
-            if !S::FLUSHES {
-                report.set_apart("bulk load, random", side);
-            }
             let size = open.size()? / payload(first);
             report.add("size, loaded", "x", Better::Less, side, size, None);
         }
@@ -254,9 +281,6 @@ fn one<S: Kv>(
             report.rate("single durable commits", side, sizes.single, || {
                 (first..single).try_for_each(|number| open.store()?.put(data, &[number], true))
             })?;
-            if !S::FLUSHES {
-                report.set_apart("single durable commits", side);
-            }
         }
         Row::Batches => {
             report.rate(
@@ -270,9 +294,6 @@ fn one<S: Kv>(
                     })
                 },
             )?;
-            if !S::FLUSHES {
-                report.set_apart("batches of 1000 durable", side);
-            }
         }
         Row::Loose if !S::LOOSE => {
             open.store()?
@@ -329,9 +350,6 @@ fn one<S: Kv>(
             report.rate("removals of half", side, half.len() as u64, || {
                 open.store()?.remove(data, half)
             })?;
-            if !S::FLUSHES {
-                report.set_apart("removals of half", side);
-            }
             let reader = open.store()?.reader()?;
             let left = all - half.len() as u64;
             expect("rows", reader.len()?, left)?;
@@ -368,9 +386,6 @@ fn one<S: Kv>(
             report.rate("bulk load, sorted", side, first, || {
                 open.store()?.load_sorted(data)
             })?;
-            if !S::FLUSHES {
-                report.set_apart("bulk load, sorted", side);
-            }
             check(&open.store()?.reader()?, &[], u64::MAX, first, data)?;
             open.close()?;
             let size = open.size()? / payload(first);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   cargo run --release --manifest-path benches/rivals/Cargo.toml -- kv     beside redb, fjall, LMDB, SQLite, sled, nebari
+//!       and with --features rocksdb (librocksdb-dev of the system)           also beside RocksDB
 //!   cargo run --release --manifest-path benches/rivals/Cargo.toml -- log    beside okaywal
 //!       --quick         a tenth of the rows          --rounds N   3 unless told otherwise
 //!       --only TEXT     rows whose name has this     --dir DIR    a directory on a disk
@@ -24,6 +25,8 @@ mod okaywal_side;
 mod ours;
 mod page;
 mod redb_side;
+#[cfg(feature = "rocksdb")]
+mod rocksdb_side;
 mod sled_side;
 mod sqlite_side;
 
