@@ -54,8 +54,13 @@ impl<I: Index> Journal<I> {
         }
         let mut entries = tip.entries;
         let mut draft = Draft::new(edits.bytes() as usize);
-        let keys: Vec<_> = edits.iter().map(|(key, _)| key).collect();
-        let before = view.find_many(&keys).wait()?;
+        let before: Vec<_> = match edits.len() {
+            1 => vec![view.find(edits.key(0)).wait()?],
+            _ => {
+                let keys: Vec<_> = edits.iter().map(|(key, _)| key).collect();
+                view.find_many(&keys).wait()?
+            }
+        };
         for ((key, edit), before) in edits.iter().zip(before) {
             if changes(edit, before.as_ref()) {
                 draft.push(key, edit);
@@ -66,8 +71,9 @@ impl<I: Index> Journal<I> {
                 }
             }
         }
-        // The young tree is changed in place where nobody holds it.
-        let JournalView { base, .. } = view;
+        // The young tree is changed in place where nobody holds it: nor may this view.
+        let JournalView { base, over } = view;
+        drop(over);
         if draft.is_empty() {
             tip.leave_view(base);
             return Ok(root);

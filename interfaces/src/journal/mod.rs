@@ -36,6 +36,7 @@
 mod commit;
 mod cursor;
 mod delta;
+mod filter;
 mod lists;
 mod load;
 mod overlay;

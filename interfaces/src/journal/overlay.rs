@@ -13,6 +13,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::delta::Delta;
+use super::filter::{Filter, Hash};
 use super::slots::{SLOTS, Slots};
 use super::tree::{Item, Place, Tree};
 use crate::edits::Edit;
@@ -25,6 +26,7 @@ const DEAD_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Generation {
     slots: Slots,
+    filter: Filter,
     state: Mutex<State>,
 }
 
@@ -32,7 +34,7 @@ pub(super) struct Generation {
 struct State {
     tree: Tree,
     next: u32,
-    /// Bytes in memory.
+    /// Bytes in memory, without the filter.
     bytes: u64,
 }
 
@@ -76,6 +78,7 @@ impl Generation {
             generation.slots.set(next, delta);
             next += 1;
         }
+        generation.grow_filter(items.len(), next);
         let slots = &generation.slots;
         items.sort_unstable_by(|a, b| {
             a.cmp_head(b)
@@ -107,9 +110,17 @@ impl Generation {
         self.slots.set(slot, delta.clone());
         state.next += 1;
         state.bytes += cost(delta, places.len());
+        let items = state.tree.len() as usize + places.len();
+        let grows = self.filter.is_short_of(items);
+        if grows {
+            self.grow_filter(items, state.next);
+        }
         for at in places {
-            let item = Item::new(delta.key(*at), slot, *at);
-            state.tree.insert(item, &self.slots);
+            let key = delta.key(*at);
+            if !grows {
+                self.filter.add(Hash::of(key));
+            }
+            state.tree.insert(Item::new(key, slot, *at), &self.slots);
         }
         Some(Reach {
             upto: slot + 1,
@@ -119,7 +130,17 @@ impl Generation {
 
     /// Bytes in memory.
     pub(super) fn bytes(&self) -> u64 {
-        self.lock().bytes
+        self.lock().bytes + self.filter.bytes()
+    }
+
+    /// Makes a filter of the keys in the first slots, so many together.
+    fn grow_filter(&self, items: usize, slots: u32) {
+        let deltas = (0..slots).filter_map(|slot| self.slots.get(slot));
+        let keys = deltas.flat_map(|delta| {
+            let places = delta.places().into_iter();
+            places.map(|at| Hash::of(delta.key(at)))
+        });
+        self.filter.grow(items, keys);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -156,6 +177,11 @@ impl Lay {
     /// How many items there are, of whatever version and whether seen or not.
     pub(super) fn items(&self) -> u32 {
         self.tree.len()
+    }
+
+    /// `false`: there is no edit to the key of this hash.
+    pub(super) fn may_hold(&self, hash: Hash) -> bool {
+        self.generation.filter.may_hold(hash)
     }
 
     /// The newest edit to `key`.

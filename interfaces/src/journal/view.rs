@@ -5,6 +5,7 @@ use std::sync::Arc;
 use travertine_engine::contract::{Op, Reference};
 
 use super::cursor::JournalCursor;
+use super::filter::Hash;
 use super::overlay::Lay;
 use super::tip::Tip;
 use super::tree::Item;
@@ -73,7 +74,8 @@ impl<V> JournalView<V> {
 impl Over {
     /// The newest edit to a key, and the lay that it is in.
     pub(super) fn find(&self, key: &[u8]) -> Option<(&Lay, Item)> {
-        let mut lays = self.lays.iter();
+        let hash = Hash::of(key);
+        let mut lays = self.lays.iter().filter(|lay| lay.may_hold(hash));
         lays.find_map(|lay| Some((lay, lay.find(key)?)))
     }
 }
