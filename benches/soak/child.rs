@@ -223,6 +223,11 @@ impl Shared<'_> {
             let seconds = began.elapsed().as_secs_f64();
             began = Instant::now();
             let now = self.opened.appended();
+            let status = self.opened.engine.status();
+            let figure = |name| {
+                let found = status.figures.iter().find(|figure| figure.0 == name);
+                found.map_or(0, |figure| figure.1)
+            };
             let of = |share| steps.quantile(share) as f64 / 1e3;
             let figures = json!({
                 "commits": steps.count() as f64 / seconds,
@@ -232,6 +237,8 @@ impl Shared<'_> {
                 "reads": self.reads.swap(0, Ordering::Relaxed) as f64 / seconds,
                 "appended": now,
                 "append_rate": (now - appended) as f64 / seconds,
+                "reclaims": figure("reclaims"),
+                "stayed": figure("stayed_bytes"),
             });
             appended = now;
             say(&format!("tick {figures}"));

@@ -41,7 +41,8 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
         soak reclaim --stack examples/stacks/solo.toml --minutes 5 --kills 40\n  \
         soak overwrite --rows 1000000 --times 10 --report overwrite.html\n  \
         soak amplification --rows 10000000\n\n\
-        A run works in a directory of its own, which goes again at the end, unless --keep names one."
+        A run works in a directory of its own, which goes again at the end, unless --keep names one.\n\
+        TRAVERTINE_LOG=info tells what is reclaimed as well, on standard error."
 )]
 struct Soak {
     #[command(subcommand)]
@@ -88,6 +89,12 @@ struct Common {
 }
 
 fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TRAVERTINE_LOG");
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| "warn".into()))
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
     let done = match Soak::parse().what {
         What::Reclaim(options) => reclaim::run(&options),
         What::Overwrite(options) => overwrite::run(&options),

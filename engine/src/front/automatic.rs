@@ -3,12 +3,21 @@
 //! Off unless [`Options::reclaim`](super::Options::reclaim) says otherwise. It runs on a thread of its
 //! own, which a simulated environment does not have, at a bounded rate; what goes wrong is logged and
 //! tried again the next time.
+//!
+//! ```text
+//!   positions:  ──── decided last ────┼── written since ──>  now
+//!   bytes:      what that one left    │   held against it
+//! ```
+//!
+//! Where the last reclaim looked up to is known from its decision, whoever made it, so a process that
+//! lives for a short time gives back as much as one that lives long.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::contract::{Error, ErrorKind, Position, Result};
+use crate::contract::{Error, ErrorKind, Position, Result, Status};
 
 use super::Engine;
 use super::reclaim::Reclaiming;
@@ -22,8 +31,8 @@ pub struct Automatic {
     pub retention: Retention,
     /// How often to look whether there is enough to do. At least a millisecond.
     pub every: Duration,
-    /// Reclaim once so much was written, as a share of what the last reclaim left, or of what lay there at
-    /// first: 0.3 is a good value, and 0 is every time.
+    /// Reclaim once so much was written, as a share of what the last reclaim left: 0.3 is a good value,
+    /// and 0 is every time. What was never looked at is looked at once.
     pub garbage: f64,
     /// Most bytes that the mark reads in a second.
     pub rate: u64,
@@ -120,18 +129,21 @@ impl Drop for Busy<'_> {
 
 /// The thread's body. Ends when the alarm is closed or the engine is gone.
 pub(super) fn run(alarm: &Alarm, shared: &Weak<Shared>, automatic: &Automatic) {
-    // What lay there before counts as looked at.
-    let mut before = shared.upgrade().map_or(0, |shared| shared.written());
-    let mut left = before;
+    let mut last = None;
     while alarm.wait(automatic.every) {
         let _busy = Busy(alarm);
         let Some(shared) = shared.upgrade() else {
             return;
         };
         let engine = Engine(shared);
-        let written = engine.0.written().saturating_sub(before);
-        if !is_due(automatic.garbage, written, left) {
-            continue;
+        let since = match last {
+            Some((before, left)) => Ok((engine.0.written().saturating_sub(before), left)),
+            None => engine.0.since_decided(),
+        };
+        match since {
+            Ok((written, left)) if !is_due(automatic.garbage, written, left) => continue,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "what the last reclaim decided cannot be read"),
         }
         let options = Reclaiming {
             rate: Some(automatic.rate),
@@ -143,8 +155,7 @@ pub(super) fn run(alarm: &Alarm, shared: &Weak<Shared>, automatic: &Automatic) {
         };
         match engine.reclaim_watched(&automatic.retention, &options, &mut go_on) {
             Ok(report) => {
-                before = engine.0.written();
-                left = report.freed.kept;
+                last = Some((engine.0.written(), report.freed.kept));
                 tracing::info!(
                     commits = report.commits,
                     alive = report.alive,
@@ -167,7 +178,30 @@ fn is_due(garbage: f64, written: u64, left: u64) -> bool {
     written > 0 && written as f64 >= garbage * left as f64
 }
 
+/// Bytes that lie below, as far as its floors tell: of replicas, the most that one has.
+fn lying(status: &Status) -> u64 {
+    let parts: u64 = status.parts.iter().filter_map(|part| part.bytes).sum();
+    if parts > 0 {
+        return parts;
+    }
+    let mut each = BTreeMap::new();
+    for below in &status.below {
+        let streams: Vec<_> = below.streams.iter().map(|stream| stream.stream).collect();
+        let most: &mut u64 = each.entry(streams).or_default();
+        *most = lying(below).max(*most);
+    }
+    each.into_values().sum()
+}
+
 impl Shared {
+    /// Bytes that were written since the last reclaim decided, and about what that one left.
+    fn since_decided(&self) -> Result<(u64, u64)> {
+        let looked = self.decided()?;
+        let looked = looked.iter().map(|range| range.to.bytes_since(range.from));
+        let written = self.written().saturating_sub(looked.sum());
+        Ok((written, lying(&self.store.status()).saturating_sub(written)))
+    }
+
     /// Bytes of positions that were handed out, over all streams.
     fn written(&self) -> u64 {
         let ends = self.lock().ends();
@@ -179,7 +213,14 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::conformance::sim::SimEnv;
+    use crate::contract::{Kind, Level, Name, NewRecord};
+    use crate::front::{Change, Hint, Options};
+    use crate::log::{Log, LogOptions};
+    use crate::medium::memory::MemoryMedium;
 
     #[test]
     fn it_is_due_once_enough_was_written() {
@@ -187,6 +228,53 @@ mod tests {
         assert!(is_due(0.0, 1, 1_000));
         assert!(!is_due(0.3, 299, 1_000));
         assert!(is_due(0.3, 300, 1_000));
+    }
+
+    #[test]
+    fn what_the_last_reclaim_looked_at_is_known_after_an_opening() {
+        let (medium, env) = (Arc::new(MemoryMedium::new()), SimEnv::new(1).env());
+        let open = || {
+            let options = LogOptions {
+                segment: 64 << 10,
+                ..LogOptions::default()
+            };
+            let log = Log::open("memory", medium.clone(), &env, options).unwrap();
+            let options = Options {
+                level: Level::Memory,
+                ..Options::default()
+            };
+            Engine::open(Arc::new(log), &env, options).unwrap()
+        };
+        let write = |engine: &Engine, records: u32| {
+            for record in 0..records {
+                let session = engine.session().unwrap();
+                let record = NewRecord {
+                    kind: Kind::BLOB,
+                    references: &[],
+                    body: &[&record.to_le_bytes().repeat(5_000)],
+                };
+                let stored = session.store(&record, Hint::default()).unwrap();
+                let change = Change::set(Name::new("a").unwrap(), stored);
+                session.commit(&[change], None).wait().unwrap();
+            }
+        };
+        let engine = open();
+        write(&engine, 100);
+        let (written, left) = engine.0.since_decided().unwrap();
+        assert!(
+            written > 2_000_000 && left < written / 10,
+            "{written} {left}"
+        );
+        engine
+            .reclaim(&Retention::newest(), &Reclaiming::default())
+            .unwrap();
+        engine.close().unwrap();
+        let engine = open();
+        let (written, left) = engine.0.since_decided().unwrap();
+        assert!(written < 50_000 && left < 300_000, "{written} {left}");
+        write(&engine, 20);
+        let (written, _) = engine.0.since_decided().unwrap();
+        assert!((400_000..500_000).contains(&written), "{written}");
     }
 
     #[test]

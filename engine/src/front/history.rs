@@ -11,7 +11,7 @@ use crate::contract::{Error, Oid, Record, Reference, Result, RootAt, RootMarker}
 
 use super::names::View;
 use super::open::directory;
-use super::past::{self, Past, Way};
+use super::past::{self, Past, Range, Way};
 use super::pins::{Guard, Held};
 use super::shared::{Shared, Shown, gone};
 
@@ -95,23 +95,28 @@ impl Shared {
         if let Some(past) = &self.pins.lock().past {
             return Ok(past.clone());
         }
-        let shown = self.shown();
-        let past = match shown.view.names.get(&past::name()?) {
-            None => Past::default(),
-            Some(decision) => {
-                let read = |oid| match self.read(oid).wait()? {
-                    None if self.options.read_only => Err(gone(oid)),
-                    found => Ok(found),
-                };
-                past::load(decision.oid, read)?.0
-            }
-        };
-        let past = Arc::new(past);
+        let past = Arc::new(self.decision()?.0);
         let mut registry = self.pins.lock();
         if self.pins.generation() == generation {
             registry.past = Some(past.clone());
         }
         Ok(past)
+    }
+
+    /// What the last reclaim decided: up to where of each stream.
+    pub(super) fn decided(&self) -> Result<Vec<Range>> {
+        self.decision().map(|decision| decision.1)
+    }
+
+    fn decision(&self) -> Result<(Past, Vec<Range>)> {
+        let shown = self.shown();
+        let Some(decision) = shown.view.names.get(&past::name()?) else {
+            return Ok(Default::default());
+        };
+        past::load(decision.oid, |oid| match self.read(oid).wait()? {
+            None if self.options.read_only => Err(gone(oid)),
+            found => Ok(found),
+        })
     }
 
     /// Looks for a commit and pins it. What is looked up may be freed before it is pinned: then it is

@@ -203,6 +203,9 @@ impl Engine {
                 ("waits", count(&figures.waits)),
                 ("pressed", count(&self.0.pressure.began)),
                 ("refusals", count(&figures.refusals)),
+                ("reclaims", count(&figures.reclaims)),
+                ("reclaimed_bytes", count(&figures.reclaimed)),
+                ("stayed_bytes", count(&figures.stayed)),
             ],
             below: vec![below.clone()],
             ..below

@@ -270,6 +270,12 @@ impl Shared {
             report.freed.bytes += freed.bytes;
             report.freed.kept += freed.kept;
         }
+        let figures = &self.figures;
+        figures.reclaims.fetch_add(1, Ordering::Relaxed);
+        figures
+            .reclaimed
+            .fetch_add(report.freed.bytes, Ordering::Relaxed);
+        figures.stayed.store(report.alive, Ordering::Relaxed);
         Ok(report)
     }
 

@@ -149,6 +149,10 @@ pub(super) struct Figures {
     pub(super) conflicts: AtomicU64,
     pub(super) waits: AtomicU64,
     pub(super) refusals: AtomicU64,
+    pub(super) reclaims: AtomicU64,
+    /// Bytes that they freed, and those of the records that stayed at the last of them.
+    pub(super) reclaimed: AtomicU64,
+    pub(super) stayed: AtomicU64,
 }
 
 /// For each stream the position from which on reads are answered from memory.
