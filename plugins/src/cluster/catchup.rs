@@ -22,6 +22,8 @@ use super::state::Role;
 const PAUSE: u64 = 10_000_000;
 /// Longest pause, as a number of doublings.
 const DOUBLINGS: u32 = 9;
+/// The same while a write waits for it.
+const WAITED_FOR: u32 = 4;
 /// Most ends that are tried when looking where a child left the line.
 const TRIES: usize = 64;
 /// Most times that a child may fall back again before it is left alone for a while.
@@ -46,6 +48,7 @@ impl Shared {
         {
             let now = self.env.clock.monotonic_ns();
             let mut state = self.lock();
+            let most = if state.stalled { WAITED_FOR } else { DOUBLINGS };
             let lane = &mut state.lanes[index];
             lane.done();
             if let Err((error, lost)) = tried {
@@ -58,7 +61,7 @@ impl Shared {
                 }
                 lane.trouble = Some(error);
             }
-            lane.tries = (lane.tries + 1).min(DOUBLINGS);
+            lane.tries = (lane.tries + 1).min(most);
             lane.retry_ns = now.saturating_add(PAUSE << lane.tries);
         }
         self.changed.notify_all();
@@ -69,7 +72,8 @@ impl Shared {
     fn stand_up(self: &Arc<Self>, index: usize, generation: u64) -> Result<End> {
         let child = &self.children[index];
         let (epoch, out, adopted) = {
-            let state = self.lock();
+            let mut state = self.lock();
+            state.withdraw(index);
             let lane = &state.lanes[index];
             (state.epoch, lane.role == Role::Out, lane.adopted)
         };
@@ -81,10 +85,21 @@ impl Shared {
                 self.open_again(index)?;
             }
             let (store, report) = self.unbind(index, epoch)?;
-            let source = self.source(index)?;
-            let limit = self.lock().acked;
-            let end = self.own_cut(&report, &*source, limit)?;
-            store.adopt(epoch, vec![(self.stream, end)]).wait()?;
+            let end = match self.remembered(&report) {
+                Some(end) => end,
+                None => {
+                    let source = self.source(index)?;
+                    let limit = self.lock().acked;
+                    self.own_cut(&report, &*source, limit)?
+                }
+            };
+            let adopted = store.adopt(epoch, vec![(self.stream, end)]).wait();
+            // One that was only out of reach has written under this epoch, and lies where it is to.
+            let goes_on = report.epoch == epoch && report.end == end;
+            adopted.or_else(|error| match error.kind() {
+                ErrorKind::Invalid if goes_on => Ok(()),
+                _ => Err(error),
+            })?;
             self.lock().lanes[index].adopted = true;
             end
         };
@@ -95,6 +110,29 @@ impl Shared {
         child.set_applied(end.position);
         child.set_readable(true);
         Ok(end)
+    }
+
+    /// The highest end of a child that lies on the line as far as it is kept here, and after which the
+    /// next batch begins in a block of its own. What is not acknowledged yet is the writer's own.
+    fn remembered(&self, child: &StreamState) -> Option<End> {
+        let mut state = self.lock();
+        let (unit, boundary, last) = (state.roster.unit, state.boundary, state.end());
+        let mut kept: Vec<End> = state
+            .recent
+            .iter()
+            .map(|batch| batch.header())
+            .filter(|header| header.base.align_down(unit) >= header.before_end)
+            .map(|header| End {
+                position: header.before_end,
+                running: header.before_running,
+            })
+            .collect();
+        if last.position == boundary || last.position.align_down(unit) == last.position {
+            kept.push(last);
+        }
+        let mut ends = own_ends(child);
+        ends.retain(|end| kept.contains(end));
+        ends.into_iter().max_by_key(|end| end.position)
     }
 
     /// Fences a child and opens it with the epoch in force. It may have announced more positions than
@@ -121,12 +159,17 @@ impl Shared {
                 let state = self.lock();
                 (state.acked, state.epoch)
             };
-            if end.position < acked {
-                let source = self.source(index)?;
+            let source = match end.position < acked {
+                true => self.source(index).map(Some),
+                false => Ok(None),
+            };
+            if let Ok(Some(source)) = source {
                 end = self.copy(&*source, index, end, acked, epoch)?;
                 child.set_applied(end.position);
             } else if self.join_line(index, generation, end.position)? {
                 return Ok(());
+            } else {
+                source?;
             }
         }
         Err(Error::unavailable(
@@ -201,15 +244,21 @@ impl Shared {
         })
     }
 
-    /// A child whose answers count, to copy from; another one at each try.
+    /// A child whose answers count, to copy from, or if there is none, one that gets into line; another
+    /// one at each try.
     fn source(&self, but: usize) -> Result<Arc<dyn Store>> {
         let state = self.lock();
-        let votes: Vec<_> = (0..self.children.len())
-            .filter(|&index| index != but && state.lanes[index].role == Role::Votes)
-            .collect();
+        let are = |role| -> Vec<usize> {
+            let fit = |index: &usize| *index != but && state.lanes[*index].role == role;
+            (0..self.children.len()).filter(fit).collect()
+        };
+        let mut from = are(Role::Votes);
+        if from.is_empty() {
+            from = are(Role::Follows);
+        }
         let tries = state.lanes[but].tries as usize;
         drop(state);
-        let index = votes.get(tries % votes.len().max(1));
+        let index = from.get(tries % from.len().max(1));
         index
             .and_then(|&index| self.children[index].store())
             .ok_or_else(|| Error::unavailable("no child is in line to copy from"))
@@ -223,12 +272,8 @@ impl Shared {
         source: &dyn Store,
         limit: Position,
     ) -> Result<End> {
-        let mut ends: Vec<End> = child.chain.iter().map(|link| link.end).collect();
-        ends.push(child.end);
-        if child.durable == Position::START {
-            ends.push(START);
-        }
-        ends.retain(|end| end.position >= child.durable && end.position <= limit);
+        let mut ends = own_ends(child);
+        ends.retain(|end| end.position <= limit);
         ends.sort_by_key(|end| std::cmp::Reverse(end.position));
         ends.dedup();
         let unit = self.lock().roster.unit;
@@ -348,6 +393,17 @@ impl Shared {
             ..note
         })
     }
+}
+
+/// Where a child may be cut, as far as it alone is concerned.
+fn own_ends(child: &StreamState) -> Vec<End> {
+    let mut ends: Vec<End> = child.chain.iter().map(|link| link.end).collect();
+    ends.push(child.end);
+    if child.durable == Position::START {
+        ends.push(START);
+    }
+    ends.retain(|end| end.position >= child.durable);
+    ends
 }
 
 pub(super) fn given_up() -> Error {

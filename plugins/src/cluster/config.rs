@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use travertine_engine::stack::{
     Arity, ByteSize, Declared, Growth, LevelRule, OptionRow, OptionType, PluginKind, Properties,
-    Property, TreeRule,
+    Property, Time, TreeRule,
 };
 
 /// The config of a `cluster` layer.
@@ -14,6 +14,7 @@ pub struct Cluster {
     pub(super) read: Reading,
     pub(super) verify: usize,
     pub(super) queue: ByteSize,
+    pub(super) wait: Time,
     pub(super) replace: Option<usize>,
 }
 
@@ -55,9 +56,8 @@ pub(super) const KIND: PluginKind = PluginKind {
             "write",
             CHILDREN,
             "as many as `ack`",
-            "writes end while fewer children than this are in line, until the stack is opened again, \
-             and a slow child among the last so many slows the writer instead of being left behind; \
-             never fewer than `ack`",
+            "writes wait while fewer children than this are in line, and a slow child among the last \
+             so many slows the writer instead of being left behind; never fewer than `ack`",
         ),
         OptionRow::preset(
             "read",
@@ -82,6 +82,16 @@ pub(super) const KIND: PluginKind = PluginKind {
             },
             "64 MiB",
             "so much may wait for a slow child; then it is left behind and caught up later",
+        ),
+        OptionRow::preset(
+            "wait",
+            OptionType::Time {
+                min: 0,
+                max: 86_400_000_000_000,
+            },
+            "30 s",
+            "so long a write waits for children to come back while too few of them are in line; then \
+             writing ends, until the stack is opened again",
         ),
         OptionRow::optional(
             "replace",

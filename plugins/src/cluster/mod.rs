@@ -20,8 +20,10 @@
 //! What is not: a child put back to a newer state than that, if those that know better cannot be asked
 //! either; that is two faults.
 //!
-//! A store or a commit waits for nobody but those who make up its quorum. Closing and a takeover wait for
-//! every child as long as it gets on; one that does nothing for ten seconds is left out (`waiting.rs`).
+//! A store or a commit waits for nobody but those who make up its quorum. Where too few children are left
+//! for one, it waits as long as `wait` says for others to come back, which are asked it as well; what it
+//! begins with lies in memory until then. Closing and a takeover wait for every child as long as it gets
+//! on; one that does nothing for ten seconds is left out (`waiting.rs`).
 //! Only opening, which has nobody to go on with yet, waits for every directory.
 //!
 //! A damaged record is read from another child; no verb of the contract can write it again in its

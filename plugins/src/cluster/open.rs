@@ -85,6 +85,7 @@ pub(super) fn open(
         reading: config.read,
         verify: config.verify,
         queue_max: config.queue.0,
+        wait_ns: u64::try_from(config.wait.0.as_nanos()).unwrap_or(u64::MAX),
         children,
         state: Mutex::new(State::new(forming, roster, replacing, lanes)),
         changed: Condvar::new(),

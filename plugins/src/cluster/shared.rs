@@ -20,7 +20,7 @@ use super::child::Child;
 use super::config::Reading;
 use super::note::{Note, Standing};
 use super::quorum::Quorum;
-use super::state::{Answers, Call, Item, Reply, Role, State, is_refusal};
+use super::state::{Answers, Call, Item, Reply, Role, Rules, State, is_refusal};
 
 /// How often children that are out of line are looked after.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -64,6 +64,8 @@ pub(super) struct Shared {
     pub(super) reading: Reading,
     pub(super) verify: usize,
     pub(super) queue_max: u64,
+    /// So long a write waits for children to come back.
+    pub(super) wait_ns: u64,
     pub(super) children: Vec<Child>,
     pub(super) state: Mutex<State>,
     pub(super) changed: Condvar,
@@ -81,13 +83,54 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends the rounds whose outcome is certain.
+    pub(super) fn settle(&self, state: &mut State) -> Answers {
+        state.settle(&self.rules())
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        Rules {
+            quorum: self.quorum,
+            queue_max: self.queue_max,
+            wait_ns: self.wait_ns,
+            now_ns: self.env.clock.monotonic_ns(),
+        }
+    }
+
+    /// Where nobody else looks after the children, whoever waits for them does, as long as a round
+    /// cannot end without one that comes back.
+    pub(super) fn look_after(self: &Arc<Self>) {
+        while self.env.drivers.inline() {
+            let pause = {
+                let state = self.lock();
+                let Some(since) = state.stalled_ns.filter(|_| state.stalled) else {
+                    return;
+                };
+                let now = self.env.clock.monotonic_ns();
+                let strays = state
+                    .lanes
+                    .iter()
+                    .filter(|lane| !lane.in_line() && !lane.lost);
+                let next = strays.map(|lane| lane.retry_ns).min().unwrap_or(u64::MAX);
+                let next = next.min(since.saturating_add(self.wait_ns));
+                Duration::from_nanos(next.saturating_sub(now)).max(PAUSE)
+            };
+            self.env.clock.sleep(pause);
+            self.kick();
+        }
+    }
+
     /// Works on the lanes that nobody works on, and has drivers look after those that are out of line.
     pub(super) fn kick(self: &Arc<Self>) {
         let (mut lanes, mut strays) = (Vec::new(), Vec::new());
+        let mut answers = Answers::new();
         let astray = {
             let now = self.env.clock.monotonic_ns();
             let mut state = self.lock();
             let tend = state.adopted && state.closed.is_none();
+            if state.stalled {
+                answers = self.settle(&mut state);
+            }
             if tend {
                 state.invite(self.level.min(Level::Disk));
             }
@@ -105,6 +148,7 @@ impl Shared {
             let stray = |lane: &super::state::Lane| lane.role != Role::Votes && !lane.lost;
             tend && state.lanes.iter().any(stray)
         };
+        give(answers);
         self.watch(astray);
         for index in lanes {
             self.work(index, Flying::new());
@@ -235,6 +279,7 @@ impl Shared {
             lane.bytes = lane.bytes.saturating_sub(item.bytes);
             lane.joining &= !item.joins;
             let votes = lane.role == Role::Votes;
+            let follows = lane.role == Role::Follows;
             match &answer {
                 Ok(reply) => {
                     if item.end > child.applied() {
@@ -243,7 +288,7 @@ impl Shared {
                     if matches!(reply, Reply::Level(level) if *level >= Level::Disk) {
                         lane.durable = lane.durable.max(item.end);
                     }
-                    enlist = item.joins && lane.role == Role::Follows;
+                    enlist = item.joins && follows;
                 }
                 Err(error) if is_refusal(error) && votes => {
                     // What was sent after it does not follow on.
@@ -273,16 +318,18 @@ impl Shared {
                 .rounds
                 .iter_mut()
                 .find(|round| round.number == item.round);
-            if let Some(round) = round.filter(|_| votes) {
-                round.replies[index] = Some(answer);
+            // Of one that follows only what it has counts, and that it has it durably once it is noted.
+            let counts = votes || follows && answer.is_ok() && !enlist;
+            if let Some(round) = round.filter(|_| counts) {
+                round.replies[index] = Some(answer.clone());
             }
-            let answers = state.settle(&self.quorum, self.queue_max);
+            let answers = self.settle(&mut state);
             quiet = state.rounds.is_empty() && state.count(Role::Follows) > 0;
             answers
         };
         give(answers);
         if enlist {
-            self.enlist(index, item);
+            self.enlist(index, item, answer);
         }
         if quiet {
             self.kick();
@@ -290,8 +337,8 @@ impl Shared {
         self.watch(left);
     }
 
-    /// A child that has everything, durably, is noted as such, and its answers count from then on.
-    fn enlist(self: &Arc<Self>, index: usize, item: Item) {
+    /// A child that has everything, durably, is noted as such, and its answers count from this one on.
+    fn enlist(self: &Arc<Self>, index: usize, item: Item, answer: Result<Reply>) {
         let noted = match planted!(VotesUnnoted) {
             true => Ok(()),
             false => self.note_member(index, item.sender),
@@ -305,7 +352,6 @@ impl Shared {
             match noted {
                 Ok(()) => {
                     lane.role = Role::Votes;
-                    lane.votes_from = item.round + 1;
                     lane.trouble = None;
                     lane.counts = true;
                     lane.tries = 0;
@@ -314,10 +360,14 @@ impl Shared {
                         child = self.children[index].title,
                         "a child is back in line"
                     );
+                    let mut rounds = state.rounds.iter_mut();
+                    if let Some(round) = rounds.find(|round| round.number == item.round) {
+                        round.replies[index] = Some(answer);
+                    }
                 }
                 Err(error) => lane.drop_out(Role::Out, error),
             }
-            state.settle(&self.quorum, self.queue_max)
+            self.settle(&mut state)
         };
         give(answers);
         self.changed.notify_all();

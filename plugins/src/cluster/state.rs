@@ -62,8 +62,6 @@ pub(super) enum Reply {
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) role: Role,
-    /// The first round whose answer counts: it may have been only following when an older one was sent.
-    pub(super) votes_from: u64,
     /// Why it is not in line.
     pub(super) trouble: Option<Error>,
     /// Trying again is of no use: it has to be replaced.
@@ -97,7 +95,6 @@ impl Lane {
     pub(super) fn new() -> Self {
         Self {
             role: Role::Out,
-            votes_from: 0,
             trouble: None,
             lost: false,
             counts: false,
@@ -149,13 +146,45 @@ impl Lane {
     }
 }
 
+/// What a round asks, kept until it is answered: for those that come back meanwhile.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) sender: Epoch,
+    pub(super) batches: Vec<Batch>,
+    pub(super) commit: Option<Level>,
+}
+
+impl Asked {
+    fn bytes(&self) -> u64 {
+        let bytes = self.batches.iter().map(|batch| batch.bytes().len() as u64);
+        bytes.sum()
+    }
+
+    /// What to ask a child whose answers count, or are to: so that it votes, what it has must be at `most`.
+    fn call(&self, votes: bool, most: Level) -> Option<Call> {
+        match (self.commit, self.batches.as_slice()) {
+            (Some(level), last) => Some(Call::Commit {
+                level: if votes { level.min(Level::Disk) } else { most },
+                last: last.to_vec(),
+            }),
+            (None, [batch]) => Some(Call::Store(batch.clone())),
+            (None, _) => None,
+        }
+    }
+}
+
 /// Something that all children in line were asked.
 #[derive(Debug)]
 pub(super) struct Round {
     pub(super) number: u64,
     pub(super) needed: usize,
+    pub(super) asked: Asked,
+    /// It began while fewer children were in line than there must be.
+    pub(super) short: bool,
     /// What the first new batch follows on, if there is one.
     pub(super) before: Option<End>,
+    /// Where the line ended before it.
+    pub(super) from: Position,
     pub(super) end: Position,
     pub(super) replies: Vec<Option<Result<Reply>>>,
     pub(super) slot: Arc<Slot<Reply>>,
@@ -198,7 +227,21 @@ pub(super) struct State {
     pub(super) recent_bytes: u64,
     pub(super) rounds: VecDeque<Round>,
     pub(super) next_round: u64,
+    /// Whether the oldest round cannot end unless a child comes back.
+    pub(super) stalled: bool,
+    /// Since when that is so, or was so last, if it has not ended since.
+    pub(super) stalled_ns: Option<u64>,
     pub(super) lanes: Vec<Lane>,
+}
+
+/// What decides about the end of a round.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) quorum: Quorum,
+    pub(super) queue_max: u64,
+    /// So long a round waits for children to come back.
+    pub(super) wait_ns: u64,
+    pub(super) now_ns: u64,
 }
 
 /// Answers to be given once the lock is free.
@@ -230,6 +273,8 @@ impl State {
             recent_bytes: 0,
             rounds: VecDeque::new(),
             next_round: 1,
+            stalled: false,
+            stalled_ns: None,
             lanes,
         }
     }
@@ -319,26 +364,57 @@ impl State {
         }
     }
 
-    /// Ends the rounds whose outcome is certain, oldest first.
-    pub(super) fn settle(&mut self, quorum: &Quorum, queue_max: u64) -> Answers {
+    /// Puts what a round asks into the queue of a child in line.
+    pub(super) fn ask(lane: &mut Lane, number: u64, asked: &Asked, end: Position, most: Level) {
+        let votes = lane.role == Role::Votes;
+        let Some(call) = asked.call(votes, most) else {
+            return;
+        };
+        let joins = asked.commit.is_some() && !votes;
+        let bytes = asked.bytes();
+        lane.bytes += bytes;
+        lane.joining |= joins;
+        lane.queue.push_back(Item {
+            round: number,
+            generation: lane.generation,
+            sender: asked.sender,
+            call,
+            bytes,
+            end,
+            joins,
+        });
+    }
+
+    /// What a child has answered to the rounds that are open is forgotten: it may be cut back to before
+    /// them, and is asked again.
+    pub(super) fn withdraw(&mut self, index: usize) {
+        for round in &mut self.rounds {
+            round.replies[index] = None;
+        }
+    }
+
+    /// Ends the rounds whose outcome is certain, oldest first. One that too few children can answer
+    /// waits for others to come back, if they may.
+    pub(super) fn settle(&mut self, rules: &Rules) -> Answers {
         let mut answers = Answers::new();
+        let in_line = self.in_line();
         let mut at = 0;
-        while let Some(round) = self.rounds.get(at) {
+        while let Some(round) = self.rounds.get_mut(at) {
+            round.short &= in_line < round.needed.max(rules.quorum.write);
             let good = round.replies.iter().flatten().filter(|reply| reply.is_ok());
             let good = good.count();
-            let waited_for = self
-                .lanes
-                .iter()
-                .zip(&round.replies)
-                .filter(|(lane, reply)| {
-                    let asked = lane.role == Role::Votes && lane.votes_from <= round.number;
-                    asked && reply.is_none()
-                })
+            let asked = self.lanes.iter().zip(&round.replies);
+            let waited_for = asked
+                .filter(|(lane, reply)| lane.in_line() && reply.is_none())
                 .count();
-            let jam = |lane: &Lane| lane.role == Role::Votes && lane.bytes > queue_max;
-            let enough = good >= round.needed;
-            if enough && self.lanes.iter().any(jam) || !enough && good + waited_for >= round.needed
-            {
+            let jam = |lane: &Lane| lane.role == Role::Votes && lane.bytes > rules.queue_max;
+            let enough = good >= round.needed && !round.short;
+            let open = match enough {
+                true => self.lanes.iter().any(jam),
+                false => good + waited_for >= round.needed && !round.short,
+            };
+            self.stalled = false;
+            if open || !enough && self.waits(at, rules) {
                 if planted!(AnsweredOutOfTurn) {
                     at += 1;
                     continue;
@@ -349,12 +425,55 @@ impl State {
                 break;
             };
             let answer = match enough {
-                true => Ok(self.won(&round)),
-                false => Err(self.lost(&round, quorum)),
+                true => {
+                    self.stalled_ns = None;
+                    Ok(self.won(&round))
+                }
+                false => Err(self.lost(&round, &rules.quorum)),
             };
             answers.push((round.slot, answer));
         }
+        if self.rounds.is_empty() {
+            (self.stalled, self.stalled_ns) = (false, None);
+        }
         answers
+    }
+
+    /// Whether a round that cannot end as the children are now waits for one to come back.
+    fn waits(&mut self, at: usize, rules: &Rules) -> bool {
+        let Some(round) = self.rounds.get(at) else {
+            return false;
+        };
+        let mut refused = round.replies.iter().flatten();
+        let refused = refused.any(|reply| reply.as_ref().is_err_and(is_refusal));
+        if refused || self.is_hopeless(round.needed, rules) {
+            return false;
+        }
+        if self.stalled_ns.is_none() {
+            self.stalled_ns = Some(rules.now_ns);
+            // Whoever is out is tried at once.
+            for lane in self.lanes.iter_mut().filter(|lane| !lane.in_line()) {
+                lane.retry_ns = 0;
+                lane.tries = 0;
+            }
+        }
+        let since = self.stalled_ns.unwrap_or(rules.now_ns);
+        self.stalled = rules.now_ns.saturating_sub(since) < rules.wait_ns;
+        self.stalled
+    }
+
+    /// Whether it is of no use to wait until so many children are in line.
+    pub(super) fn is_hopeless(&self, needed: usize, rules: &Rules) -> bool {
+        let may = |lane: &&Lane| lane.in_line() || !lane.lost;
+        let fenced = |lane: &Lane| {
+            let trouble = lane.trouble.as_ref();
+            trouble.is_some_and(|error| error.kind() == ErrorKind::Fenced)
+        };
+        let may = self.lanes.iter().filter(may).count();
+        rules.wait_ns == 0
+            || self.closed.is_some()
+            || may < needed.max(rules.quorum.write)
+            || self.lanes.iter().any(fenced)
     }
 
     fn won(&mut self, round: &Round) -> Reply {
@@ -415,7 +534,7 @@ impl State {
             .find(|error| error.kind() == ErrorKind::Fenced);
         match refusal.or(fenced) {
             Some(error) => error.clone(),
-            None => self.too_few(round.needed, quorum),
+            None => self.too_few(round.needed.max(quorum.write), quorum),
         }
     }
 
@@ -446,8 +565,7 @@ pub(super) fn is_refusal(error: &Error) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn who_joined_late_is_not_waited_for_in_an_older_round() {
+    fn state(roles: [Role; 3]) -> State {
         let roster = Roster {
             version: Epoch::default(),
             ack: 2,
@@ -456,24 +574,74 @@ mod tests {
         };
         let lanes = (0..3).map(|_| Lane::new()).collect();
         let mut state = State::new(false, roster, None, lanes);
-        for (lane, role) in [(0, Role::Votes), (1, Role::Votes), (2, Role::Follows)] {
-            state.lanes[lane].role = role;
+        for (lane, role) in state.lanes.iter_mut().zip(roles) {
+            lane.role = role;
         }
         state.rounds.push_back(Round {
             number: 7,
             needed: 2,
+            asked: Asked {
+                sender: Epoch::default(),
+                batches: Vec::new(),
+                commit: Some(Level::Disk),
+            },
+            short: false,
             before: None,
+            from: Position::START,
             end: Position::START,
             replies: vec![Some(Ok(Reply::Level(Level::Disk))), None, None],
             slot: Arc::default(),
         });
-        let quorum = Quorum::new(3, None, None).unwrap();
-        // Its answer came while it only followed, so it is never noted.
-        state.lanes[2].role = Role::Votes;
-        state.lanes[2].votes_from = 8;
-        assert!(state.settle(&quorum, u64::MAX).is_empty());
-        state.lanes[1].drop_out(Role::Out, Error::unavailable("gone"));
-        let answers = state.settle(&quorum, u64::MAX);
+        state
+    }
+
+    fn rules(now_ns: u64) -> Rules {
+        Rules {
+            quorum: Quorum::new(3, None, None).unwrap(),
+            queue_max: u64::MAX,
+            wait_ns: 1000,
+            now_ns,
+        }
+    }
+
+    #[test]
+    fn a_round_that_too_few_can_answer_waits_for_a_child_and_not_for_ever() {
+        let mut state = state([Role::Votes, Role::Votes, Role::Out]);
+        assert!(state.settle(&rules(50)).is_empty());
+        let gone = || Error::unavailable("gone");
+        state.lanes[1].drop_out(Role::Out, gone());
+        assert!(state.settle(&rules(100)).is_empty());
+        assert!(state.settle(&rules(1099)).is_empty() && state.stalled);
+        // Somebody is there again, and asked: as long as it gets on, it is waited for.
+        state.lanes[1].role = Role::Follows;
+        assert!(state.settle(&rules(1100)).is_empty() && !state.stalled);
+        state.lanes[1].drop_out(Role::Out, gone());
+        let answers = state.settle(&rules(1200));
         assert!(answers.len() == 1 && answers[0].1.is_err());
+    }
+
+    #[test]
+    fn nobody_waits_for_children_that_do_not_come_back() {
+        for fenced in [false, true] {
+            let mut state = state([Role::Votes, Role::Out, Role::Out]);
+            assert!(state.settle(&rules(0)).is_empty());
+            if fenced {
+                state.lanes[1].trouble = Some(Error::fenced("another one writes"));
+            } else {
+                state.lanes[1].lost = true;
+                assert!(state.settle(&rules(0)).is_empty());
+                state.lanes[2].lost = true;
+            }
+            assert!(state.settle(&rules(0))[0].1.is_err());
+        }
+    }
+
+    #[test]
+    fn what_a_child_said_before_it_was_opened_again_does_not_count() {
+        let mut state = state([Role::Votes, Role::Votes, Role::Out]);
+        state.lanes[0].drop_out(Role::Out, Error::unavailable("gone"));
+        state.withdraw(0);
+        state.rounds[0].replies[1] = Some(Ok(Reply::Level(Level::Disk)));
+        assert!(state.settle(&rules(0)).is_empty());
     }
 }

@@ -11,7 +11,7 @@ use travertine_engine::contract::{
 };
 
 use super::note::{Note, Seen};
-use super::shared::{Shared, reseated};
+use super::shared::{Shared, give, reseated};
 use super::state::{Lane, Role, State};
 
 /// An open cluster.
@@ -141,11 +141,14 @@ impl Shared {
     }
 
     fn close(self: &Arc<Self>) -> Result<()> {
-        {
+        let answers = {
             let mut state = self.lock();
             let closed = || Error::closed("the cluster was closed");
             state.closed.get_or_insert_with(closed);
-        }
+            // Nobody comes back any more.
+            self.settle(&mut state)
+        };
+        give(answers);
         self.rest();
         self.vouched.store(false, Ordering::Release);
         let leave: Vec<bool> = {

@@ -130,7 +130,7 @@ impl Shared {
             }
         }
         // Nobody waits for those that left.
-        let answers = state.settle(&self.quorum, self.queue_max);
+        let answers = self.settle(&mut state);
         drop(state);
         give(answers);
         looked
@@ -515,6 +515,7 @@ impl Shared {
         state.recent.clear();
         state.recent_bytes = 0;
         state.rounds.clear();
+        (state.stalled, state.stalled_ns) = (false, None);
         if let Ok(looked) = &state.looked {
             let links = looked.joined.chain.iter();
             let below = links.filter(|link| link.end.position <= cut.position);

@@ -131,7 +131,7 @@ impl Shared {
                 left = true;
             }
             if left {
-                let answers = state.settle(&self.quorum, self.queue_max);
+                let answers = self.settle(&mut state);
                 drop(state);
                 give(answers);
                 state = self.lock();

@@ -11,7 +11,7 @@ use travertine_engine::contract::{
 use super::catchup::given_up;
 use super::shared::{Figures, Shared, give};
 use super::slot::Slot;
-use super::state::{Call, Item, Reply, Role, Round, State};
+use super::state::{Asked, Call, Item, Reply, Role, Round, State};
 
 /// Bytes of acknowledged batches that are kept at hand, so that a child that has almost caught up with a
 /// busy writer gets into line.
@@ -59,14 +59,16 @@ impl Shared {
                 _ => self.quorum.ack,
             };
             let needed = needed - usize::from(planted!(AckTooFew));
-            if state.count(Role::Votes) < needed || state.in_line() < self.quorum.write {
-                let needed = needed.max(self.quorum.write);
-                let error = state.too_few(needed, &self.quorum);
+            let wanted = needed.max(self.quorum.write);
+            let short = state.in_line() < wanted;
+            if short && state.is_hopeless(needed, &self.rules()) {
+                let error = state.too_few(wanted, &self.quorum);
                 drop(guard);
                 // Perhaps one of them is back by the next call.
                 self.kick();
                 return Err(error);
             }
+            let from = state.end.position;
             let before = self.take(state, batches)?;
             let end = state.end.position;
             if commit.is_some() {
@@ -74,20 +76,29 @@ impl Shared {
             }
             let number = state.next_round;
             state.next_round += 1;
-            state.rounds.push_back(Round {
+            let round = Round {
                 number,
                 needed,
+                asked: Asked {
+                    sender,
+                    batches: batches.to_vec(),
+                    commit,
+                },
+                short,
                 before,
+                from,
                 end,
                 replies: vec![None; state.lanes.len()],
                 slot: slot.clone(),
-            });
+            };
             self.tail.store(end.0, Ordering::Release);
-            self.send(state, number, sender, batches, commit);
-            state.settle(&self.quorum, self.queue_max)
+            self.send(state, &round);
+            state.rounds.push_back(round);
+            self.settle(state)
         };
         give(answers);
         self.kick();
+        self.look_after();
         Ok(slot)
     }
 
@@ -130,43 +141,11 @@ impl Shared {
         Ok((!new.is_empty()).then_some(before))
     }
 
-    /// Puts a call into the queue of every child in line, and leaves behind who is too slow.
-    fn send(
-        &self,
-        state: &mut State,
-        round: u64,
-        sender: Epoch,
-        batches: &[Batch],
-        commit: Option<Level>,
-    ) {
-        let bytes = batches.iter().map(|batch| batch.bytes().len() as u64).sum();
-        let end = state.end.position;
+    /// Asks every child in line, and leaves behind who is too slow.
+    fn send(&self, state: &mut State, round: &Round) {
         let most = self.level.min(Level::Disk);
-        for lane in &mut state.lanes {
-            if !lane.in_line() {
-                continue;
-            }
-            let joins = commit.is_some() && lane.role == Role::Follows;
-            let call = match (commit, batches) {
-                // What a child is to vote with has to be durable there, whatever is asked here.
-                (Some(level), last) => Call::Commit {
-                    level: if joins { most } else { level.min(Level::Disk) },
-                    last: last.to_vec(),
-                },
-                (None, [batch]) => Call::Store(batch.clone()),
-                (None, _) => continue,
-            };
-            lane.bytes += bytes;
-            lane.joining |= joins;
-            lane.queue.push_back(Item {
-                round,
-                generation: lane.generation,
-                sender,
-                call,
-                bytes,
-                end,
-                joins,
-            });
+        for lane in state.lanes.iter_mut().filter(|lane| lane.in_line()) {
+            State::ask(lane, round.number, &round.asked, round.end, most);
         }
         self.leave_behind(state);
     }
@@ -190,20 +169,26 @@ impl Shared {
         }
     }
 
-    /// Puts a child that has everything up to `end` into line. `false`: it lacks batches that were
-    /// acknowledged meanwhile.
+    /// Puts a child that has everything up to `end` into line, and asks it what is open. `false`: it
+    /// lacks batches that were acknowledged meanwhile.
     pub(super) fn join_line(&self, index: usize, generation: u64, end: Position) -> Result<bool> {
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.lanes[index].generation != generation {
             return Err(given_up());
         }
-        let from = state
-            .recent
-            .iter()
-            .position(|batch| batch.header().before_end == end);
+        let mut recent = state.recent.iter();
+        let from = recent.position(|batch| batch.header().before_end == end);
+        let open = state
+            .rounds
+            .front()
+            .map_or(state.end.position, |round| round.from);
         let missing: Vec<Batch> = match from {
-            Some(from) => state.recent.range(from..).cloned().collect(),
+            Some(from) => {
+                let batches = state.recent.range(from..);
+                let decided = batches.take_while(|batch| batch.header().end <= open);
+                decided.cloned().collect()
+            }
             None if end == state.end.position => Vec::new(),
             None => return Ok(false),
         };
@@ -224,6 +209,13 @@ impl Shared {
                 joins: false,
             });
         }
+        let most = self.level.min(Level::Disk);
+        for round in &state.rounds {
+            State::ask(lane, round.number, &round.asked, round.end, most);
+        }
+        let answers = self.settle(state);
+        drop(guard);
+        give(answers);
         Ok(true)
     }
 }

@@ -62,7 +62,7 @@ fn a_child_that_failed_is_caught_up_and_counts_again() {
 
 #[test]
 fn too_few_children_refuse_to_write_and_still_read() {
-    let rig = Rig::new(3);
+    let rig = Rig::of(3, cluster().with("wait", "0 s"));
     let engine = rig.write().unwrap();
     let references = fill(&engine, 0..5);
     rig.disks[0].fail_sync_after(0);

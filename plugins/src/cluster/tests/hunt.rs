@@ -11,11 +11,12 @@ const SEEDS: u64 = 500;
 /// A suite: its name, and a run of one seed.
 type Suite = (&'static str, fn(u64));
 
-const SUITES: [Suite; 4] = [
+const SUITES: [Suite; 5] = [
     ("turns", turns::run),
     ("storm", storm::run),
     ("damage", damage::run),
     ("wild", wild::run),
+    ("short", short::run),
 ];
 
 fn must_find(bug: Bug) {

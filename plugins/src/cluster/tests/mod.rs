@@ -4,6 +4,7 @@ mod damage;
 mod failing;
 mod hunt;
 mod returning;
+mod short;
 mod storm;
 mod stuck;
 mod threads;

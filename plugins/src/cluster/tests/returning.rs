@@ -67,9 +67,9 @@ fn a_child_that_came_back_during_a_commit_counts_without_another_one() {
     *held.0.lock().unwrap() = Some(Answers::default());
     std::thread::scope(|scope| {
         let committing = scope.spawn(|| commit(&engine, 8));
-        stuck::until("the commit of both others", || held.count() == 2);
-        stuck::until("the third", || told(&engine, "children_out") == 0);
-        // It follows, and nothing it has may be synced yet.
+        stuck::until("the commit of all three", || held.count() == 3);
+        // It follows, and does not count before it is known to have it all.
+        assert_eq!(told(&engine, "children_out"), 0);
         assert_eq!(told(&engine, "children_in_line"), 2);
         let answers = held.0.lock().unwrap().take().unwrap();
         answers.0.into_iter().for_each(|answer| answer());
@@ -202,7 +202,7 @@ fn a_replacement_that_was_interrupted_goes_on_and_does_not_count_before() {
 
 #[test]
 fn a_tail_that_was_never_acknowledged_is_cut_when_its_child_comes_back() {
-    let rig = Rig::new(3);
+    let rig = Rig::of(3, cluster().with("wait", "0 s"));
     let engine = rig.write().unwrap();
     let references = fill(&engine, 0..5);
     // Two children go: the last commit reaches one only, and nobody acknowledges it.

@@ -385,3 +385,34 @@ fn a_takeover_that_too_few_answer_says_who_does_not() {
         engine.close().unwrap();
     }
 }
+
+#[test]
+fn a_child_that_was_given_up_on_comes_back_once_its_call_has_ended() {
+    for verb in ["fence", "adopt", "commit"] {
+        let story = Story::new();
+        let (store, first) = story.open();
+        let mut references = fill(&first, 0..3);
+        story.gate.shut(verb, &[1]);
+        references.extend(fill(&first, 3..4));
+        let second = story.held_up(&store, 1, || story.rig.over(store.clone()));
+        let second = second.unwrap();
+        drop(first);
+        story.gate.open();
+        let mut number = 4;
+        until("the child", || {
+            let moment = Duration::from_millis(100).as_nanos() as u64;
+            story.hand.now.fetch_add(moment, Ordering::Relaxed);
+            references.push(commit(&second, number).unwrap());
+            number += 1;
+            figure(&store.status(), "children_in_line") == 3
+        });
+        all_read(&second, 0, &references);
+        second.close().unwrap();
+        drop((second, store));
+        // It counts: another one may be away.
+        story.rig.hold(2);
+        let (_, engine) = story.open();
+        all_read(&engine, 0, &references);
+        story.rig.release(2);
+    }
+}

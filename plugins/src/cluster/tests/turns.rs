@@ -3,7 +3,7 @@
 use super::*;
 use crate::cluster::note::Roster;
 use crate::cluster::quorum::Quorum;
-use crate::cluster::state::{Lane, Reply, Role, Round, State};
+use crate::cluster::state::{Asked, Lane, Reply, Role, Round, Rules, State};
 use travertine_engine::conformance::rng::Rng;
 use travertine_engine::contract::{Epoch, Error, Level};
 
@@ -30,7 +30,14 @@ pub(super) fn run(seed: u64) {
         state.rounds.push_back(Round {
             number,
             needed: quorum.ack,
+            asked: Asked {
+                sender: Epoch::default(),
+                batches: Vec::new(),
+                commit: None,
+            },
+            short: false,
             before: None,
+            from: Position::START,
             end: Position(number * 8),
             replies: vec![None; 3],
             slot,
@@ -60,7 +67,13 @@ pub(super) fn run(seed: u64) {
             }
             heard[child] += 1;
         }
-        for (slot, answer) in state.settle(&quorum, u64::MAX) {
+        let rules = Rules {
+            quorum,
+            queue_max: u64::MAX,
+            wait_ns: 0,
+            now_ns: 0,
+        };
+        for (slot, answer) in state.settle(&rules) {
             assert!(
                 Arc::ptr_eq(&slot, &slots[answered]),
                 "an answer came out of turn"
