@@ -398,6 +398,9 @@ impl Disk {
 
     fn reclaim(&mut self, decision: &Reclaim) -> Result<Freed> {
         decision.check()?;
+        if decision.left.is_some() {
+            return Err(Error::unsupported("the model takes nothing over"));
+        }
         if decision.stream != STREAM {
             return Err(Error::invalid(format!("no stream {}", decision.stream)));
         }
@@ -786,6 +789,7 @@ mod tests {
             from: end.position,
             to: after.position,
             alive: [alive.position()].into(),
+            left: None,
         };
         let freed = store.reclaim(decision.clone()).wait().unwrap();
         assert!(freed.bytes > 0 && freed.kept > 0);

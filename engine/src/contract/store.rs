@@ -64,8 +64,9 @@ pub trait Store: Send + Sync + Debug {
     /// The same decision again is a no-op, a later one over the same positions may only free more.
     /// Nobody who reads is held up.
     ///
-    /// Errors: `Invalid` (what is to stay was freed before, or no record begins there), `Full` (no
-    /// room to write down what stays; nothing is lost, and it may go on later), `Fenced`, `Closed`.
+    /// Errors: `Invalid` (what is to stay was freed before, or no record begins there; what is to be
+    /// taken over does not follow on), `Full` (no room to write down what stays; nothing is lost, and it
+    /// may go on later), `Unsupported` (nothing is freed here, or taken over), `Fenced`, `Closed`.
     fn reclaim(&self, decision: Reclaim) -> Op<Freed>;
 
     /// What is here, without touching a device.
@@ -165,6 +166,26 @@ pub struct Sparse {
     pub after: Option<End>,
 }
 
+impl Sparse {
+    /// Checks that what is left stands in order and within the run, and that it is whole: nothing but a
+    /// scan that stopped in the middle of it lacks its end.
+    ///
+    /// Errors: `Invalid`.
+    pub fn check(&self) -> Result<()> {
+        let positions = self.records.iter().map(|(oid, _)| oid.position());
+        let inside = |position: Position| (self.from..self.to).contains(&position);
+        let sorted = positions.clone().is_sorted_by(|one, other| one < other);
+        let ends = self.after.is_none_or(|after| after.position == self.to);
+        if sorted && ends && self.to <= Position::LIMIT && positions.clone().all(inside) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "what is left of {}..{} is out of order, or lies elsewhere",
+            self.from, self.to
+        )))
+    }
+}
+
 /// What may be freed: the records of one stream within a run of positions that nobody keeps.
 #[derive(Debug, Clone)]
 pub struct Reclaim {
@@ -179,6 +200,9 @@ pub struct Reclaim {
     pub to: Position,
     /// Where the records begin that stay: each once, in order, all of them within the run.
     pub alive: Arc<[Position]>,
+    /// What another store has left of the run, for one that ends where the run begins and is to go on
+    /// behind it: it takes that over as it is. Nothing is freed then, and `alive` is empty.
+    pub left: Option<Arc<Sparse>>,
 }
 
 impl Reclaim {
@@ -193,6 +217,16 @@ impl Reclaim {
     ///
     /// Errors: `Invalid`.
     pub fn check(&self) -> Result<()> {
+        if let Some(left) = &self.left {
+            let same = (left.from, left.to) == (self.from, self.to);
+            left.check()?;
+            if !same || !self.alive.is_empty() {
+                return Err(Error::invalid(format!(
+                    "what is left of {}..{} is to be taken over as {}..{}",
+                    left.from, left.to, self.from, self.to
+                )));
+            }
+        }
         let inside = |position: &Position| (self.from..self.to).contains(position);
         let sorted = self.alive.windows(2).all(|pair| pair[0] < pair[1]);
         if sorted && self.alive.iter().all(inside) && self.to <= Position::LIMIT {

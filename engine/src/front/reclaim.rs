@@ -256,6 +256,7 @@ impl Shared {
             from: Position::START,
             to,
             alive: alive.within(stream, Position::START, to).collect(),
+            left: None,
         };
         let decisions: Vec<_> = horizon.iter().map(decision).collect();
         drop(alive);
@@ -385,6 +386,7 @@ impl Shared {
                 from: Position::START,
                 to: Position::START,
                 alive: Arc::default(),
+                left: None,
             };
             self.store.reclaim(nothing).wait()?;
         }

@@ -27,6 +27,7 @@ mod recovery;
 mod segment;
 mod sparse;
 mod takeover;
+mod taking;
 mod walk;
 mod writer;
 

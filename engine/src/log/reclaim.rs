@@ -66,9 +66,14 @@ impl Shared {
             )));
         }
         // Nobody writes where a stream has ended: who gives back takes the lock for as long.
-        let lent = self.options.extent.is_sealed();
+        let lent = self.options.extent.is_sealed() && decision.left.is_none();
         if lent {
             self.medium.lock()?;
+        }
+        if let Some(left) = &decision.left {
+            return self
+                .take_over(decision, left)
+                .map_err(|error| error.at(self.medium.place()));
         }
         let ready = match lent {
             // No adoption ever did it.
@@ -124,7 +129,7 @@ impl Shared {
         Ok(bytes)
     }
 
-    fn may_reclaim(&self, sender: Epoch) -> Result<()> {
+    pub(super) fn may_reclaim(&self, sender: Epoch) -> Result<()> {
         let writing = self.writing();
         if !self.options.extent.is_sealed() {
             if !self.writes() {
@@ -312,11 +317,7 @@ impl Shared {
             self.medium.create(new)?
         };
         file.claim(length)?;
-        let mut out = Out {
-            file: &*file,
-            at: SEGMENT_HEADER,
-            held: Vec::with_capacity(PIECE),
-        };
+        let mut out = Out::new(&*file);
         let mut lies = Vec::new();
         for whole in run {
             let mut alive = decision.alive_in(whole.segment.base, whole.end.position);
@@ -417,15 +418,24 @@ impl<'a> Places<'a> {
 }
 
 /// A file that is written in large pieces.
-struct Out<'a> {
+pub(super) struct Out<'a> {
     file: &'a dyn MediumFile,
-    at: u64,
+    pub(super) at: u64,
     held: Vec<u8>,
 }
 
-impl Out<'_> {
+impl<'a> Out<'a> {
+    /// What is put down comes behind the header.
+    pub(super) fn new(file: &'a dyn MediumFile) -> Self {
+        Self {
+            file,
+            at: SEGMENT_HEADER,
+            held: Vec::with_capacity(PIECE),
+        }
+    }
+
     /// Takes bytes, and tells where in the file they lie.
-    fn put(&mut self, bytes: &[u8]) -> Result<u64> {
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<u64> {
         let at = self.at + self.held.len() as u64;
         self.held.extend_from_slice(bytes);
         if self.held.len() >= PIECE {
@@ -434,7 +444,7 @@ impl Out<'_> {
         Ok(at)
     }
 
-    fn flush(&mut self) -> Result<()> {
+    pub(super) fn flush(&mut self) -> Result<()> {
         if self.held.is_empty() {
             return Ok(());
         }

@@ -200,8 +200,16 @@ impl Shared {
         writing.end = cut;
         // What a part says to be durable is its own bytes: those before it are not its to vouch for.
         writing.durable = if anew { Position::START } else { cut.position };
-        // The end of the part before lies in no block of this one.
-        writing.committed = writing.durable;
+        // The end of the part before lies in no block of this one, and that of a run of which a reclaim
+        // left something in no block that is written again.
+        let ends_sparse = self
+            .segments()
+            .last()
+            .is_some_and(|last| last.ends().is_some());
+        writing.committed = match ends_sparse {
+            true => Position::START,
+            false => writing.durable,
+        };
         // Below the ceiling of before, addresses may have been handed out that nobody saw stored.
         let part = anew && matches!(self.options.extent, Extent::Part { .. });
         writing.floor = if found.clean || part || !fenced {

@@ -379,6 +379,18 @@ impl Writing {
         }
     }
 
+    /// Goes on behind a run that was taken over, all of it durable: in a segment of its own.
+    pub(super) fn go_on_behind(&mut self, after: End, ceiling: Position, marker: Option<Oid>) {
+        self.give_back();
+        self.open = None;
+        self.end = after;
+        self.durable = after.position;
+        self.newest = marker;
+        self.clean = false;
+        self.announced = self.announced.max(ceiling);
+        self.announced_durable = self.announced_durable.max(ceiling);
+    }
+
     /// Claims room ahead, here or in a spare file. That there is none is told by the ceiling.
     pub(super) fn keep_room(&mut self, medium: &dyn Medium, options: &LogOptions) {
         let Some(mut open) = self.open.take() else {

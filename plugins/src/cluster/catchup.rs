@@ -281,7 +281,7 @@ impl Shared {
             return Ok(child.end);
         }
         for end in ends.into_iter().take(TRIES) {
-            if self.lies_on(source, end, unit)? {
+            if self.lies_on(source, end, unit, child.durable)? {
                 return Ok(end);
             }
         }
@@ -292,14 +292,18 @@ impl Shared {
         )))
     }
 
-    /// Whether a batch of `source` ends there, and the next one begins in a block of its own.
-    fn lies_on(&self, source: &dyn Store, end: End, unit: u64) -> Result<bool> {
+    /// Whether a batch of `source` ends there, and the next one begins in a block of its own: behind what
+    /// is known durable it does.
+    fn lies_on(&self, source: &dyn Store, end: End, unit: u64, durable: Position) -> Result<bool> {
         loop {
             let found = source.scan(self.stream, end.position).wait()?;
+            if let (true, Some(left)) = (found.batches.is_empty(), &found.sparse) {
+                return Ok(left.before == Some(end));
+            }
             if let Some(header) = found.batches.first().map(|batch| batch.header()) {
                 let follows = (header.before_end, header.before_running);
-                return Ok(follows == (end.position, end.running)
-                    && header.base.align_down(unit) >= end.position);
+                let apart = header.base.align_down(unit) >= end.position || end.position == durable;
+                return Ok(follows == (end.position, end.running) && apart);
             }
             let last = self.report_of(source, Epoch::default())?.end;
             if last.position <= end.position {
@@ -354,12 +358,14 @@ impl Shared {
                 child.moved();
                 Figures::add(&self.figures.caught_up);
             }
-            if from == began && found.sparse.is_some() {
-                return Err(Error::unsupported(format!(
-                    "space was given back from {} on, and `cluster` cannot copy what is left there \
-                     to a child",
-                    from.position
-                )));
+            if from == began
+                && let Some(left) = found.sparse
+            {
+                from = self.take_over(source, &*store, (from, sender), left)?;
+                child.set_applied(from.position);
+                child.moved();
+                Figures::add(&self.figures.caught_up);
+                continue;
             }
             if from == began {
                 return Err(Error::unavailable(format!(

@@ -26,6 +26,8 @@
 //! on; one that does nothing for ten seconds is left out (`waiting.rs`).
 //! Only opening, which has nobody to go on with yet, waits for every directory.
 //!
+//! Space is given back on each child by itself (`reclaim.rs`), never above what one that is away has.
+//!
 //! A damaged record is read from another child; no verb of the contract can write it again in its
 //! place. So a child with damage is named, and made whole by clearing its directory and replacing it.
 //! Nothing comes back by itself with nothing in it: an empty child knows nothing of what it
@@ -42,6 +44,7 @@ mod note;
 mod open;
 mod quorum;
 mod read;
+mod reclaim;
 mod shared;
 mod slot;
 mod state;

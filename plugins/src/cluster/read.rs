@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use travertine_engine::contract::op::block_on;
 use travertine_engine::contract::{
     Batches, Error, ErrorKind, Oid, Op, Pending, Position, Record, Result, RootAt, RootMarker,
-    Store,
+    Sparse, Store,
 };
 
 use super::config::Reading;
@@ -149,7 +149,7 @@ impl Shared {
 
     /// What so many children agree on.
     fn verified(self: &Arc<Self>, oid: Oid) -> Result<Option<Record>> {
-        let (mut agreed, mut first) = (0, None);
+        let (mut agreed, mut first, mut freed) = (0, None, false);
         let mut trouble = None;
         for index in 0..self.children.len() {
             let Some(store) = self.children[index].in_line() else {
@@ -160,8 +160,14 @@ impl Shared {
             let Some(Ok(found)) = self.judge(from, oid, answer, &mut trouble) else {
                 continue;
             };
-            let first = first.get_or_insert_with(|| found.clone());
-            let same = match (&*first, &found) {
+            // One that was freed here may not be freed yet elsewhere.
+            if found.is_none() && self.is_freed(&*store, oid)? {
+                freed = true;
+            } else {
+                first.get_or_insert_with(|| found.clone());
+            }
+            let same = match (first.as_ref().unwrap_or(&None), &found) {
+                _ if freed && found.is_none() => first.as_ref().is_none_or(Option::is_some),
                 (Some(one), Some(other)) => one.encoded() == other.encoded(),
                 (one, other) => one.is_none() && other.is_none(),
             };
@@ -171,7 +177,10 @@ impl Shared {
             }
             agreed += 1;
             if agreed == self.verify {
-                return Ok(found);
+                return Ok(match freed {
+                    true => None,
+                    false => found,
+                });
             }
         }
         Err(trouble.unwrap_or_else(|| {
@@ -180,6 +189,13 @@ impl Shared {
                 self.verify
             ))
         }))
+    }
+
+    /// Whether a reclaim freed what lay there, as far as a child tells.
+    fn is_freed(&self, store: &dyn Store, oid: Oid) -> Result<bool> {
+        let left = store.scan(self.stream, oid.position()).wait()?.sparse;
+        let over = |left: Sparse| (left.from..left.to).contains(&oid.position());
+        Ok(left.is_some_and(over))
     }
 
     /// Children that may be read, the one that has most first.

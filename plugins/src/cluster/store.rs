@@ -263,8 +263,8 @@ impl Store for Cluster {
         Op::ready(self.0.scan(from))
     }
 
-    fn reclaim(&self, _decision: Reclaim) -> Op<Freed> {
-        Op::err(Error::unsupported("`cluster` does not give space back yet"))
+    fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
+        self.0.reclaim(decision)
     }
 
     fn status(&self) -> Status {

@@ -11,6 +11,11 @@ use super::table::Part;
 impl Shared {
     pub(super) fn reclaim(&self, decision: &Reclaim) -> Result<Freed> {
         decision.check()?;
+        if decision.left.is_some() {
+            return Err(Error::unsupported(
+                "`sequence` does not take over what another store has left of a run",
+            ));
+        }
         if self.setup.read_only {
             return Err(Error::closed("the sequence is open for reading only"));
         }

@@ -13,8 +13,9 @@ use crate::stack::{Floor, Opening, Probe, Registry};
 /// Compare the children of a cluster, batch by batch
 ///
 /// Each child is read on its own. Where two have a batch at the same place, its running checksum, which
-/// covers everything before it, must be the same. A child that ends earlier is behind, which is no
-/// damage. Exit code 1 if children differ, are damaged or are missing.
+/// covers everything before it, must be the same; and so must a record that stayed on both where space
+/// was given back, which children do each in their own time. A child that ends earlier is behind, which
+/// is no damage. Exit code 1 if children differ, are damaged or are missing.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: travertine cluster check stack.toml")]
 pub(super) struct Check {
@@ -60,8 +61,9 @@ impl Run for Check {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let walked: Vec<_> = stores.iter().map(|store| walk(store.as_deref())).collect();
-        let longest = walked.iter().max_by_key(|child| child.ends.len());
-        let longest = longest.map_or(&[][..], |child| &child.ends);
+        let nothing = Walked::default();
+        let reaches = |child: &&Walked| child.ends.last().map(|end| end.position);
+        let longest = walked.iter().max_by_key(reaches).unwrap_or(&nothing);
         let facts: Vec<_> = walked
             .iter()
             .zip(floor.below())
@@ -71,22 +73,27 @@ impl Run for Check {
                 floor: below.kind().name.to_owned(),
                 batches: child.ends.len() as u64,
                 end: child.ends.last().map_or(0, |end| end.position.0),
-                trouble: child
-                    .trouble
-                    .clone()
-                    .or_else(|| differs(&child.ends, longest)),
+                trouble: child.trouble.clone().or_else(|| differs(child, longest)),
             })
             .collect();
+        let last = longest
+            .ends
+            .last()
+            .map_or(Position::START, |end| end.position);
         stack.close()?;
         if self.json {
             terminal.json(&facts)?;
         } else {
             for of in &facts {
-                let behind = longest.len() as u64 - of.batches;
-                let words = match (&of.trouble, behind) {
-                    (Some(trouble), _) => trouble.clone(),
-                    (None, 0) => "whole".to_owned(),
-                    (None, behind) => format!("{behind} batches behind"),
+                let lacks = longest
+                    .ends
+                    .iter()
+                    .filter(|end| end.position.0 > of.end)
+                    .count();
+                let words = match &of.trouble {
+                    Some(trouble) => trouble.clone(),
+                    None if of.end == last.0 => "whole".to_owned(),
+                    None => format!("{lacks} batches behind"),
                 };
                 terminal.say(format_args!(
                     "child {} ({}): {} batches up to o{}: {words}",
@@ -130,6 +137,9 @@ impl Probe for Gather {
 #[derive(Debug, Default)]
 struct Walked {
     ends: Vec<End>,
+    /// Runs of which a reclaim left something, and the records that stayed: where, and their checksums.
+    freed: Vec<(Position, Position)>,
+    stayed: Vec<(Position, u32)>,
     trouble: Option<String>,
 }
 
@@ -142,27 +152,29 @@ fn walk(store: Option<&dyn Store>) -> Walked {
     };
     // Under a partition it need not be the stream of the roots.
     let stream = Stream(store.status().root_stream);
-    if let Err(error) = read(store, stream, &mut walked.ends) {
+    if let Err(error) = read(store, stream, &mut walked) {
         walked.trouble = Some(error.to_string());
     }
     walked
 }
 
-fn read(store: &dyn Store, stream: Stream, ends: &mut Vec<End>) -> Answer<()> {
+fn read(store: &dyn Store, stream: Stream, walked: &mut Walked) -> Answer<()> {
     let mut from = Some(Position::START);
     while let Some(at) = from {
         let found = store.scan(stream, at).wait()?;
         if let Some(left) = &found.sparse {
             for (oid, record) in &left.records {
                 record.verify(*oid)?;
+                walked.stayed.push((oid.position(), record.check()));
             }
-            ends.extend(left.after);
+            walked.freed.push((left.from, left.to));
+            walked.ends.extend(left.after);
         }
         for batch in &found.batches {
             for (oid, record) in batch.records() {
                 record.verify(oid)?;
             }
-            ends.push(End {
+            walked.ends.push(End {
                 position: batch.header().end,
                 running: batch.running(),
             });
@@ -172,11 +184,30 @@ fn read(store: &dyn Store, stream: Stream, ends: &mut Vec<End>) -> Answer<()> {
     Ok(())
 }
 
-/// Where a child has other bytes than the longest one.
-fn differs(ends: &[End], longest: &[End]) -> Option<String> {
-    let (one, other) = ends.iter().zip(longest).find(|(one, other)| one != other)?;
-    Some(format!(
-        "it has other bytes than the others before {}",
-        one.position.min(other.position)
-    ))
+/// Where a child has other bytes than the longest one. What one of them has given back, the other may have.
+fn differs(child: &Walked, longest: &Walked) -> Option<String> {
+    let mut both = ends_apart_from(&child.ends, &longest.freed)
+        .zip(ends_apart_from(&longest.ends, &child.freed));
+    let ends = both.find(|(one, other)| one != other);
+    let ends = ends.map(|(one, other)| one.position.min(other.position));
+    let differs = |(at, check): &&(Position, u32)| {
+        let found = longest.stayed.binary_search_by_key(at, |(at, _)| *at);
+        found.is_ok_and(|found| longest.stayed[found].1 != *check)
+    };
+    let stayed = child.stayed.iter().find(differs).map(|(at, _)| *at);
+    let at = ends.into_iter().chain(stayed).min()?;
+    Some(format!("it has other bytes than the others before {at}"))
+}
+
+/// The ends of batches that lie in none of these runs.
+fn ends_apart_from<'a>(
+    ends: &'a [End],
+    runs: &'a [(Position, Position)],
+) -> impl Iterator<Item = End> + 'a {
+    let inside = |end: &&End| {
+        let after = runs.partition_point(|(from, _)| *from < end.position);
+        let run = after.checked_sub(1).map(|index| runs[index]);
+        !run.is_some_and(|(_, to)| end.position < to)
+    };
+    ends.iter().filter(inside).copied()
 }

@@ -59,6 +59,7 @@ impl Filled {
             from: Position::START,
             to: self.to,
             alive: stays.map(|(_, oid)| oid.position()).collect(),
+            left: None,
         }
     }
 

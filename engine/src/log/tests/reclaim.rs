@@ -80,6 +80,7 @@ impl World {
             from: Position::START,
             to: self.bones.before.position,
             alive: alive.map(|(_, (oid, _))| oid.position()).collect(),
+            left: None,
         }
     }
 

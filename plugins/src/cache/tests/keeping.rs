@@ -216,6 +216,7 @@ fn what_was_given_back_is_asked_for_again() {
         from,
         to,
         alive: [alive.position()].into(),
+        left: None,
     };
     writer.store.reclaim(decision).wait().unwrap();
     // Exactly one was forgotten.

@@ -2,6 +2,7 @@
 
 mod damage;
 mod failing;
+mod giving;
 mod hunt;
 mod returning;
 mod short;

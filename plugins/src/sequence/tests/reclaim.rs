@@ -36,6 +36,7 @@ fn decision(store: &dyn Store, all: &BTreeMap<Oid, Record>, every: usize) -> Rec
         from: Position::START,
         to,
         alive: alive.map(|(_, (oid, _))| oid.position()).collect(),
+        left: None,
     }
 }
 

@@ -185,6 +185,7 @@ impl Side {
                 from: Position::START,
                 to: durable,
                 alive: alive.into(),
+                left: None,
             };
             bytes += self.store.reclaim(decision).wait()?.bytes;
         }
