@@ -1,0 +1,334 @@
+//! In front of every service: how many requests there are at once, and how much of half-said messages
+//! is held.
+//!
+//! ```text
+//!   request ──▶ a place among `requests`, or RESOURCE_EXHAUSTED
+//!                 │
+//!                 ├─ its body, on the way in:   bytes of the message that has begun, counted;
+//!                 │                             the time it makes the server wait, bounded
+//!                 └─ the response's body, on the way out: the place is held until it ends
+//! ```
+//!
+//! A message that is announced costs nothing: only what came is counted, and given back when the
+//! message ends or its stream does. It decodes nothing.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::{Request, Response};
+use tower::{Layer, Service};
+
+use super::Limits;
+use crate::accept::Peer;
+use crate::pace::{Form, Items};
+
+/// The layer; see the module.
+#[derive(Debug, Clone)]
+pub struct Bounds(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    requests: AtomicUsize,
+    requests_max: usize,
+    held: AtomicUsize,
+    held_max: usize,
+    held_max_each: usize,
+    patience: Duration,
+}
+
+/// What one connection has going on; its requests and its own input and output share it.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    begun: AtomicU64,
+    requests: AtomicUsize,
+    held: AtomicUsize,
+}
+
+impl Activity {
+    /// How many requests there were.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// How many requests are not yet answered to the end.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+impl Bounds {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self(Arc::new(Shared {
+            requests: AtomicUsize::new(0),
+            requests_max: limits.requests,
+            held: AtomicUsize::new(0),
+            held_max: limits.unfinished_bytes,
+            held_max_each: (limits.unfinished_bytes / 4).max(limits.message_bytes),
+            patience: limits.message,
+        }))
+    }
+}
+
+impl<S> Layer<S> for Bounds {
+    type Service = Bounded<S>;
+
+    fn layer(&self, inner: S) -> Bounded<S> {
+        Bounded {
+            inner,
+            shared: self.0.clone(),
+        }
+    }
+}
+
+/// A service behind [`Bounds`].
+#[derive(Debug, Clone)]
+pub struct Bounded<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S, B> Service<Request<Body>> for Bounded<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<tonic::codegen::StdError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Answer<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let activity = request.extensions().get::<Peer>().map(Peer::activity);
+        let activity = activity.cloned().unwrap_or_default();
+        let Some(place) = Place::take(&self.shared, &activity) else {
+            return Answer {
+                begun: None,
+                place: None,
+            };
+        };
+        let request = request.map(|body| {
+            Body::new(Said {
+                body,
+                items: Items::new(Form::GrpcMessage),
+                shared: self.shared.clone(),
+                activity,
+                held: 0,
+                waited: Duration::ZERO,
+                waiting: None,
+                end: None,
+            })
+        });
+        Answer {
+            begun: Some(Box::pin(self.inner.call(request))),
+            place: Some(place),
+        }
+    }
+}
+
+/// A place among the requests at once.
+struct Place {
+    shared: Arc<Shared>,
+    activity: Arc<Activity>,
+}
+
+impl Place {
+    fn take(shared: &Arc<Shared>, activity: &Arc<Activity>) -> Option<Self> {
+        // It is taken first and given back by the drop, so that the count is never above the limit for
+        // longer than that.
+        activity.begun.fetch_add(1, Ordering::Relaxed);
+        activity.requests.fetch_add(1, Ordering::Relaxed);
+        let before = shared.requests.fetch_add(1, Ordering::Relaxed);
+        let place = Self {
+            shared: shared.clone(),
+            activity: activity.clone(),
+        };
+        (before < shared.requests_max).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.requests.fetch_sub(1, Ordering::Relaxed);
+        self.activity.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The answer to a request, in time.
+pub struct Answer<F> {
+    /// What the service will say; `None` if there was no place for the request.
+    begun: Option<Pin<Box<F>>>,
+    place: Option<Place>,
+}
+
+impl<F> fmt::Debug for Answer<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.begun.is_some() {
+            "begun"
+        } else {
+            "refused"
+        })
+    }
+}
+
+impl<F, B, E> Future for Answer<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<tonic::codegen::StdError>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(begun) = &mut self.begun else {
+            let status = Status::resource_exhausted("too many requests at once");
+            return Poll::Ready(Ok(status.into_http()));
+        };
+        let response = ready!(begun.as_mut().poll(context))?;
+        let _place = self.place.take();
+        Poll::Ready(Ok(response.map(|body| {
+            Body::new(Answered {
+                body: Box::pin(body),
+                _place,
+            })
+        })))
+    }
+}
+
+/// The body of a response: it holds the request's place until it ends.
+struct Answered<B> {
+    body: Pin<Box<B>>,
+    _place: Option<Place>,
+}
+
+impl<B: HttpBody<Data = Bytes>> HttpBody for Answered<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.body.as_mut().poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of a request: what is half-said is counted, and may not make us wait for long.
+struct Said {
+    body: Body,
+    items: Items,
+    shared: Arc<Shared>,
+    activity: Arc<Activity>,
+    held: usize,
+    /// How long this message has made the server wait, up to the wait that goes on.
+    waited: Duration,
+    waiting: Option<Instant>,
+    end: Option<Pin<Box<Sleep>>>,
+}
+
+impl Said {
+    /// These bytes came: are we to hold so much?
+    fn came(&mut self, bytes: &Bytes) -> Result<(), Status> {
+        let before = self.items.ended();
+        self.items.came(bytes);
+        if let Some(since) = self.waiting.take() {
+            self.waited += since.elapsed();
+        }
+        if self.items.ended() != before {
+            self.waited = Duration::ZERO;
+        }
+        let held = usize::try_from(self.items.held()).unwrap_or(usize::MAX);
+        if held < self.held {
+            let less = self.held - held;
+            self.shared.held.fetch_sub(less, Ordering::Relaxed);
+            self.activity.held.fetch_sub(less, Ordering::Relaxed);
+        } else {
+            let more = held - self.held;
+            let all = self.shared.held.fetch_add(more, Ordering::Relaxed) + more;
+            let ours = self.activity.held.fetch_add(more, Ordering::Relaxed) + more;
+            if all > self.shared.held_max || ours > self.shared.held_max_each {
+                self.held = held;
+                return Err(Status::resource_exhausted(
+                    "too much is held of messages that have begun and not ended",
+                ));
+            }
+        }
+        self.held = held;
+        Ok(())
+    }
+
+    /// Nothing came: are we to wait on?
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Status> {
+        if !self.items.is_open() {
+            return Poll::Pending;
+        }
+        let since = *self.waiting.get_or_insert_with(Instant::now);
+        let end = since + self.shared.patience.saturating_sub(self.waited);
+        let sleep = self
+            .end
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
+        if sleep.deadline() != end {
+            sleep.as_mut().reset(end);
+        }
+        ready!(sleep.as_mut().poll(context));
+        Poll::Ready(Status::deadline_exceeded(format!(
+            "a message of this request began and did not end within {:?}",
+            self.shared.patience
+        )))
+    }
+}
+
+impl HttpBody for Said {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.body).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let held = frame.data_ref().map_or(Ok(()), |bytes| this.came(bytes));
+                Poll::Ready(Some(held.map(|()| frame)))
+            }
+            Poll::Ready(end) => Poll::Ready(end),
+            Poll::Pending => this.wait(context).map(|status| Some(Err(status))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Said {
+    fn drop(&mut self) {
+        self.shared.held.fetch_sub(self.held, Ordering::Relaxed);
+        self.activity.held.fetch_sub(self.held, Ordering::Relaxed);
+    }
+}
