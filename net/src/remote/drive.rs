@@ -1,0 +1,410 @@
+//! Driving a link: connect, greet, bring back what the server lost, and take answers in; again and
+//! again, until the floor is gone.
+//!
+//! ```text
+//!   connect ─ greet ─ is it the same store, and no less than expected?
+//!       └─ another run of the server, and we write: fence ─ where does it end? ─ adopt there
+//!             ─ bring what it lacks ─┐
+//!                                    └─> calls that were not answered, again, in their order
+//! ```
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use prost::Message;
+use tokio::time::Instant;
+use tokio_stream::Stream;
+use tonic::Streaming;
+use tonic::transport::{Channel, Endpoint, Uri};
+use travertine_engine::contract::{Epoch, Error, ErrorKind, Promise, Result, Vector};
+
+use super::dial::Dial;
+use super::link::{Known, Link};
+use super::slot::unfit;
+use super::store::fenced;
+use crate::proto::answer::Answer as Payload;
+use crate::proto::call::Verb;
+use crate::proto::store_client::StoreClient;
+use crate::proto::{Answer, Answers, Calls, FenceCall, Hello, StoreCall, Welcome};
+use crate::wire::parts::Assembly;
+use crate::wire::{HOPS_MAX, MESSAGE_MAX, NEWEST, OLDEST, WINDOWS, convert, error, status};
+
+/// How often it is looked at whether the time of a call is over.
+const TICK: Duration = Duration::from_millis(25);
+/// First pause before the next attempt.
+const PAUSE: Duration = Duration::from_millis(10);
+/// A connection that says nothing for so long is asked, and given up after as long again.
+const ALIVE: Duration = Duration::from_secs(10);
+
+/// Runs until the floor is gone. `opened` is told of the first session, or why there is none.
+pub(super) async fn drive(link: Arc<Link>, dial: Arc<dyn Dial>, opened: Promise<()>) {
+    let mut opened = Some(opened);
+    let began = Instant::now();
+    let mut pause = PAUSE;
+    while !link.is_stopped() {
+        let mut greeted = false;
+        let ended = session(&link, &dial, || {
+            greeted = true;
+            if let Some(opened) = opened.take() {
+                opened.fulfil(Ok(()));
+            }
+        });
+        let error = ended.await;
+        if link.is_stopped() {
+            break;
+        }
+        if greeted {
+            pause = PAUSE;
+        }
+        tracing::debug!(%error, address = link.settings.address, "no session");
+        link.fall(error.clone());
+        let over =
+            error.kind() != ErrorKind::Unavailable || began.elapsed() >= link.settings.connect;
+        if let Some(opened) = opened.take_if(|_| over) {
+            opened.fulfil(Err(error));
+            break;
+        }
+        idle(&link, jittered(&link, pause)).await;
+        pause = (2 * pause).min(link.settings.retry);
+    }
+    link.end();
+    if let Some(host) = &link.host {
+        host.note(key(&link), Vec::new(), 0);
+    }
+}
+
+/// Between half a pause and all of it, so that those who lost a server do not all come at once.
+fn jittered(link: &Link, pause: Duration) -> Duration {
+    let share = link.env.random.next_u64() % 512;
+    pause.mul_f64(0.5 + share as f64 / 1024.0)
+}
+
+/// Waits; those whose time is over meanwhile are told.
+async fn idle(link: &Link, time: Duration) {
+    let until = Instant::now() + time;
+    loop {
+        let ticking = link.tick();
+        let next = if ticking {
+            until.min(Instant::now() + TICK)
+        } else {
+            until
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = link.changed.notified() => {}
+        }
+        if Instant::now() >= until || link.is_stopped() {
+            return;
+        }
+    }
+}
+
+/// Whose entry a link is at the server that it stands in.
+fn key(link: &Link) -> u64 {
+    let mut key = [0; 8];
+    key.copy_from_slice(&link.client[..8]);
+    u64::from_le_bytes(key)
+}
+
+/// One session, from connecting to its end: why it ended.
+async fn session(link: &Arc<Link>, dial: &Arc<dyn Dial>, greeted: impl FnOnce()) -> Error {
+    match attempt(link, dial, greeted).await {
+        Ok(never) => never,
+        Err(error) => error,
+    }
+}
+
+async fn attempt(link: &Arc<Link>, dial: &Arc<dyn Dial>, greeted: impl FnOnce()) -> Result<Error> {
+    let limit = Instant::now() + link.settings.connect;
+    let timely = async {
+        let channel = connect(link, dial).await?;
+        let number = link.begin();
+        let outbox = Outbox {
+            link: link.clone(),
+            number,
+            hello: Some(hello(link)),
+        };
+        let mut client = StoreClient::new(channel)
+            .max_decoding_message_size(2 * MESSAGE_MAX)
+            .max_encoding_message_size(MESSAGE_MAX);
+        let inbound = client.session(outbox).await;
+        let mut inbound = inbound
+            .map_err(|status| error::from_status(&status))?
+            .into_inner();
+        let first = message(&mut inbound).await?;
+        let welcome = first
+            .welcome
+            .ok_or_else(|| Error::invalid("the server did not say welcome"))?;
+        Ok::<_, Error>((inbound, welcome))
+    };
+    // While a connection is being made, time passes for those who wait.
+    let timely = tokio::time::timeout_at(limit, timely);
+    tokio::pin!(timely);
+    let (mut inbound, welcome) = loop {
+        tokio::select! {
+            greeted = &mut timely => break greeted.map_err(|_| {
+                Error::unavailable(format!("no connection within {:?}", link.settings.connect))
+            })??,
+            () = tick(link) => {}
+        }
+        if link.is_stopped() {
+            return Err(Error::closed("the floor is gone"));
+        }
+    };
+    let fresh = take_in(link, &welcome)?;
+    greeted();
+    let recover = recover(link, fresh);
+    tokio::pin!(recover);
+    let mut recovering = true;
+    let mut assembly = Assembly::default();
+    loop {
+        tokio::select! {
+            answers = message(&mut inbound) => {
+                let mut answers = answers?;
+                for part in std::mem::take(&mut answers.parts) {
+                    if let Some((_, whole)) = assembly.take(part)? {
+                        let answer = Answer::decode(whole)
+                            .map_err(|error| Error::unavailable(format!("an answer in parts: {error}")))?;
+                        answers.answers.push(answer);
+                    }
+                }
+                link.land(answers.answers).map_err(broken)?;
+            }
+            recovered = &mut recover, if recovering => {
+                recovered?;
+                recovering = false;
+                link.rise();
+            }
+            () = tick(link) => {}
+        }
+        if link.is_stopped() {
+            return Err(Error::closed("the floor is gone"));
+        }
+    }
+}
+
+/// What breaks the protocol breaks the session; the next may be better.
+fn broken(error: Error) -> Error {
+    Error::unavailable(error.message())
+}
+
+/// Until it is time to look at the time, or something has changed.
+async fn tick(link: &Link) {
+    if link.tick() {
+        tokio::time::sleep(TICK).await;
+    } else {
+        link.changed.notified().await;
+    }
+}
+
+async fn message(inbound: &mut Streaming<Answers>) -> Result<Answers> {
+    let message = inbound.message().await;
+    let message = message.map_err(|status| error::from_status(&status))?;
+    message.ok_or_else(|| Error::unavailable("the server ended the session"))
+}
+
+async fn connect(link: &Arc<Link>, dial: &Arc<dyn Dial>) -> Result<Channel> {
+    let (stream, connection) = WINDOWS;
+    let endpoint = Endpoint::from_static("http://travertine")
+        .initial_stream_window_size(stream)
+        .initial_connection_window_size(connection)
+        .http2_keep_alive_interval(ALIVE)
+        .keep_alive_timeout(ALIVE)
+        .keep_alive_while_idle(true);
+    let told = Arc::new(std::sync::Mutex::new(None));
+    let (dial, tell) = (dial.clone(), told.clone());
+    let connector = tower::service_fn(move |_: Uri| {
+        let (dialling, tell) = (dial.dial(), tell.clone());
+        async move {
+            dialling.await.map(TokioIo::new).map_err(|error| {
+                let mut told = tell
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                *told = Some(error.clone());
+                std::io::Error::other(error)
+            })
+        }
+    });
+    endpoint
+        .connect_with_connector(connector)
+        .await
+        .map_err(|source| {
+            let mut told = told
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            told.take().unwrap_or_else(|| {
+                Error::unavailable(format!("connecting to {}: {source}", link.settings.address))
+            })
+        })
+}
+
+fn hello(link: &Link) -> Hello {
+    let known = link.lock().known.as_ref().map(|known| known.identity);
+    let store = known.or(link.settings.identity);
+    Hello {
+        oldest: OLDEST,
+        newest: NEWEST,
+        client: link.client.to_vec().into(),
+        path: link
+            .host
+            .iter()
+            .map(|host| host.instance.to_vec().into())
+            .collect(),
+        reads_only: link.settings.read_only,
+        store: store.map(|store| store.to_vec().into()).unwrap_or_default(),
+    }
+}
+
+/// Looks at who answered. Whether it is another run of the server than before.
+///
+/// Errors: `Invalid`, if it is another store, or gives less than is needed, or stands in a loop.
+fn take_in(link: &Link, welcome: &Welcome) -> Result<bool> {
+    if !(OLDEST..=NEWEST).contains(&welcome.version) {
+        return Err(Error::unsupported(format!(
+            "the server speaks version {} of the protocol, and {OLDEST} to {NEWEST} are known here",
+            welcome.version
+        )));
+    }
+    let instance = convert::identity(&welcome.instance)?;
+    let wrong = || Error::invalid("the server does not say what it serves");
+    let status = status::from_proto(welcome.status.as_ref().ok_or_else(wrong)?)?;
+    let identity = status.identity_bytes()?;
+    let told = welcome.status.as_ref();
+    if let Some(codec) = told.and_then(|status| status.codecs.first()) {
+        return Err(Error::invalid(format!(
+            "what is served packs or seals bodies ({codec}), which this stack would not undo"
+        )));
+    }
+    link.settings.judge(welcome, &status)?;
+    if let Some(host) = &link.host {
+        let mut behind: Vec<[u8; 16]> = Vec::new();
+        for id in welcome.behind.iter().take(256) {
+            behind.push(convert::identity(id)?);
+        }
+        behind.push(instance);
+        if behind.contains(&host.instance) {
+            return Err(Error::invalid(
+                "the servers stand in a loop: this one is found again behind the one it goes on in",
+            ));
+        }
+        if welcome.depth >= HOPS_MAX {
+            return Err(Error::invalid(format!(
+                "more than {HOPS_MAX} servers would stand behind one another"
+            )));
+        }
+        host.note(key(link), behind, welcome.depth);
+    }
+    let limits = welcome.limits.unwrap_or_default();
+    let mut state = link.lock();
+    state.credit = (
+        link.settings.calls.min(limits.calls as usize).max(1),
+        link.settings.bytes.min(limits.bytes as usize).max(1),
+    );
+    let wanted = state.known.as_ref().map(|known| known.identity);
+    let wanted = wanted.or(link.settings.identity);
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != identity) {
+        return Err(Error::invalid(format!(
+            "{} serves the store {}, and {} is expected",
+            link.settings.address,
+            status.identity,
+            travertine_engine::contract::Status::identity_text(&wanted)
+        )));
+    }
+    let fresh = state
+        .known
+        .as_ref()
+        .is_some_and(|known| known.instance != instance);
+    state.known = Some(Known {
+        identity,
+        instance,
+        status,
+    });
+    Ok(fresh)
+}
+
+/// A server that began anew is brought what it lacks of what was stored by this floor.
+async fn recover(link: &Arc<Link>, fresh: bool) -> Result<()> {
+    let epoch = link.lock().kept.epoch();
+    let Some(epoch) = epoch.filter(|_| fresh && !link.settings.read_only) else {
+        return Ok(());
+    };
+    let refused = bring_back(link, epoch).await;
+    match refused {
+        Err(error) if error.kind() != ErrorKind::Unavailable => {
+            // Others may read on; this floor writes no more.
+            tracing::warn!(%error, address = link.settings.address, "writing ends");
+            link.refuse(&error);
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+async fn bring_back(link: &Arc<Link>, epoch: Epoch) -> Result<()> {
+    let fence = Verb::Fence(FenceCall {
+        epoch: Some(convert::epoch(epoch)),
+    });
+    let states = link.prepare(fence, fenced).await?;
+    let mut lacking = Vec::new();
+    let mut vector = Vector::new();
+    {
+        let state = link.lock();
+        for told in &states {
+            lacking.extend(state.kept.lacking(told.stream, told.end)?);
+            vector.push((told.stream, told.end));
+        }
+    }
+    let adopt = Verb::Adopt(convert::adopt(epoch, &vector));
+    let adopted = link.prepare(adopt, |answer, _| match answer {
+        Payload::Adopted(_) => Ok(()),
+        _ => unfit(),
+    });
+    adopted.await?;
+    tracing::info!(
+        address = link.settings.address,
+        batches = lacking.len(),
+        "the server came back, and is brought what it lacks"
+    );
+    for batch in lacking {
+        let store = Verb::Store(StoreCall {
+            sender: Some(convert::epoch(epoch)),
+            batch: batch.bytes().clone(),
+        });
+        let stored = link.prepare(store, |answer, _| match answer {
+            Payload::Stored(_) => Ok(()),
+            _ => unfit(),
+        });
+        stored.await?;
+    }
+    Ok(())
+}
+
+/// The calls of one session, as they are to be sent.
+struct Outbox {
+    link: Arc<Link>,
+    number: u64,
+    hello: Option<Hello>,
+}
+
+impl Stream for Outbox {
+    type Item = Calls;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Calls>> {
+        if let Some(hello) = self.hello.take() {
+            return Poll::Ready(Some(Calls {
+                hello: Some(hello),
+                ..Calls::default()
+            }));
+        }
+        if self.link.lock().session != self.number {
+            return Poll::Ready(None);
+        }
+        match self.link.next_message(self.number, context.waker()) {
+            Some(calls) => Poll::Ready(Some(calls)),
+            None => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What was stored on the other side and is not durable there yet.
+//!
+//! ```text
+//!   durable there │ kept: stored, or on its way there      │ next
+//!   ──────────────┼────────────────────────────────────────┼─────
+//!               base            ▲ a server that was lost and came back ends somewhere here
+//! ```
+//!
+//! A server that comes back may have lost any of it, from the end. It is brought what it lacks, batch
+//! by batch, before anything else is asked of it. If it ends elsewhere, it is not what it was.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use travertine_engine::contract::{Batch, End, Epoch, Error, Position, Result, Stream, Vector};
+
+/// The lines of one writer.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// Who writes, once the older epochs have ended.
+    epoch: Option<Epoch>,
+    lines: BTreeMap<Stream, Line>,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Line {
+    /// What the first batch here follows on.
+    base: End,
+    batches: VecDeque<Batch>,
+    /// Some were let go that are not durable.
+    gap: bool,
+}
+
+/// How far the streams were when a commit was asked for.
+pub(super) type Covered = Vec<(Stream, Position)>;
+
+impl Kept {
+    /// The epoch that writes.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.epoch
+    }
+
+    /// Where the streams of the writer begin.
+    pub(super) fn adopted(&mut self, epoch: Epoch, vector: &Vector) {
+        // The same again: what was stored since stays.
+        if self.epoch == Some(epoch) && self.bytes > 0 {
+            return;
+        }
+        self.epoch = Some(epoch);
+        self.bytes = 0;
+        let line = |end: &End| Line {
+            base: *end,
+            batches: VecDeque::new(),
+            gap: false,
+        };
+        let lines = vector.iter().map(|(stream, end)| (*stream, line(end)));
+        self.lines = lines.collect();
+    }
+
+    /// A batch goes there. One that was kept already is not kept twice.
+    pub(super) fn push(&mut self, batch: &Batch, most: u64) {
+        let header = batch.header();
+        let before = End {
+            position: header.before_end,
+            running: header.before_running,
+        };
+        let line = self.lines.entry(header.stream).or_insert_with(|| Line {
+            base: before,
+            batches: VecDeque::new(),
+            gap: false,
+        });
+        let end = line.batches.back().map_or(line.base, end_of);
+        if header.end <= end.position || before != end {
+            return;
+        }
+        self.bytes += header.length();
+        line.batches.push_back(batch.clone());
+        while self.bytes > most {
+            let Some(first) = line.batches.pop_front() else {
+                break;
+            };
+            self.bytes -= first.header().length();
+            line.base = end_of(&first);
+            line.gap = true;
+        }
+    }
+
+    /// How far the streams are.
+    pub(super) fn covered(&self) -> Covered {
+        let ends = self.lines.iter().map(|(stream, line)| {
+            let end = line.batches.back().map_or(line.base, end_of);
+            (*stream, end.position)
+        });
+        ends.collect()
+    }
+
+    /// What lies below these is durable there.
+    pub(super) fn durable(&mut self, covered: &Covered) {
+        for (stream, to) in covered {
+            let Some(line) = self.lines.get_mut(stream) else {
+                continue;
+            };
+            if line.base.position <= *to {
+                line.gap = false;
+            }
+            while let Some(first) = line.batches.front()
+                && first.header().end <= *to
+            {
+                self.bytes -= first.header().length();
+                line.base = end_of(first);
+                line.batches.pop_front();
+            }
+        }
+    }
+
+    /// The batches that a server lacks whose stream ends here.
+    ///
+    /// Errors: `Corrupt`, if it lost what was durable; `Unavailable`, if it lost what is kept no more.
+    pub(super) fn lacking(&self, stream: Stream, end: End) -> Result<Vec<Batch>> {
+        let Some(line) = self.lines.get(&stream) else {
+            return Ok(Vec::new());
+        };
+        if end == line.base {
+            return Ok(line.batches.iter().cloned().collect());
+        }
+        if let Some(at) = line.batches.iter().position(|batch| end_of(batch) == end) {
+            return Ok(line.batches.range(at + 1..).cloned().collect());
+        }
+        let (there, here) = (end.position, line.base.position);
+        if there < here && line.gap {
+            return Err(Error::unavailable(format!(
+                "the server was lost and ends at {there} of {stream}: what was stored up to {here} was \
+                 not durable there, and was kept here no more"
+            )));
+        }
+        Err(Error::corrupt(format!(
+            "the server came back and ends at {there} of {stream}: it had acknowledged everything up to \
+             {here} as durable"
+        )))
+    }
+}
+
+fn end_of(batch: &Batch) -> End {
+    End {
+        position: batch.header().end,
+        running: batch.running(),
+    }
+}

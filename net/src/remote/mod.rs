@@ -1,0 +1,179 @@
+//! `remote`: the stack goes on in another process.
+//!
+//! ```text
+//!   verb ──> call ──> message of up to 128 calls ──> server
+//!    │                                                 │
+//!    └── place of the answer <── message of answers <──┘    in whatever order
+//! ```
+//!
+//! It promises what the other side proved when it was opened, and proves again at each reconnect: a
+//! server with less than is expected, or with another store, is refused. What was stored is kept until
+//! it is durable there, and brought to a server that came back without it. A call waits through a
+//! reconnect, up to its deadline; then its answer is unknown.
+//!
+//! It refuses to be opened as numbered parts: one server serves one stack. It knows nothing of what
+//! fails for good there: that is told by the errors of the other side, which arrive as they are.
+//!
+//! All `remote` floors of a stack share one thread, on which their connections live. A call costs that
+//! thread no task; whoever blocks for an answer is woken by it directly.
+
+mod config;
+mod dial;
+mod drive;
+mod kept;
+mod link;
+mod slot;
+mod store;
+mod thread;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use travertine_engine::contract::{Env, Error, Level, Promise, Result, Status, Store};
+use travertine_engine::stack::{
+    Below, Declared, Fault, OpenContext, Plugin, PluginKind, Properties, Property,
+};
+
+pub use config::Remote;
+pub use dial::{Dial, Dialling, Io};
+pub use store::RemoteStore;
+
+use crate::hop;
+use crate::proto::Welcome;
+use link::Link;
+use thread::NetThread;
+
+/// What a `remote` floor goes by.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the server is, for people.
+    pub address: String,
+    /// The level that commits must be able to reach there.
+    pub level: Level,
+    /// What it must guarantee.
+    pub properties: Properties,
+    /// A call without an answer by then is unknown.
+    pub deadline: Duration,
+    /// An attempt to connect ends by then.
+    pub connect: Duration,
+    /// The longest pause before the next attempt.
+    pub retry: Duration,
+    /// Most calls that are sent and not answered.
+    pub calls: usize,
+    /// Most bytes of them.
+    pub bytes: usize,
+    /// Most bytes that are kept because they are not durable there.
+    pub keep: u64,
+    /// How old what is known of the other side may be.
+    pub refresh: Duration,
+    /// Nothing will be written.
+    pub read_only: bool,
+    /// The store that is expected.
+    pub identity: Option<[u8; 16]>,
+}
+
+impl Plugin for Remote {
+    const KIND: PluginKind = config::KIND;
+
+    fn declare(&self, declared: &mut Declared) -> std::result::Result<Vec<String>, Fault> {
+        Self::declare(self, declared)
+    }
+
+    fn open(&self, context: &OpenContext, _below: Vec<Below>) -> Result<Arc<dyn Store>> {
+        if !context.parts().is_empty() {
+            return Err(Error::unsupported(
+                "`remote` cannot be opened as numbered parts: let the served stack have them",
+            ));
+        }
+        let settings = self.settings(context)?;
+        let thread = context.common(|_| NetThread::start(&context.env));
+        let handle = thread.as_ref().as_ref().map_err(Clone::clone)?.handle();
+        let dial = Arc::new(dial::Tcp(self.address.clone()));
+        let store = RemoteStore::begin(&context.env, settings, dial, |task| {
+            handle.spawn(task);
+        });
+        let (mut store, opened) = store;
+        store.name = context.name.clone();
+        store.thread = Some(thread.clone());
+        opened.wait()?;
+        Ok(Arc::new(store))
+    }
+}
+
+/// What drives a link, to be run by somebody.
+pub type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl RemoteStore {
+    /// A floor over a server that `dial` reaches, driven by a task that `spawn` runs. The op is ready
+    /// once the other side has proven what it guarantees; or says why there is no such floor.
+    pub fn begin(
+        env: &Env,
+        settings: Settings,
+        dial: Arc<dyn Dial>,
+        spawn: impl FnOnce(Task),
+    ) -> (Self, travertine_engine::contract::Op<()>) {
+        let link = Arc::new(Link::new(env, settings, hop::host()));
+        let (promise, opened) = Promise::new();
+        spawn(Box::pin(drive::drive(link.clone(), dial, promise)));
+        let store = Self {
+            link,
+            name: None,
+            thread: None,
+        };
+        (store, opened)
+    }
+}
+
+impl Remote {
+    fn settings(&self, context: &OpenContext) -> Result<Settings> {
+        let (level, properties) = self
+            .needs()
+            .map_err(|fault| Error::invalid(fault.to_string()))?;
+        Ok(Settings {
+            address: self.address.clone(),
+            level,
+            properties,
+            deadline: self.deadline.0,
+            connect: self.connect.0,
+            retry: self.retry.0,
+            calls: self.calls as usize,
+            bytes: self.bytes.0 as usize,
+            keep: self.keep.0,
+            refresh: Duration::from_millis(500),
+            read_only: context.read_only,
+            identity: context.identity,
+        })
+    }
+}
+
+impl Settings {
+    /// Whether the other side gives what this stack was judged with.
+    fn judge(&self, welcome: &Welcome, status: &Status) -> Result<()> {
+        let gives = |property: &Property| {
+            let mut words = welcome.properties.iter();
+            words.any(|word| word == property.name())
+        };
+        if let Some(property) = self.properties.iter().find(|it| !gives(it)) {
+            let lack = welcome.lacks.iter();
+            let layer = lack
+                .filter(|lack| lack.property == property.name())
+                .map(|lack| crate::wire::error::text(&lack.layer, 64))
+                .next()
+                .unwrap_or_else(|| "the served stack".to_owned());
+            return Err(Error::invalid(format!(
+                "this stack expects of {} that {} (`{property}`), which `{layer}` there does not give: \
+                 serve a stack that does, or take the word out of `expects` if nothing above needs it",
+                self.address,
+                property.meaning()
+            )));
+        }
+        if status.level < self.level {
+            return Err(Error::invalid(format!(
+                "this stack expects of {} that commits reach {}, and {} is the most there: serve a \
+                 stack that does, or write level = \"{}\"",
+                self.address, self.level, status.level, status.level
+            )));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,36 @@
+//! The thread on which the connections of a stack live: one for all `remote` floors of an opening.
+
+use travertine_engine::contract::{Env, Error, Result};
+
+/// A runtime on a thread of its own, which ends when nobody holds this any more.
+#[derive(Debug)]
+pub(super) struct NetThread {
+    handle: tokio::runtime::Handle,
+    /// Dropped, it ends the thread.
+    _stop: tokio::sync::oneshot::Sender<()>,
+}
+
+impl NetThread {
+    pub(super) fn start(env: &Env) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| Error::io("making ready for the network", source))?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        env.drivers.thread(
+            "travertine-net",
+            Box::new(move || {
+                let _ = runtime.block_on(stopped);
+            }),
+        )?;
+        Ok(Self {
+            handle,
+            _stop: stop,
+        })
+    }
+
+    pub(super) fn handle(&self) -> &tokio::runtime::Handle {
+        &self.handle
+    }
+}

@@ -1,0 +1,131 @@
+//! The store service: the floors of a stack, offered to an engine elsewhere.
+//!
+//! ```text
+//!   session ──> calls, begun in order ──> floors ──> answers, in whatever order ──> session
+//!                 │ few enough at once                  │ few enough bytes at once
+//!                 └ else the session is read no further └ else nothing new is begun
+//! ```
+//!
+//! One client writes; any number read. Who writes is decided by the epochs of the stores themselves:
+//! a client whose fence succeeds is the writer, and the one before is answered with `Fenced` from then
+//! on. Floors that take no more writes, as after a failed sync, are opened anew for the next writer.
+//!
+//! It promises that a call is begun once the last byte of it is there, in the order of the session; that
+//! what waits for an answer, and answers that wait to be sent, are bounded by counts and by bytes; that
+//! a client's sessions come one after the other, so nothing of an older one is begun after the newer
+//! one was welcomed; and that a client that only reads is told of commits that are proven, and of no
+//! others. It refuses to serve floors whose bodies go through codecs: those belong to the engine, so
+//! they stand on top of the client's stack.
+//!
+//! It knows nothing of how connections are accepted: [`StoreService::server`] is a service to be put
+//! behind whatever accepts them.
+
+mod flying;
+mod offer;
+mod serving;
+mod session;
+mod turn;
+mod unary;
+mod verbs;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use travertine_engine::contract::{Env, Error, Result};
+
+use crate::hop::Host;
+use crate::proto::store_server::StoreServer;
+use crate::wire::MESSAGE_MAX;
+
+pub use offer::Offer;
+use serving::Serving;
+use turn::Turn;
+
+/// What the service takes of one session.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most calls of a session that wait for an answer.
+    pub calls: usize,
+    /// Most bytes of them.
+    pub bytes: usize,
+    /// Most bytes of answers that wait to be sent: then nothing new is begun.
+    pub answers: usize,
+    /// Longest time that is worked for a call.
+    pub deadline: Duration,
+    /// Most clients that are known at a time.
+    pub clients: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            calls: 1_024,
+            bytes: 64 << 20,
+            answers: 4 << 20,
+            deadline: Duration::from_secs(60),
+            clients: 4_096,
+        }
+    }
+}
+
+/// A service over one stack. Clones are the same service.
+#[derive(Debug, Clone)]
+pub struct StoreService(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    env: Env,
+    limits: Limits,
+    host: Arc<Host>,
+    serving: Serving,
+    turns: Mutex<HashMap<[u8; 16], Arc<Turn>>>,
+}
+
+impl StoreService {
+    /// Opens what is offered.
+    ///
+    /// Errors: those of the opening; `Unsupported`, if bodies go through codecs there.
+    pub fn open(offer: Offer, limits: Limits, env: &Env) -> Result<Self> {
+        let host = Arc::new(Host::new(env.identity()));
+        let serving = Serving::open(offer, &host)?;
+        if !serving.store().status().codecs.is_empty() {
+            return Err(Error::unsupported(
+                "a stack that packs or seals bodies is not served as a store: the engine does that, \
+                 so put those layers on top of the client's stack, over `remote`",
+            ));
+        }
+        Ok(Self(Arc::new(Shared {
+            env: env.clone(),
+            limits,
+            host,
+            serving,
+            turns: Mutex::default(),
+        })))
+    }
+
+    /// The service, for a router of whoever accepts connections.
+    #[must_use]
+    pub fn server(&self) -> StoreServer<Self> {
+        StoreServer::new(self.clone())
+            .max_decoding_message_size(MESSAGE_MAX)
+            .max_encoding_message_size(MESSAGE_MAX)
+    }
+
+    /// This run of this server: who stands in a loop finds it behind itself.
+    #[must_use]
+    pub fn instance(&self) -> [u8; 16] {
+        self.0.host.instance
+    }
+
+    /// The floors as they are open now.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn travertine_engine::contract::Store> {
+        self.0.serving.store()
+    }
+
+    /// Closes what is served. Calls that come later are refused by the floors.
+    pub fn close(&self) -> Result<()> {
+        self.0.serving.store().close().wait()
+    }
+}

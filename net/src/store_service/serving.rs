@@ -1,0 +1,126 @@
+//! What is served: the floors as they are open now, and who writes them.
+//!
+//! ```text
+//!   fence by another client ──> refused by the floors: nothing changes
+//!                          └──> fenced: from here on the client before is answered with `Fenced`
+//! ```
+//!
+//! The floors are opened anew where a writer at home would open them: when they take no more writes, and
+//! when a client comes again in an epoch that is in force. What was left behind is recovered then.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use travertine_engine::contract::{Epoch, Error, ErrorKind, Result, Store, StreamState};
+
+use super::offer::Offer;
+use crate::hop::{Host, serving};
+
+/// One opening by one client, as it names itself.
+pub(super) type Client = [u8; 16];
+
+pub(super) struct Serving {
+    pub(super) offer: Offer,
+    host: Arc<Host>,
+    store: RwLock<Arc<dyn Store>>,
+    /// The client that fenced last, and its epoch. None: nobody yet.
+    writer: RwLock<Option<(Client, Epoch)>>,
+    /// Takeovers come one after the other. Nothing else takes this lock.
+    takeover: Mutex<()>,
+}
+
+impl Serving {
+    pub(super) fn open(offer: Offer, host: &Arc<Host>) -> Result<Self> {
+        let store = serving(host, || (offer.open)())?;
+        Ok(Self {
+            offer,
+            host: host.clone(),
+            store: RwLock::new(store),
+            writer: RwLock::default(),
+            takeover: Mutex::default(),
+        })
+    }
+
+    pub(super) fn store(&self) -> Arc<dyn Store> {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        store.clone()
+    }
+
+    fn writer(&self) -> Option<(Client, Epoch)> {
+        *self.writer.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The floors, for a client that writes.
+    ///
+    /// Errors: `Fenced`, if another client has taken over.
+    pub(super) fn writable(&self, client: Client) -> Result<Arc<dyn Store>> {
+        match self.writer() {
+            Some((writer, _)) if writer != client => Err(Error::fenced(
+                "another client took over the stack that is served here",
+            )),
+            _ => Ok(self.store()),
+        }
+    }
+
+    /// A fence by a client. Blocks.
+    pub(super) fn fence(&self, client: Client, epoch: Epoch) -> Result<Vec<StreamState>> {
+        let mine = |(writer, _): (Client, Epoch)| writer == client;
+        if epoch.number == 0 || self.writer().is_some_and(mine) {
+            return self.store().fence(epoch).wait();
+        }
+        let _alone = self.takeover.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.store().status().refusing.is_some() {
+            self.open_again()?;
+        }
+        let report = match self.store().fence(epoch).wait() {
+            // A log that was closed does not know better.
+            Err(error) if error.kind() == ErrorKind::Closed => {
+                self.open_again()?;
+                self.store().fence(epoch).wait()?
+            }
+            report => report?,
+        };
+        let before = {
+            let mut writer = self.writer.write().unwrap_or_else(PoisonError::into_inner);
+            writer.replace((client, epoch))
+        };
+        if before.is_some_and(|(_, before)| before == epoch) {
+            self.open_again()?;
+            return self.store().fence(epoch).wait();
+        }
+        Ok(report)
+    }
+
+    /// A client has done. If it wrote, the floors are closed, so that they end as cleanly as it left
+    /// them; and opened again, for whoever reads and for the next who writes.
+    pub(super) fn leave(&self, client: Client) -> Result<()> {
+        let _alone = self.takeover.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = self.writer.write().unwrap_or_else(PoisonError::into_inner);
+        if place.is_none_or(|(writer, _)| writer != client) {
+            return Ok(());
+        }
+        *place = None;
+        drop(place);
+        self.open_again()
+    }
+
+    fn open_again(&self) -> Result<()> {
+        // What does not close well is let go all the same: it was poisoned, or it is gone.
+        if let Err(error) = self.store().close().wait() {
+            tracing::warn!(%error, "what was served before a takeover did not close well");
+        }
+        let store = serving(&self.host, || (self.offer.open)())?;
+        let old = {
+            let mut place = self.store.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *place, store)
+        };
+        drop(old);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Serving({:?})", self.offer)
+    }
+}

@@ -1,0 +1,245 @@
+//! The service as its callers see it: sessions, and a unary twin of every verb.
+
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
+
+use tokio::time::Instant;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status, Streaming};
+use travertine_engine::contract::{Error, Result};
+
+use super::session::Session;
+use super::turn::Turn;
+use super::verbs::Caller;
+use super::{Shared, StoreService};
+use crate::hop::Hop;
+use crate::proto::answer::Answer as Payload;
+use crate::proto::call::Verb;
+use crate::proto::store_server::Store;
+use crate::proto::{
+    AdoptAnswer, AdoptCall, Answers, Calls, CloseAnswer, CloseCall, CommitCall, FenceAnswer,
+    FenceCall, Hello, Lack, Level, ReadAnswer, ReadCall, ReclaimAnswer, ReclaimCall, RootAnswer,
+    RootCall, ScanAnswer, ScanCall, Status as ProtoStatus, StatusCall, StoreCall, Tail, Welcome,
+};
+use crate::wire::convert::identity;
+use crate::wire::error::to_status;
+use crate::wire::{HOPS_MAX, MESSAGE_MAX, NEWEST, OLDEST, status};
+
+/// Who makes unary calls: all of them together are one client.
+const UNARY: Caller = Caller {
+    client: [0; 16],
+    reads_only: false,
+};
+
+impl Shared {
+    fn greet(&self, hello: &Hello) -> Result<(Caller, Welcome)> {
+        if hello.newest < OLDEST || hello.oldest > NEWEST {
+            return Err(Error::unsupported(format!(
+                "the client speaks versions {} to {} of the protocol, this server {OLDEST} to {NEWEST}",
+                hello.oldest, hello.newest
+            )));
+        }
+        let client = identity(&hello.client)?;
+        let here = self.host.instance;
+        let (behind, depth) = self.host.behind();
+        if behind.contains(&here) || hello.path.iter().any(|id| id[..] == here) {
+            return Err(Error::invalid(
+                "this server stands in a loop: it is found again behind itself",
+            ));
+        }
+        if depth as usize + hello.path.len() > HOPS_MAX as usize {
+            return Err(Error::invalid(format!(
+                "{} servers would stand behind one another, and {HOPS_MAX} are the limit",
+                depth as usize + hello.path.len()
+            )));
+        }
+        let store = self.serving.store();
+        let status = status::to_proto(&store.status())?;
+        if !hello.store.is_empty() && hello.store != status.identity {
+            return Err(Error::invalid(format!(
+                "the client expects another store: {} is served here",
+                store.status().identity
+            )));
+        }
+        let offer = &self.serving.offer;
+        let welcome = Welcome {
+            version: hello.newest.min(NEWEST),
+            instance: here.to_vec().into(),
+            behind: behind.iter().map(|id| id.to_vec().into()).collect(),
+            properties: offer
+                .gives
+                .properties
+                .iter()
+                .map(|it| it.name().to_owned())
+                .collect(),
+            lacks: offer
+                .lacks
+                .iter()
+                .map(|(property, layer)| Lack {
+                    property: property.name().to_owned(),
+                    layer: layer.clone(),
+                })
+                .collect(),
+            status: Some(status),
+            limits: Some(crate::proto::Limits {
+                calls: self.limits.calls as u32,
+                bytes: self.limits.bytes as u64,
+                message: MESSAGE_MAX as u32,
+                deadline: self.limits.deadline.as_millis() as u32,
+            }),
+            depth,
+        };
+        let caller = Caller {
+            client,
+            reads_only: hello.reads_only,
+        };
+        Ok((caller, welcome))
+    }
+
+    /// The next turn of a client.
+    fn turn(&self, client: [u8; 16]) -> Result<Arc<Turn>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.len() >= self.limits.clients {
+            // Those that nobody holds any more are of clients whose sessions have ended.
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        if turns.len() >= self.limits.clients {
+            return Err(Error::unavailable(format!(
+                "{} clients have sessions here, and no more are taken",
+                turns.len()
+            )));
+        }
+        Ok(turns.entry(client).or_default().clone())
+    }
+
+    async fn unary(self: &Arc<Self>, verb: Verb) -> Result<Payload, Status> {
+        let deadline = Instant::now() + self.limits.deadline;
+        let hop = Hop {
+            deadline: Some(deadline),
+            passed: 1,
+        };
+        let op = self.begin(UNARY, hop, verb);
+        let answer = tokio::time::timeout_at(deadline, op).await;
+        let answer = answer.unwrap_or_else(|_| Err(Error::unavailable("no answer in time")));
+        answer.map_err(|error| to_status(&error))
+    }
+}
+
+type SessionStream = Pin<Box<dyn Stream<Item = Result<Answers, Status>> + Send>>;
+
+type Reply<T> = Result<Response<T>, Status>;
+
+impl StoreService {
+    /// A unary twin: calls the verb, and takes the one answer that fits it.
+    async fn twin<T>(&self, verb: Verb, take: impl FnOnce(Payload) -> Option<T>) -> Reply<T> {
+        let answer = take(self.0.unary(verb).await?);
+        let answer = answer.ok_or_else(|| Status::internal("the answer is of another verb"))?;
+        Ok(Response::new(answer))
+    }
+}
+
+/// The part of an answer that fits a verb.
+macro_rules! only {
+    ($kind:ident) => {
+        |answer| match answer {
+            Payload::$kind(fits) => Some(fits),
+            _ => None,
+        }
+    };
+}
+
+#[tonic::async_trait]
+impl Store for StoreService {
+    type SessionStream = SessionStream;
+
+    async fn session(&self, request: Request<Streaming<Calls>>) -> Reply<Self::SessionStream> {
+        let mut inbound = request.into_inner();
+        let first = inbound.next().await.transpose()?;
+        let hello = first.and_then(|calls| {
+            let alone = calls.calls.is_empty() && calls.parts.is_empty();
+            calls.hello.filter(|_| alone)
+        });
+        let hello = hello.ok_or_else(|| {
+            to_status(&Error::invalid(
+                "a session begins with a greeting and nothing else",
+            ))
+        })?;
+        let (caller, welcome) = self.0.greet(&hello).map_err(|error| to_status(&error))?;
+        let turn = self
+            .0
+            .turn(caller.client)
+            .map_err(|error| to_status(&error))?;
+        let number = turn.next();
+        turn.quiet().await;
+        let session = Session::new(
+            self.0.clone(),
+            (turn, number),
+            caller,
+            welcome,
+            Box::pin(inbound),
+        );
+        Ok(Response::new(Box::pin(session)))
+    }
+
+    async fn greet(&self, request: Request<Hello>) -> Reply<Welcome> {
+        let greeted = self.0.greet(request.get_ref());
+        let (_, welcome) = greeted.map_err(|error| to_status(&error))?;
+        Ok(Response::new(welcome))
+    }
+
+    async fn store(&self, request: Request<StoreCall>) -> Reply<Tail> {
+        self.twin(Verb::Store(request.into_inner()), only!(Stored))
+            .await
+    }
+
+    async fn read(&self, request: Request<ReadCall>) -> Reply<ReadAnswer> {
+        let found = |answer| match answer {
+            Payload::Record(record) => Some(Some(record)),
+            Payload::Absent(_) => Some(None),
+            _ => None,
+        };
+        let answer = |record| ReadAnswer { record };
+        let verb = Verb::Read(request.get_ref().oid);
+        self.twin(verb, |it| found(it).map(answer)).await
+    }
+
+    async fn commit(&self, request: Request<CommitCall>) -> Reply<Level> {
+        self.twin(Verb::Commit(request.into_inner()), only!(Committed))
+            .await
+    }
+
+    async fn root(&self, request: Request<RootCall>) -> Reply<RootAnswer> {
+        self.twin(Verb::Root(request.into_inner()), only!(Root))
+            .await
+    }
+
+    async fn fence(&self, request: Request<FenceCall>) -> Reply<FenceAnswer> {
+        self.twin(Verb::Fence(request.into_inner()), only!(Fenced))
+            .await
+    }
+
+    async fn adopt(&self, request: Request<AdoptCall>) -> Reply<AdoptAnswer> {
+        self.twin(Verb::Adopt(request.into_inner()), only!(Adopted))
+            .await
+    }
+
+    async fn scan(&self, request: Request<ScanCall>) -> Reply<ScanAnswer> {
+        self.twin(Verb::Scan(request.into_inner()), only!(Scanned))
+            .await
+    }
+
+    async fn reclaim(&self, request: Request<ReclaimCall>) -> Reply<ReclaimAnswer> {
+        self.twin(Verb::Reclaim(request.into_inner()), only!(Reclaimed))
+            .await
+    }
+
+    async fn status(&self, request: Request<StatusCall>) -> Reply<ProtoStatus> {
+        self.twin(Verb::Status(request.into_inner()), only!(Status))
+            .await
+    }
+
+    async fn close(&self, request: Request<CloseCall>) -> Reply<CloseAnswer> {
+        self.twin(Verb::Close(request.into_inner()), only!(Closed))
+            .await
+    }
+}

@@ -1,0 +1,180 @@
+//! The verbs, as calls that came over the wire: each is begun, and its answer shaped.
+
+use std::sync::Arc;
+
+use travertine_engine::contract::{Batches, Error, Oid, Op, Result, RootAt, RootMarker, Store};
+
+use super::Shared;
+use super::serving::Client;
+use crate::hop::{self, Hop};
+use crate::proto::answer::Answer;
+use crate::proto::call::Verb;
+use crate::proto::{Absent, AdoptAnswer, CloseAnswer};
+use crate::wire::{convert, status};
+
+/// Who calls.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller {
+    pub(super) client: Client,
+    pub(super) reads_only: bool,
+}
+
+impl Shared {
+    /// Begins a call. What takes no time is ready; what may take long goes to a driver.
+    pub(super) fn begin(self: &Arc<Self>, caller: Caller, hop: Hop, verb: Verb) -> Op<Answer> {
+        let begun = hop::under(hop, || self.begin_here(caller, hop, verb));
+        begun.unwrap_or_else(Op::err)
+    }
+
+    fn begin_here(self: &Arc<Self>, caller: Caller, hop: Hop, verb: Verb) -> Result<Op<Answer>> {
+        Ok(match verb {
+            Verb::Read(oid) => {
+                let found = self.serving.store().read(convert::oid(oid)?);
+                found.map(|found| match found {
+                    Some(record) => Answer::Record(record.encoded().clone()),
+                    None => Answer::Absent(Absent {}),
+                })
+            }
+            Verb::Store(call) => {
+                let sender = convert::to_epoch(call.sender.as_ref());
+                let batch = convert::to_batch(call.batch)?;
+                let tail = self.writable(caller)?.store(sender, batch);
+                tail.map(|tail| Answer::Stored(convert::tail(tail)))
+            }
+            Verb::Commit(call) => {
+                let commit = convert::to_commit(call)?;
+                let level = self.writable(caller)?.commit(commit);
+                level.map(|level| Answer::Committed(convert::level(level)))
+            }
+            Verb::Root(call) => self.later(hop, move |shared| {
+                let found = shared.root(caller, convert::to_root_at(&call))?;
+                Ok(Answer::Root(convert::root(found)))
+            }),
+            Verb::Fence(call) => {
+                let epoch = convert::to_epoch(call.epoch.as_ref());
+                if epoch.number != 0 {
+                    self.may_write(caller)?;
+                }
+                self.later(hop, move |shared| {
+                    let states = shared.serving.fence(caller.client, epoch)?;
+                    Ok(Answer::Fenced(convert::streams(&states)))
+                })
+            }
+            Verb::Adopt(call) => {
+                let (epoch, vector) = convert::to_adopt(&call)?;
+                let store = self.writable(caller)?;
+                self.later(hop, move |_| {
+                    store.adopt(epoch, vector).wait()?;
+                    Ok(Answer::Adopted(AdoptAnswer {}))
+                })
+            }
+            Verb::Scan(call) => {
+                let stream = convert::stream(call.stream)?;
+                let from = convert::position(call.from)?;
+                self.later(hop, move |shared| {
+                    let found = shared.serving.store().scan(stream, from).wait()?;
+                    Ok(Answer::Scanned(convert::batches(&bounded(found))))
+                })
+            }
+            Verb::Reclaim(call) => {
+                let decision = convert::to_reclaim(&call)?;
+                let store = self.writable(caller)?;
+                self.later(hop, move |_| {
+                    let freed = store.reclaim(decision).wait()?;
+                    Ok(Answer::Reclaimed(convert::freed(freed)))
+                })
+            }
+            Verb::Status(_) => {
+                let status = status::to_proto(&self.serving.store().status())?;
+                Op::ok(Answer::Status(status))
+            }
+            Verb::Close(_) => self.later(hop, move |shared| {
+                shared.serving.leave(caller.client)?;
+                Ok(Answer::Closed(CloseAnswer {}))
+            }),
+        })
+    }
+
+    fn later(
+        self: &Arc<Self>,
+        hop: Hop,
+        work: impl FnOnce(&Self) -> Result<Answer> + Send + 'static,
+    ) -> Op<Answer> {
+        let shared = self.clone();
+        self.env.offload(move || hop::under(hop, || work(&shared)))
+    }
+
+    fn may_write(&self, caller: Caller) -> Result<()> {
+        if caller.reads_only {
+            return Err(Error::closed("this client said that it only reads"));
+        }
+        Ok(())
+    }
+
+    fn writable(&self, caller: Caller) -> Result<Arc<dyn Store>> {
+        self.may_write(caller)?;
+        self.serving.writable(caller.client)
+    }
+
+    /// A root marker. Who only reads is shown what is proven: the one who wrote it may yet lose it.
+    fn root(&self, caller: Caller, at: RootAt) -> Result<Option<(Oid, RootMarker)>> {
+        let store = self.serving.store();
+        let newest = match store.root(RootAt::Newest).wait()? {
+            Some(newest) if caller.reads_only => newest,
+            found if at == RootAt::Newest => return Ok(found),
+            _ => return store.root(at).wait(),
+        };
+        let status = store.status();
+        let durable = |stream: u16| {
+            let found = status.streams.iter().find(|it| it.stream == stream);
+            found.map_or(0, |stream| stream.durable)
+        };
+        let (oid, marker) = &newest;
+        let covered = oid.position().0 < durable(oid.stream().0)
+            && marker
+                .vector
+                .iter()
+                .all(|(stream, end)| end.position.0 <= durable(stream.0));
+        let shown = if covered {
+            Some(marker.sequence)
+        } else {
+            marker.proven.map(|proven| proven.sequence)
+        };
+        let Some(shown) = shown else { return Ok(None) };
+        match at {
+            _ if shown == marker.sequence && at == RootAt::Newest => Ok(Some(newest)),
+            RootAt::Newest => store.root(RootAt::Sequence(shown)).wait(),
+            RootAt::Sequence(sequence) if sequence > shown => Ok(None),
+            at => {
+                let found = store.root(at).wait()?;
+                match found {
+                    Some((_, marker)) if marker.sequence > shown => {
+                        store.root(RootAt::Sequence(shown)).wait()
+                    }
+                    found => Ok(found),
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of batches that one answer holds, if one batch alone is not more.
+const SCAN: usize = 4 << 20;
+
+/// The first of them, as many as fit into one answer.
+fn bounded(mut found: Batches) -> Batches {
+    let mut bytes = 0;
+    let fits = found.batches.iter().position(|batch| {
+        bytes += batch.bytes().len();
+        bytes > SCAN
+    });
+    if let Some(at) = fits
+        .map(|at| at.max(1))
+        .filter(|at| *at < found.batches.len())
+    {
+        found.next = Some(found.batches[at].header().base);
+        found.batches.truncate(at);
+        found.sparse = None;
+    }
+    found
+}

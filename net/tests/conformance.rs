@@ -1,0 +1,172 @@
+//! The conformance kit on stacks that go on in a server on loopback.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a fixture that cannot be made fails its test"
+)]
+
+mod rig;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use rig::{Served, plan_of, remote};
+use travertine_engine::conformance::kit::{
+    Between, Crash, Fixture, Machine, Nothing, Promises, StackFixture,
+};
+use travertine_engine::conformance_suite;
+use travertine_engine::contract::{Env, Level, Result, Store};
+use travertine_engine::stack::{Layer, Opening, Plan, Probe, Spec};
+use travertine_net::store_service::Offer;
+
+/// A stack over servers, each of which serves a stack of a fixture of its own.
+#[derive(Debug)]
+struct Over {
+    /// What is served.
+    served: Vec<Arc<StackFixture>>,
+    servers: Mutex<Vec<Served>>,
+    /// The client's stack, over servers at these addresses.
+    stack: fn(&[SocketAddr]) -> Spec,
+    env: Env,
+}
+
+impl Over {
+    fn new(served: Vec<StackFixture>, stack: fn(&[SocketAddr]) -> Spec) -> Self {
+        Self {
+            served: served.into_iter().map(Arc::new).collect(),
+            servers: Mutex::default(),
+            stack,
+            env: Env::system(),
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        let servers = self.servers.lock().unwrap();
+        let addresses: Vec<_> = servers.iter().map(|server| server.address).collect();
+        let spec = (self.stack)(&addresses);
+        drop(servers);
+        let level = self.served[0].promises().level.to_string();
+        plan_of(spec.level(level.as_str()), "/nowhere".as_ref())
+    }
+
+    /// Servers are begun once, and stay.
+    fn serve(&self) -> Result<()> {
+        let mut servers = self.servers.lock().unwrap();
+        for fixture in self.served.iter().skip(servers.len()) {
+            let promises = fixture.promises();
+            let opened = fixture.clone();
+            let nothing: Arc<dyn Between> = Arc::new(Nothing);
+            let offer = Offer::new(promises.level, promises.properties, move || {
+                opened.open(&nothing)
+            });
+            servers.push(Served::offer(offer, fixture.env())?);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Everywhere(Arc<dyn Between>);
+
+impl Probe for Everywhere {
+    fn wrap(
+        &self,
+        _floor: &travertine_engine::stack::Floor,
+        store: Arc<dyn Store>,
+    ) -> Arc<dyn Store> {
+        self.0.put(store)
+    }
+}
+
+impl Fixture for Over {
+    fn env(&self) -> &Env {
+        &self.env
+    }
+
+    fn promises(&self) -> Promises {
+        let below = self.served[0].promises();
+        Promises {
+            level: below.level.min(Level::Disk),
+            // A part is a stack of its own, and one server serves one.
+            properties: below
+                .properties
+                .without(travertine_engine::stack::Properties::of(&[
+                    travertine_engine::stack::Property::Parts,
+                ])),
+            kill: below.kill,
+            power_cut: below.power_cut,
+            prompt: below.prompt,
+        }
+    }
+
+    fn open(&self, between: &Arc<dyn Between>) -> Result<Arc<dyn Store>> {
+        self.serve()?;
+        let opening = Opening {
+            probes: vec![Arc::new(Everywhere(between.clone()))],
+            ..Opening::default()
+        };
+        Ok(self.plan().open(&self.env, opening)?.store())
+    }
+
+    fn crash(&self, crash: Crash) {
+        // Whoever served is gone with the machine.
+        self.servers.lock().unwrap().clear();
+        for fixture in &self.served {
+            fixture.crash(crash);
+        }
+    }
+
+    fn machine(&self) -> Option<&Machine> {
+        None
+    }
+}
+
+fn spec_of(layers: impl IntoIterator<Item = Layer>) -> Spec {
+    Spec::linear(layers)
+}
+
+/// What a log in memory is expected to give.
+fn fleeting(address: SocketAddr) -> Layer {
+    remote(address)
+        .with("level", "memory")
+        .with("expects", "fences, proves absence, one stream")
+}
+
+fn memory() -> StackFixture {
+    StackFixture::real(rig::memory(), ())
+}
+
+fn file() -> StackFixture {
+    let directory = tempfile::tempdir().unwrap();
+    StackFixture::real(rig::file(directory.path()), directory)
+}
+
+mod over_memory {
+    use super::*;
+
+    conformance_suite!(
+        suite,
+        Over::new(vec![memory()], |at| spec_of([fleeting(at[0])]))
+    );
+}
+
+mod over_a_file {
+    use super::*;
+
+    conformance_suite!(
+        suite,
+        Over::new(vec![file()], |at| spec_of([remote(at[0])]))
+    );
+}
+
+mod cache_over_a_file {
+    use super::*;
+
+    conformance_suite!(
+        suite,
+        Over::new(vec![file()], |at| spec_of([
+            Layer::new("cache").with("memory", "64 KiB"),
+            remote(at[0])
+        ]))
+    );
+}
