@@ -26,7 +26,6 @@ pub mod proto;
 pub mod remote;
 pub mod rights;
 pub mod server;
-pub mod status;
 pub mod store_service;
 pub mod wire;
 

@@ -77,7 +77,7 @@ impl Shared {
                 })
             }
             Verb::Reclaim(call) => {
-                let decision = convert::to_reclaim(&call)?;
+                let decision = convert::to_reclaim(call)?;
                 let store = self.writable(caller)?;
                 self.later(hop, move |_| {
                     let freed = store.reclaim(decision).wait()?;

@@ -3,6 +3,8 @@
 //! A marker goes as the record that it is, a batch as it lies on a medium: the checks that they carry
 //! are verified by whoever receives them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use travertine_engine::contract::limits::{BATCH_MAX, STREAMS_MAX};
 use travertine_engine::contract::{
@@ -287,15 +289,34 @@ pub(crate) fn to_adopt(call: &proto::AdoptCall) -> Result<(Epoch, Vector)> {
 pub(crate) fn batches(found: &Batches) -> proto::ScanAnswer {
     proto::ScanAnswer {
         batches: found.batches.iter().map(|it| it.bytes().clone()).collect(),
-        sparse: found.sparse.as_ref().map(|sparse| proto::Sparse {
-            from: sparse.from.0,
-            to: sparse.to.0,
-            before: sparse.before.map(end),
-            records: sparse.records.iter().map(placed).collect(),
-            after: sparse.after.map(end),
-        }),
+        sparse: found.sparse.as_ref().map(sparse),
         next: found.next.map(|next| next.0),
     }
+}
+
+fn sparse(sparse: &Sparse) -> proto::Sparse {
+    proto::Sparse {
+        from: sparse.from.0,
+        to: sparse.to.0,
+        before: sparse.before.map(end),
+        records: sparse.records.iter().map(placed).collect(),
+        after: sparse.after.map(end),
+    }
+}
+
+fn to_sparse(sparse: proto::Sparse) -> Result<Sparse> {
+    let optional = |end: Option<proto::End>| end.map(|end| to_end(Some(&end))).transpose();
+    let records = sparse.records.into_iter().map(|it| {
+        let oid = oid(it.oid)?;
+        Ok((oid, Record::decode(oid, it.record)?))
+    });
+    Ok(Sparse {
+        from: position(sparse.from)?,
+        to: position(sparse.to)?,
+        records: records.collect::<Result<_>>()?,
+        before: optional(sparse.before)?,
+        after: optional(sparse.after)?,
+    })
 }
 
 fn placed((oid, record): &(Oid, Record)) -> proto::Placed {
@@ -307,23 +328,9 @@ fn placed((oid, record): &(Oid, Record)) -> proto::Placed {
 
 pub(crate) fn to_found(answer: proto::ScanAnswer) -> Result<Batches> {
     let batches = answer.batches.into_iter().map(to_batch);
-    let sparse = answer.sparse.map(|sparse| {
-        let optional = |end: Option<proto::End>| end.map(|end| to_end(Some(&end))).transpose();
-        let records = sparse.records.into_iter().map(|it| {
-            let oid = oid(it.oid)?;
-            Ok((oid, Record::decode(oid, it.record)?))
-        });
-        Ok::<_, Error>(Sparse {
-            from: position(sparse.from)?,
-            to: position(sparse.to)?,
-            records: records.collect::<Result<_>>()?,
-            before: optional(sparse.before)?,
-            after: optional(sparse.after)?,
-        })
-    });
     Ok(Batches {
         batches: batches.collect::<Result<_>>()?,
-        sparse: sparse.transpose()?,
+        sparse: answer.sparse.map(to_sparse).transpose()?,
         next: answer.next.map(position).transpose()?,
     })
 }
@@ -335,17 +342,21 @@ pub(crate) fn reclaim(decision: &Reclaim) -> proto::ReclaimCall {
         from: decision.from.0,
         to: decision.to.0,
         alive: decision.alive.iter().map(|it| it.0).collect(),
+        left: decision.left.as_deref().map(sparse),
     }
 }
 
-pub(crate) fn to_reclaim(call: &proto::ReclaimCall) -> Result<Reclaim> {
-    Ok(Reclaim {
+pub(crate) fn to_reclaim(call: proto::ReclaimCall) -> Result<Reclaim> {
+    let decision = Reclaim {
         sender: to_epoch(call.sender.as_ref()),
         stream: stream(call.stream)?,
         from: position(call.from)?,
         to: position(call.to)?,
         alive: call.alive.iter().map(|&at| Position(at)).collect(),
-    })
+        left: call.left.map(to_sparse).transpose()?.map(Arc::new),
+    };
+    decision.check()?;
+    Ok(decision)
 }
 
 pub(crate) fn freed(freed: Freed) -> proto::ReclaimAnswer {

@@ -207,7 +207,7 @@ fn ends_apart_from<'a>(
     let inside = |end: &&End| {
         let after = runs.partition_point(|(from, _)| *from < end.position);
         let run = after.checked_sub(1).map(|index| runs[index]);
-        !run.is_some_and(|(_, to)| end.position < to)
+        run.is_none_or(|(_, to)| end.position >= to)
     };
     ends.iter().filter(inside).copied()
 }

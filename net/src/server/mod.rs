@@ -1,0 +1,207 @@
+//! A server: services on connections, until it is told to stop.
+//!
+//! ```text
+//!   told to stop ──> ready: no ──> services drain ──> connections end ──> the engine is closed
+//!                                  what was asked        those that do not
+//!                                  is answered           are cut in the end
+//! ```
+//!
+//! Beside the services that are added it has `grpc.health.v1` and reflection, in both versions that
+//! clients ask for. It asks nobody who comes: whoever hands in connections decides that.
+
+mod http;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio_stream::Stream;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::transport::server::{Connected, TcpIncoming};
+use tonic_health::ServingStatus;
+use travertine_engine::contract::{Error, Result};
+
+pub use self::http::{Health, Probe};
+use crate::engine_service::EngineService;
+use crate::proto::DESCRIPTORS;
+
+/// Bytes that may be on their way of one stream, and of one connection.
+const WINDOW: (u32, u32) = (1 << 20, 4 << 20);
+/// Threads for what may block, at most: more of it waits.
+const BLOCKING_MAX: usize = 64;
+
+/// Services, ready to be carried.
+pub struct Server {
+    routes: Routes,
+    names: Vec<&'static str>,
+    reporter: tonic_health::server::HealthReporter,
+    drains: Vec<Box<dyn Fn() + Send + Sync>>,
+    phase: watch::Sender<Phase>,
+}
+
+/// How far the life of a server has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It takes no connections yet.
+    Starting,
+    /// It serves.
+    Serving,
+    /// It was told to stop.
+    Draining,
+}
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything that was asked was answered.
+    Drained,
+    /// Some connections did not end in time and were cut.
+    Cut,
+}
+
+impl Server {
+    /// A server of nothing but health and reflection.
+    ///
+    /// Errors: `Invalid`, if the descriptors that it was built with are damaged.
+    pub fn new() -> Result<Self> {
+        let damaged = |error: tonic_reflection::server::Error| {
+            Error::invalid(format!("what reflection would tell is damaged: {error}"))
+        };
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let routes = Routes::new(health)
+            .add_service(reflection().build_v1().map_err(damaged)?)
+            .add_service(reflection().build_v1alpha().map_err(damaged)?);
+        Ok(Self {
+            routes,
+            names: vec![""],
+            reporter,
+            drains: Vec::new(),
+            phase: watch::Sender::new(Phase::Starting),
+        })
+    }
+
+    /// Carries this engine.
+    #[must_use]
+    pub fn engine(self, service: &EngineService) -> Self {
+        let draining = service.clone();
+        self.add(service.server(), move || draining.drain())
+    }
+
+    /// Carries a service, which is called to `drain` once it shall take nothing in any more.
+    #[must_use]
+    pub fn add<S>(mut self, service: S, drain: impl Fn() + Send + Sync + 'static) -> Self
+    where
+        S: tower::Service<
+                tonic::codegen::http::Request<tonic::body::Body>,
+                Error = std::convert::Infallible,
+            > + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Response: axum::response::IntoResponse,
+        S::Future: Send + 'static,
+    {
+        self.routes = self.routes.add_service(service);
+        self.names.push(S::NAME);
+        self.drains.push(Box::new(drain));
+        self
+    }
+
+    /// Tells how far its life has come.
+    #[must_use]
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Serves these connections until `stop` comes, then drains: no longer than `patience`.
+    ///
+    /// Errors: `Unavailable`, if there can be no more connections.
+    pub async fn serve<I, IO, E>(
+        self,
+        incoming: I,
+        stop: impl Future<Output = ()>,
+        patience: Duration,
+    ) -> Result<Ended>
+    where
+        I: Stream<Item = Result<IO, E>>,
+        IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let failed = |error: tonic::transport::Error| {
+            Error::unavailable("the server takes no connections any more").caused_by(error)
+        };
+        for name in &self.names {
+            let status = ServingStatus::Serving;
+            self.reporter.set_service_status(*name, status).await;
+        }
+        let (say, said) = oneshot::channel::<()>();
+        let serving = tonic::transport::Server::builder()
+            .initial_stream_window_size(WINDOW.0)
+            .initial_connection_window_size(WINDOW.1)
+            .add_routes(self.routes)
+            .serve_with_incoming_shutdown(incoming, async {
+                let _ = said.await;
+            });
+        tokio::pin!(serving);
+        self.phase.send_replace(Phase::Serving);
+        tokio::select! {
+            ended = &mut serving => return ended.map(|()| Ended::Drained).map_err(failed),
+            () = stop => {}
+        }
+        self.phase.send_replace(Phase::Draining);
+        for name in &self.names {
+            let status = ServingStatus::NotServing;
+            self.reporter.set_service_status(*name, status).await;
+        }
+        self.drains.iter().for_each(|drain| drain());
+        let _ = say.send(());
+        match tokio::time::timeout(patience, serving).await {
+            Ok(ended) => ended.map(|()| Ended::Drained).map_err(failed),
+            Err(_) => Ok(Ended::Cut),
+        }
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Server({:?})", self.names)
+    }
+}
+
+/// Threads to serve with, apart from those of the stack.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("travertine-net")
+        .max_blocking_threads(BLOCKING_MAX)
+        .build()
+        .map_err(|source| Error::io("starting threads to serve with", source))
+}
+
+/// Connections without any protection, from this machine alone unless `anywhere`.
+///
+/// Errors: `Invalid` (another machine could come), `Unavailable` (the address is taken).
+pub async fn plain(address: SocketAddr, anywhere: bool) -> Result<(SocketAddr, TcpIncoming)> {
+    if !anywhere && !address.ip().is_loopback() {
+        return Err(Error::invalid(format!(
+            "{address} can be reached from other machines, and what goes over it would be plain text"
+        )));
+    }
+    let failed = |source| Error::io(format!("listening on {address}"), source);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((
+        address,
+        TcpIncoming::from(listener).with_nodelay(Some(true)),
+    ))
+}
