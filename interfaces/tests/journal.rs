@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use travertine_engine::conformance::model::ModelStore;
 use travertine_engine::contract::{Env, Name, RootAt};
-use travertine_engine::front::{Engine, Options, Snapshot};
+use travertine_engine::front::{Engine, Options, Reclaiming, Retention, Snapshot};
 use travertine_interfaces::{Btree, CursorExt, Journal, Map, Tree, Value};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -46,6 +46,16 @@ fn same(map: &Map<Tree>, snapshot: &Snapshot, model: &Model) {
 
 /// Small commits, and what the map is after each.
 fn churn(engine: &Engine, map: &Map<Tree>, commits: u64) -> Vec<(u64, Model)> {
+    churn_and(engine, map, commits, |_, _| ())
+}
+
+/// As [`churn`], with something done after every commit.
+fn churn_and(
+    engine: &Engine,
+    map: &Map<Tree>,
+    commits: u64,
+    mut then: impl FnMut(u64, &Model),
+) -> Vec<(u64, Model)> {
     let mut history: Vec<(u64, Model)> = Vec::new();
     let (mut model, mut state) = (Model::new(), 7_u64);
     let mut pick = |most: u64| {
@@ -71,6 +81,7 @@ fn churn(engine: &Engine, map: &Map<Tree>, commits: u64) -> Vec<(u64, Model)> {
         }
         let committed = writer.commit(None).unwrap().wait().unwrap();
         history.push((committed.sequence, model.clone()));
+        then(commit, &model);
     }
     history
 }
@@ -125,4 +136,48 @@ fn what_is_remembered_keeps_no_engine_alive() {
         Arc::strong_count(&store) == 1
     });
     assert!(let_go, "somebody holds the store for ever");
+}
+
+#[test]
+fn a_reclaim_takes_nothing_of_a_merge_that_is_taken_over_later() {
+    let store = Arc::new(ModelStore::default());
+    let (map, engine) = (map(), open(&store));
+    // A reclaim comes before a merge, within it, after it, and just before it is taken over.
+    let history = churn_and(&engine, &map, 600, |commit, model| {
+        if commit % 5 == 0 {
+            let newest = Retention::newest();
+            engine.reclaim(&newest, &Reclaiming::default()).unwrap();
+        }
+        if commit % 20 == 0 {
+            same(&map, &engine.snapshot(), model);
+        }
+    });
+    let Some((_, newest)) = history.last() else {
+        unreachable!("there were commits");
+    };
+    same(&map, &engine.snapshot(), newest);
+    engine.close().unwrap();
+    drop(engine);
+    let store = Arc::new(store.reopen());
+    same(&map, &open(&store).snapshot(), newest);
+}
+
+#[test]
+fn an_engine_that_is_dropped_while_a_merge_goes_on_leaves_every_commit() {
+    for commits in [200, 230, 260, 290] {
+        let store = Arc::new(ModelStore::default());
+        let map = map();
+        let engine = open(&store);
+        let history = churn(&engine, &map, commits);
+        drop(engine);
+        let engine = open(&Arc::new(store.reopen()));
+        for (sequence, model) in history.iter().step_by(37) {
+            let snapshot = engine.at(RootAt::Sequence(*sequence)).unwrap().unwrap();
+            same(&map, &snapshot, model);
+        }
+        let newest = history.last().map(|(_, model)| model);
+        newest
+            .into_iter()
+            .for_each(|model| same(&map, &engine.snapshot(), model));
+    }
 }

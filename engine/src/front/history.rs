@@ -131,6 +131,7 @@ impl Shared {
             since: self.env.clock.unix_us(),
             view: Arc::default(),
             began: None,
+            weak: false,
         };
         loop {
             let generation = self.pins.generation();
@@ -167,6 +168,7 @@ impl Shared {
                 since: self.env.clock.unix_us(),
                 view: shown.view.clone(),
                 began: None,
+                weak: false,
             };
             if let Some(pin) = self.pins.hold(held, Some(generation)) {
                 let pin = Arc::new(pin);

@@ -17,6 +17,7 @@
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::contract::Oid;
@@ -24,8 +25,8 @@ use crate::contract::Oid;
 /// Most bytes that all lines hold, unless a single one holds more.
 const BYTES_MAX: u64 = 64 << 20;
 
-/// Most values of a line.
-const VALUES_MAX: usize = 4096;
+/// Most values of a line: readers that lag by fewer commits find theirs.
+const VALUES_MAX: usize = 1024;
 /// Most lines.
 const LINES_MAX: usize = 4096;
 
@@ -33,9 +34,30 @@ const LINES_MAX: usize = 4096;
 #[derive(Default)]
 pub struct Memo(Mutex<State>);
 
+/// Positions are spread by a multiplication: an engine hands them out, nobody chooses them.
+type Values = HashMap<Oid, (u64, Arc<dyn Any + Send + Sync>), BuildHasherDefault<Spread>>;
+
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let mixed = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = mixed ^ mixed >> 32;
+    }
+}
+
 #[derive(Default)]
 struct State {
-    values: HashMap<Oid, (u64, Arc<dyn Any + Send + Sync>)>,
+    values: Values,
     lines: HashMap<u64, Line>,
     bytes: u64,
     /// Counts calls, and lines.
@@ -138,11 +160,7 @@ impl State {
 }
 
 /// Takes a value out, if it is still of this line.
-fn forget(
-    values: &mut HashMap<Oid, (u64, Arc<dyn Any + Send + Sync>)>,
-    line: u64,
-    oid: Oid,
-) -> Option<Arc<dyn Any + Send + Sync>> {
+fn forget(values: &mut Values, line: u64, oid: Oid) -> Option<Arc<dyn Any + Send + Sync>> {
     if values.get(&oid).is_none_or(|(of, _)| *of != line) {
         return None;
     }

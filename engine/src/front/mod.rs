@@ -49,6 +49,7 @@
 //! ```
 
 mod alive;
+mod aside;
 mod automatic;
 mod bell;
 pub mod choose;
@@ -87,6 +88,7 @@ use crate::contract::{Env, Error, Oid, Op, Record, Result, RootAt, Status, Store
 
 use self::shared::Shared;
 
+pub use self::aside::{Aside, Helper, Hold};
 pub use self::automatic::Automatic;
 pub use self::follow::{Follow, Followed};
 pub use self::history::History;

@@ -10,6 +10,9 @@
 //! looks asks for the *generation* first and pins with it: once a reclaim has decided, the generation is
 //! another, the pin is refused, and one looks again. What is pinned while a reclaim marks is noted, also
 //! if it is let go at once, and marked as well.
+//!
+//! A pin may be *weak*: a reclaim that begins takes it away, and asks nobody. Until then a session can make
+//! what it holds its own.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -71,6 +74,8 @@ pub(super) struct Held {
     pub(super) view: Arc<View>,
     /// Where each stream ended when the session began; `None` for a snapshot.
     pub(super) began: Option<Ends>,
+    /// Given up by a reclaim that begins.
+    pub(super) weak: bool,
 }
 
 /// Where streams end. Most stacks have one stream: that one needs no allocation.
@@ -114,13 +119,29 @@ pub(super) struct Guard {
     place: usize,
 }
 
+impl Guard {
+    /// Has this session hold what `other` holds as well. `false`: a reclaim took that away.
+    pub(super) fn cover(&self, other: &Self) -> bool {
+        let mut registry = self.pins.lock();
+        let place = |place: usize| registry.places.get(place).cloned().flatten();
+        let Some(theirs) = place(other.place).and_then(|held| held.began) else {
+            return false;
+        };
+        match registry.places.get_mut(self.place) {
+            Some(Some(mine)) => mine.began.as_mut().is_some_and(|mine| {
+                mine.lower(&theirs);
+                true
+            }),
+            _ => false,
+        }
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         let mut registry = self.pins.lock();
         let held = registry.places.get_mut(self.place).and_then(Option::take);
-        if held.is_some() {
-            registry.free.push(self.place);
-        }
+        registry.free.push(self.place);
         drop(registry);
         // After the lock: it may be the last that knows a commit.
         drop(held);
@@ -165,16 +186,26 @@ impl Pins {
         })
     }
 
-    /// All pins, the oldest first.
+    /// All pins but the weak ones, the oldest first.
     pub(super) fn held(&self) -> Vec<Held> {
-        let mut held: Vec<_> = self.lock().places.iter().flatten().cloned().collect();
+        let registry = self.lock();
+        let places = registry.places.iter().flatten();
+        let mut held: Vec<_> = places.filter(|held| !held.weak).cloned().collect();
+        drop(registry);
         held.sort_by_key(|held| held.since);
         held
     }
 
-    /// From now on commits below `floor` that are pinned are noted. Answers what is held already.
+    /// From now on commits below `floor` that are pinned are noted. Answers what is held already, but
+    /// what was held weakly, which is given up.
     pub(super) fn begin_noting(&self, floor: u64) -> Vec<Held> {
-        self.lock().noting = Some((floor, BTreeMap::new()));
+        let mut registry = self.lock();
+        registry.noting = Some((floor, BTreeMap::new()));
+        let weak = registry.places.iter_mut();
+        let weak = weak.filter(|held| held.as_ref().is_some_and(|held| held.weak));
+        let given_up: Vec<_> = weak.map(Option::take).collect();
+        drop(registry);
+        drop(given_up);
         self.held()
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::contract::{Level, Name, NewRecord, Op, Record, Reference, Result};
 
+use super::aside::{Aside, Hold};
 use super::memo::Memo;
 use super::names::is_reserved;
 use super::options::{Change, Committed, Hint};
@@ -104,6 +105,14 @@ impl Write for Session {
 
     fn reader(&self) -> Arc<dyn Read + Send + Sync> {
         Arc::new(Beside(Arc::downgrade(&self.shared)))
+    }
+
+    fn aside(&self, work: Aside) -> Result<Hold, Aside> {
+        self.shared.aside(work)
+    }
+
+    fn cover(&self, hold: &Hold) -> bool {
+        self.base.pin().cover(&hold.0)
     }
 }
 

@@ -4,7 +4,7 @@
 //! below. Calls that change the store are made by whoever has the *turn*: one at a time, so that
 //! batches reach the store in order, while sessions go on filling the tail buffer.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::contract::marker::MarkerParts;
@@ -54,6 +54,8 @@ pub(super) struct Shared {
     pub(super) alarm: Arc<Alarm>,
     /// Whether somebody reclaims: one at a time.
     pub(super) reclaiming: AtomicBool,
+    /// How many works are done aside.
+    pub(super) aside: AtomicUsize,
     /// What interfaces made of records.
     pub(super) memo: Memo,
     state: Mutex<State>,
@@ -325,6 +327,7 @@ impl Shared {
             pins: Arc::default(),
             alarm: Arc::default(),
             reclaiming: AtomicBool::new(false),
+            aside: AtomicUsize::new(0),
             memo: Memo::default(),
             state: Mutex::new(State::new(found, shown.view.clone())),
             turn: Condvar::new(),
@@ -372,6 +375,7 @@ impl Shared {
             since,
             view: view.clone(),
             began: Some(state.ends()),
+            weak: false,
         };
         // Under the lock of the state: what a reclaim holds on to is either this or what comes later.
         let pin = self.pins.hold(held, None);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 
 use crate::contract::{Epoch, Error, Name, Names, NewRecord, Op, Record, Reference, Result};
 
+use super::aside::{Aside, Hold};
 use super::memo::Memo;
 use super::names::View;
 use super::options::Hint;
@@ -32,6 +33,19 @@ pub trait Write: Read {
     /// Something that reads what this reads and can outlive it, but keeps nothing open or pinned: it
     /// may be kept in the [`Memo`]. Once the engine is gone it answers `Closed`.
     fn reader(&self) -> Arc<dyn Read + Send + Sync>;
+
+    /// Has `work` done on another thread, with something to store through; what it stored is held until
+    /// a reclaim begins. The work comes back where there is no thread to spare: do it here, or in parts.
+    fn aside(&self, work: Aside) -> Result<Hold, Aside> {
+        Err(work)
+    }
+
+    /// Takes over what work that was done aside has stored: from now on it is held as what this stored
+    /// itself. `false`: it may be gone by now, and nothing may be made to lead to it.
+    fn cover(&self, hold: &Hold) -> bool {
+        let _ = hold;
+        false
+    }
 }
 
 impl<R: Read + ?Sized> Read for &R {
@@ -52,6 +66,14 @@ impl<W: Write + ?Sized> Write for &W {
     fn reader(&self) -> Arc<dyn Read + Send + Sync> {
         (**self).reader()
     }
+
+    fn aside(&self, work: Aside) -> Result<Hold, Aside> {
+        (**self).aside(work)
+    }
+
+    fn cover(&self, hold: &Hold) -> bool {
+        (**self).cover(hold)
+    }
 }
 
 /// One commit, as it will always be. While it or a clone of it lives, what it reaches is not freed: see
@@ -60,7 +82,7 @@ impl<W: Write + ?Sized> Write for &W {
 pub struct Snapshot {
     shared: Arc<Shared>,
     view: Arc<View>,
-    _pin: Arc<Guard>,
+    pin: Arc<Guard>,
 }
 
 impl Snapshot {
@@ -68,8 +90,12 @@ impl Snapshot {
         Self {
             shared,
             view,
-            _pin: pin,
+            pin: pin,
         }
+    }
+
+    pub(super) fn pin(&self) -> &Guard {
+        &self.pin
     }
 
     pub(super) fn is_of(&self, shared: &Arc<Shared>) -> bool {
@@ -88,11 +114,12 @@ impl Snapshot {
             since: self.shared.env.clock.unix_us(),
             view: self.view.clone(),
             began: None,
+            weak: false,
         };
         // What is pinned already stays so, whatever was decided in between.
         let pin = self.shared.pins.hold(held, None);
         Self {
-            _pin: pin.map_or_else(|| self._pin.clone(), Arc::new),
+            pin: pin.map_or_else(|| self.pin.clone(), Arc::new),
             ..self.clone()
         }
     }

@@ -462,6 +462,9 @@ fn check_changes(changes: &[Change]) -> Result<()> {
             "a name holds what it points to, and {weak:?} is a weak reference"
         )));
     }
+    if changes.len() < 2 {
+        return Ok(());
+    }
     let mut names: Vec<_> = changes.iter().map(|change| &change.name).collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {

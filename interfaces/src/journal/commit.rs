@@ -6,6 +6,9 @@
 //!                                                        │ young ones have come of their measure
 //!                                                        └ full: the young ones become old
 //! ```
+//!
+//! Where there is a thread to spare, a [sweep](super::sweep) merges the old ones beside, and commits only
+//! take over what it made.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,11 +17,12 @@ use travertine_engine::contract::{Reference, Result};
 use super::delta::{Delta, Draft};
 use super::overlay::{Generation, Reach};
 use super::slots::SLOTS;
+use super::sweep::{Outcome, Sweep};
 use super::tip::{Old, Tip, Young, fewer};
-use super::view::JournalView;
+use super::view::Over;
 use super::{Journal, Opened};
 use crate::edits::{Edit, EditLog, Edits};
-use crate::index::{Found, Index, Value, View};
+use crate::index::{Found, Index, Value};
 use crate::records::Sink;
 
 /// A batch that has an edit for every so many entries of the map is large.
@@ -43,10 +47,10 @@ impl<I: Index> Journal<I> {
         if large && tip.is_bare() {
             return self.index.apply(sink, root, edits);
         }
-        let view = JournalView::laid(base, &tip);
+        let over = Over::of(&tip, None);
         if large {
             for (key, edit) in edits.iter() {
-                if changes(edit, view.find(key).wait()?.as_ref()) {
+                if changes(edit, over.find_in(&base, key).wait()?.as_ref()) {
                     return self.merge_all(sink, &tip, Some(edits));
                 }
             }
@@ -55,10 +59,10 @@ impl<I: Index> Journal<I> {
         let mut entries = tip.entries;
         let mut draft = Draft::new(edits.bytes() as usize);
         let before: Vec<_> = match edits.len() {
-            1 => vec![view.find(edits.key(0)).wait()?],
+            1 => vec![over.find_in(&base, edits.key(0)).wait()?],
             _ => {
                 let keys: Vec<_> = edits.iter().map(|(key, _)| key).collect();
-                view.find_many(&keys).wait()?
+                over.find_many_in(&base, &keys).wait()?
             }
         };
         for ((key, edit), before) in edits.iter().zip(before) {
@@ -71,8 +75,7 @@ impl<I: Index> Journal<I> {
                 }
             }
         }
-        // The young tree is changed in place where nobody holds it: nor may this view.
-        let JournalView { base, over } = view;
+        // The young items are changed in place where nobody holds them.
         drop(over);
         if draft.is_empty() {
             tip.leave_view(base);
@@ -93,12 +96,27 @@ impl<I: Index> Journal<I> {
         Ok(Some(root))
     }
 
-    /// Merges as many keys of the old deltas as their share is by now. All are merged when the young
-    /// ones have come three quarters of their way.
+    /// Takes over what a sweep has merged; where there is none, merges as many keys of the old deltas as
+    /// their share is by now. All are merged when the young ones have come three quarters of their way.
     fn merge_share(&self, sink: &dyn Sink, tip: &mut Tip) -> Result<()> {
         let Some(mut old) = tip.old.take() else {
             return Ok(());
         };
+        if let Some(sweep) = old.sweep.take() {
+            match sweep.outcome(sink, self.is_full(&tip.young)) {
+                Outcome::UnderWay => {
+                    old.sweep = Some(sweep);
+                    tip.old = Some(old);
+                    return Ok(());
+                }
+                Outcome::Merged(base) => {
+                    tip.base = base;
+                    tip.view = Mutex::default();
+                    return Ok(());
+                }
+                Outcome::Nothing => {}
+            }
+        }
         let keys = u64::from(old.keys());
         let share = |come: u64, way: u64| {
             let way = (way / 4 * 3).max(1);
@@ -112,14 +130,7 @@ impl<I: Index> Journal<I> {
             return Ok(());
         }
         let mut log = EditLog::new();
-        let lay = old.lay.clone();
-        let mut refused = Ok(());
-        old.advance(upto, |item| {
-            if let Err(error) = log.push(lay.key(item), lay.edit(item)) {
-                refused = Err(error);
-            }
-        });
-        refused?;
+        old.tell(upto, &mut log)?;
         if !log.is_empty() {
             tip.base = self.index.apply(sink, tip.base, &log.sorted())?;
             tip.view = Mutex::default();
@@ -130,16 +141,26 @@ impl<I: Index> Journal<I> {
 
     /// Makes the young deltas old, if they are many and no others are.
     fn flip(&self, sink: &dyn Sink, tip: &mut Tip) -> Result<()> {
-        let young = &tip.young;
-        let full = young.bytes >= self.young_max() || young.counter.count() >= YOUNG_MAX;
-        if !full || tip.old.is_some() {
+        if !self.is_full(&tip.young) || tip.old.is_some() {
             return Ok(());
         }
-        let list = young.counter.gather(sink)?;
-        tip.old = Old::of(young, list);
+        let list = tip.young.counter.gather(sink)?;
+        tip.old = Old::of(&tip.young, list);
         tip.young = Young::default();
         tip.era += 1;
+        if let Some(old) = &mut tip.old {
+            let (index, base, mut rest) = (self.index.clone(), tip.base, old.clone());
+            old.sweep = Sweep::begin(sink, move |sink| {
+                let mut log = EditLog::new();
+                rest.tell_rest(&mut log)?;
+                index.apply(sink, base, &log.sorted())
+            });
+        }
         Ok(())
+    }
+
+    fn is_full(&self, young: &Young) -> bool {
+        young.bytes >= self.young_max() || young.counter.count() >= YOUNG_MAX
     }
 
     /// Merges all deltas and `edits` into the base; a root without deltas.
@@ -150,18 +171,21 @@ impl<I: Index> Journal<I> {
         edits: Option<&Edits>,
     ) -> Result<Option<Reference>> {
         let mut log = EditLog::new();
+        let mut base = tip.base;
+        // Of several edits to a key the one that comes last counts.
+        if let Some(old) = &tip.old {
+            let sweep = old.sweep.as_ref();
+            match sweep.map_or(Outcome::Nothing, |sweep| sweep.outcome(sink, true)) {
+                Outcome::Merged(merged) => base = merged,
+                _ => old.clone().tell_rest(&mut log)?,
+            }
+        }
         let mut refused = Ok(());
         let mut push = |key: &[u8], edit: Edit<'_>| {
             if let Err(error) = log.push(key, edit) {
                 refused = Err(error);
             }
         };
-        // Of several edits to a key the one that comes last counts.
-        if let Some(old) = &tip.old {
-            let mut old = old.clone();
-            let lay = old.lay.clone();
-            old.advance(u32::MAX, |item| push(lay.key(item), lay.edit(item)));
-        }
         if let Some(young) = tip.young.lay() {
             young.each(|item| push(young.key(item), young.edit(item)));
         }
@@ -169,7 +193,7 @@ impl<I: Index> Journal<I> {
             push(key, edit);
         }
         refused?;
-        self.index.apply(sink, tip.base, &log.sorted())
+        self.index.apply(sink, base, &log.sorted())
     }
 }
 

@@ -66,7 +66,7 @@ impl Edge {
     }
 
     fn lay(&self, found: Found) -> Option<&Lay> {
-        self.over.lays.get(found.lay)
+        self.over.lays.get(found.lay)?.as_ref()
     }
 
     fn key(&self, found: Found) -> &[u8] {
@@ -96,6 +96,9 @@ impl Edge {
         };
         let mut best: Option<Found> = None;
         for (lay, edits) in self.over.lays.iter().enumerate() {
+            let Some(edits) = edits else {
+                continue;
+            };
             let item = match (direction, place) {
                 (Direction::Forward, Some(place)) => edits.after(place),
                 (Direction::Forward, None) => None,

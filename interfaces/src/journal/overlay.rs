@@ -10,11 +10,11 @@
 //! they lead to, also when it has grown since: a [`Lay`] is one of them. Two who write from the same
 //! root get a slot each, and what comes after says which of the two it is built on.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::delta::Delta;
-use super::filter::{Filter, Hash};
 use super::slots::{SLOTS, Slots};
+use super::table::{Newest, Table};
 use super::tree::{Item, Place, Tree};
 use crate::edits::Edit;
 use crate::index::Found;
@@ -26,15 +26,18 @@ const DEAD_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Generation {
     slots: Slots,
-    filter: Filter,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     tree: Tree,
+    /// The newest edit to each key.
+    newest: Arc<Table>,
+    /// Items that came since the tree was asked for.
+    more: Vec<Item>,
     next: u32,
-    /// Bytes in memory, without the filter.
+    /// Bytes in memory, without the table.
     bytes: u64,
 }
 
@@ -42,7 +45,9 @@ struct State {
 #[derive(Debug, Clone)]
 pub(super) struct Lay {
     generation: Arc<Generation>,
-    tree: Tree,
+    newest: Arc<Table>,
+    /// Once it was asked for.
+    tree: OnceLock<Tree>,
     reach: Reach,
 }
 
@@ -78,15 +83,16 @@ impl Generation {
             generation.slots.set(next, delta);
             next += 1;
         }
-        generation.grow_filter(items.len(), next);
+        let mut newest = Arc::default();
+        for item in &items {
+            note(&mut newest, *item, &generation.slots);
+        }
         let slots = &generation.slots;
-        items.sort_unstable_by(|a, b| {
-            a.cmp_head(b)
-                .then_with(|| slots.key(*a).cmp(slots.key(*b)))
-                .then_with(|| b.slot.cmp(&a.slot))
-        });
+        items.sort_unstable_by(|a, b| a.cmp_in(b, slots));
         *generation.lock() = State {
             tree: Tree::of(&items),
+            newest,
+            more: Vec::new(),
             next,
             bytes,
         };
@@ -110,17 +116,10 @@ impl Generation {
         self.slots.set(slot, delta.clone());
         state.next += 1;
         state.bytes += cost(delta, places.len());
-        let items = state.tree.len() as usize + places.len();
-        let grows = self.filter.is_short_of(items);
-        if grows {
-            self.grow_filter(items, state.next);
-        }
         for at in places {
-            let key = delta.key(*at);
-            if !grows {
-                self.filter.add(Hash::of(key));
-            }
-            state.tree.insert(Item::new(key, slot, *at), &self.slots);
+            let item = Item::new(delta.key(*at), slot, *at);
+            state.more.push(item);
+            note(&mut state.newest, item, &self.slots);
         }
         Some(Reach {
             upto: slot + 1,
@@ -130,22 +129,46 @@ impl Generation {
 
     /// Bytes in memory.
     pub(super) fn bytes(&self) -> u64 {
-        self.lock().bytes + self.filter.bytes()
+        let state = self.lock();
+        state.bytes + state.newest.bytes()
     }
 
-    /// Makes a filter of the keys in the first slots, so many together.
-    fn grow_filter(&self, items: usize, slots: u32) {
-        let deltas = (0..slots).filter_map(|slot| self.slots.get(slot));
-        let keys = deltas.flat_map(|delta| {
-            let places = delta.places().into_iter();
-            places.map(|at| Hash::of(delta.key(at)))
-        });
-        self.filter.grow(items, keys);
+    /// All items in order.
+    fn tree(&self) -> Tree {
+        let mut state = self.lock();
+        let mut more = std::mem::take(&mut state.more);
+        let slots = &self.slots;
+        more.sort_unstable_by(|a, b| a.cmp_in(b, slots));
+        if more.len() >= state.tree.len() as usize / 8 {
+            let mut all = Vec::with_capacity(state.tree.len() as usize + more.len());
+            let mut more = more.into_iter().peekable();
+            state.tree.each(|item| {
+                while let Some(first) = more.next_if(|first| first.cmp_in(&item, slots).is_lt()) {
+                    all.push(first);
+                }
+                all.push(item);
+            });
+            all.extend(more);
+            state.tree = Tree::of(&all);
+        } else {
+            for item in more {
+                state.tree.insert(item, slots);
+            }
+        }
+        state.tree.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Puts an edit into a table, or into a larger one.
+fn note(newest: &mut Arc<Table>, item: Item, slots: &Slots) {
+    if newest.is_full() {
+        *newest = Arc::new(newest.grown(slots));
+    }
+    newest.put(item.slot, item.at, slots);
 }
 
 /// Bytes that a delta takes in memory, with its items.
@@ -159,7 +182,8 @@ impl Lay {
     pub(super) fn of(generation: &Arc<Generation>, reach: &Reach) -> Option<Self> {
         (!reach.is_empty()).then(|| Self {
             generation: generation.clone(),
-            tree: generation.lock().tree.clone(),
+            newest: generation.lock().newest.clone(),
+            tree: OnceLock::new(),
             reach: reach.clone(),
         })
     }
@@ -169,27 +193,31 @@ impl Lay {
         let mut items = Vec::new();
         self.each(|item| items.push(item));
         Self {
-            tree: Tree::of(&items),
+            tree: Tree::of(&items).into(),
             ..self.clone()
         }
     }
 
     /// How many items there are, of whatever version and whether seen or not.
     pub(super) fn items(&self) -> u32 {
-        self.tree.len()
+        self.tree().len()
     }
 
-    /// `false`: there is no edit to the key of this hash.
-    pub(super) fn may_hold(&self, hash: Hash) -> bool {
-        self.generation.filter.may_hold(hash)
+    fn tree(&self) -> &Tree {
+        self.tree.get_or_init(|| self.generation.tree())
     }
 
     /// The newest edit to `key`.
     pub(super) fn find(&self, key: &[u8]) -> Option<Item> {
         let slots = &self.generation.slots;
+        match self.newest.find(key, slots) {
+            Newest::None => return None,
+            Newest::At(slot, at) if self.reach.sees(slot) => return Some(Item::new(key, slot, at)),
+            Newest::At(..) | Newest::Unknown => {}
+        }
         let mut before = self.reach.upto;
         loop {
-            let item = self.tree.after(&Place::below(key, before), slots)?;
+            let item = self.tree().after(&Place::below(key, before), slots)?;
             if slots.key(item) != key {
                 return None;
             }
@@ -204,7 +232,7 @@ impl Lay {
     pub(super) fn after<'a>(&'a self, mut place: Place<'a>) -> Option<Item> {
         let slots = &self.generation.slots;
         loop {
-            let item = self.tree.after(&place, slots)?;
+            let item = self.tree().after(&place, slots)?;
             if self.reach.sees(item.slot) {
                 return Some(item);
             }
@@ -220,7 +248,7 @@ impl Lay {
     pub(super) fn before<'a>(&'a self, mut place: Option<Place<'a>>) -> Option<Item> {
         let slots = &self.generation.slots;
         loop {
-            let key = slots.key(self.tree.before(place.as_ref(), slots)?);
+            let key = slots.key(self.tree().before(place.as_ref(), slots)?);
             if let Some(item) = self.find(key) {
                 return Some(item);
             }
@@ -232,7 +260,7 @@ impl Lay {
     pub(super) fn each(&self, mut tell: impl FnMut(Item)) {
         let slots = &self.generation.slots;
         let mut last: Option<Item> = None;
-        self.tree.each(|item| {
+        self.tree().each(|item| {
             let again = last.is_some_and(|last| slots.key(last) == slots.key(item));
             if !again && self.reach.sees(item.slot) {
                 tell(item);

@@ -19,7 +19,9 @@ use super::lists::Counter;
 use super::load::load;
 use super::overlay::{Generation, Lay, Reach};
 use super::root::{OldRoot, Root};
+use super::sweep::Sweep;
 use super::tree::{Item, Place};
+use crate::edits::EditLog;
 use crate::records::{JOURNAL_ROOT, Source};
 
 /// A root in memory.
@@ -48,6 +50,8 @@ pub(super) struct Old {
     /// So many keys are merged, this one the last.
     pub(super) merged: u32,
     pub(super) last: Option<Item>,
+    /// Merges all of them into the base that they lie over.
+    pub(super) sweep: Option<Arc<Sweep>>,
     memory: u64,
 }
 
@@ -191,6 +195,7 @@ impl Old {
             lay,
             merged: 0,
             last: None,
+            sweep: None,
             memory: young.generation.bytes(),
         })
     }
@@ -209,6 +214,7 @@ impl Old {
                 lay,
                 merged: 0,
                 last: None,
+                sweep: None,
                 memory: generation.bytes(),
             };
             if root.merged > old.keys() {
@@ -242,6 +248,22 @@ impl Old {
             self.last = Some(item);
             self.merged += 1;
         }
+    }
+
+    /// As [`Old::advance`], telling a log.
+    pub(super) fn tell(&mut self, upto: u32, log: &mut EditLog) -> Result<()> {
+        let (lay, mut told) = (self.lay.clone(), Ok(()));
+        self.advance(upto, |item| {
+            if let Err(error) = log.push(lay.key(item), lay.edit(item)) {
+                told = Err(error);
+            }
+        });
+        told
+    }
+
+    /// Tells all that are not merged yet.
+    pub(super) fn tell_rest(&mut self, log: &mut EditLog) -> Result<()> {
+        self.tell(u32::MAX, log)
     }
 }
 

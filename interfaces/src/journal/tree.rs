@@ -36,9 +36,12 @@ impl Item {
         }
     }
 
-    /// Compares what of their keys the items hold.
-    pub(super) fn cmp_head(&self, other: &Self) -> std::cmp::Ordering {
-        self.head.cmp(&other.head)
+    /// In what order items of these slots are.
+    pub(super) fn cmp_in(&self, other: &Self, slots: &Slots) -> std::cmp::Ordering {
+        let heads = self.head.cmp(&other.head);
+        heads
+            .then_with(|| slots.key(*self).cmp(slots.key(*other)))
+            .then_with(|| other.slot.cmp(&self.slot))
     }
 }
 

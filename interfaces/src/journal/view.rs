@@ -5,7 +5,6 @@ use std::sync::Arc;
 use travertine_engine::contract::{Op, Reference};
 
 use super::cursor::JournalCursor;
-use super::filter::Hash;
 use super::overlay::Lay;
 use super::tip::Tip;
 use super::tree::Item;
@@ -30,7 +29,7 @@ pub(super) struct Over {
     pub(super) from: Option<(Reference, Arc<dyn Source>)>,
     pub(super) entries: u64,
     /// The upper one first.
-    pub(super) lays: Vec<Lay>,
+    pub(super) lays: [Option<Lay>; 2],
 }
 
 impl<V> JournalView<V> {
@@ -38,23 +37,10 @@ impl<V> JournalView<V> {
         Self { base, over: None }
     }
 
-    /// For a writer: nothing but lookups.
-    pub(super) fn laid(base: V, tip: &Tip) -> Self {
-        match tip.is_bare() {
-            true => Self::bare(base),
-            false => Self::over(base, tip, None),
-        }
-    }
-
     pub(super) fn over(base: V, tip: &Tip, from: Option<(Reference, Arc<dyn Source>)>) -> Self {
-        let over = Over {
-            from,
-            entries: tip.entries,
-            lays: tip.lays().into_iter().flatten().collect(),
-        };
         Self {
             base,
-            over: Some(Arc::new(over)),
+            over: Some(Arc::new(Over::of(tip, from))),
         }
     }
 
@@ -66,17 +52,57 @@ impl<V> JournalView<V> {
     /// How many edits lie over the base.
     #[must_use]
     pub fn overlaid(&self) -> u64 {
-        let lays = self.over.iter().flat_map(|over| &over.lays);
+        let lays = self.over.iter().flat_map(|over| over.lays());
         lays.map(|lay| u64::from(lay.items())).sum()
     }
 }
 
 impl Over {
+    pub(super) fn of(tip: &Tip, from: Option<(Reference, Arc<dyn Source>)>) -> Self {
+        Self {
+            from,
+            entries: tip.entries,
+            lays: tip.lays(),
+        }
+    }
+
+    pub(super) fn lays(&self) -> impl Iterator<Item = &Lay> {
+        self.lays.iter().flatten()
+    }
+
     /// The newest edit to a key, and the lay that it is in.
     pub(super) fn find(&self, key: &[u8]) -> Option<(&Lay, Item)> {
-        let hash = Hash::of(key);
-        let mut lays = self.lays.iter().filter(|lay| lay.may_hold(hash));
-        lays.find_map(|lay| Some((lay, lay.find(key)?)))
+        self.lays().find_map(|lay| Some((lay, lay.find(key)?)))
+    }
+
+    /// What is at a key over this base.
+    pub(super) fn find_in<V: View>(&self, base: &V, key: &[u8]) -> Op<Option<Found>> {
+        match self.find(key) {
+            Some((lay, item)) => Op::ok(lay.found(item)),
+            None => base.find(key),
+        }
+    }
+
+    /// As [`Over::find_in`], for several keys.
+    pub(super) fn find_many_in<V: View>(&self, base: &V, keys: &[&[u8]]) -> Op<Vec<Option<Found>>> {
+        let mut found = Vec::with_capacity(keys.len());
+        let (mut places, mut below) = (Vec::new(), Vec::new());
+        for (place, key) in keys.iter().enumerate() {
+            found.push(match self.find(key) {
+                Some((lay, item)) => lay.found(item),
+                None => {
+                    places.push(place);
+                    below.push(*key);
+                    None
+                }
+            });
+        }
+        base.find_many(&below).map(move |answers| {
+            for (place, answer) in places.into_iter().zip(answers) {
+                found[place] = answer;
+            }
+            found
+        })
     }
 }
 
@@ -91,34 +117,17 @@ impl<V: View> View for JournalView<V> {
     }
 
     fn find(&self, key: &[u8]) -> Op<Option<Found>> {
-        match self.over.as_ref().and_then(|over| over.find(key)) {
-            Some((lay, item)) => Op::ok(lay.found(item)),
+        match &self.over {
+            Some(over) => over.find_in(&self.base, key),
             None => self.base.find(key),
         }
     }
 
     fn find_many(&self, keys: &[&[u8]]) -> Op<Vec<Option<Found>>> {
-        let Some(over) = &self.over else {
-            return self.base.find_many(keys);
-        };
-        let mut found = Vec::with_capacity(keys.len());
-        let (mut places, mut below) = (Vec::new(), Vec::new());
-        for (place, key) in keys.iter().enumerate() {
-            found.push(match over.find(key) {
-                Some((lay, item)) => lay.found(item),
-                None => {
-                    places.push(place);
-                    below.push(*key);
-                    None
-                }
-            });
+        match &self.over {
+            Some(over) => over.find_many_in(&self.base, keys),
+            None => self.base.find_many(keys),
         }
-        self.base.find_many(&below).map(move |answers| {
-            for (place, answer) in places.into_iter().zip(answers) {
-                found[place] = answer;
-            }
-            found
-        })
     }
 
     fn rank(&self, key: &[u8]) -> Op<u64> {

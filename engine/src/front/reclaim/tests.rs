@@ -14,7 +14,7 @@ use crate::conformance::rng::Rng;
 use crate::contract::{Env, Kind, Name, NewRecord, Op, Record, RootAt, Store};
 use crate::forward;
 use crate::front::past::DECISION;
-use crate::front::{Automatic, Hint, Options, Snapshot};
+use crate::front::{Automatic, Hint, Hold, Options, Snapshot, Write};
 
 /// The model store, and what was freed is gone: also for recovery, and after a crash.
 #[derive(Debug, Clone, Default)]
@@ -548,7 +548,7 @@ fn a_reader_beside_the_writer_is_told_what_is_gone_and_that_it_is_no_damage() {
     set(&engine, "b", &[], b"other");
     let reader = Engine::open(Arc::new(store.clone()), sim.env(), Options::reading()).unwrap();
     let seen = reader.snapshot();
-    let beside = crate::front::Write::reader(&engine.session().unwrap());
+    let beside = Write::reader(&engine.session().unwrap());
     set(&engine, "a", &[], b"new");
     reclaim(&engine, "newest");
     assert!(!is_there(&engine, &old));
@@ -683,4 +683,58 @@ fn an_engine_that_is_told_to_reclaims_by_itself() {
         b"new"
     );
     engine.close().unwrap();
+}
+
+/// Has a record stored aside, and waits for it.
+fn aside(session: &Session, body: &'static [u8]) -> (Hold, Reference) {
+    let (tell, told) = std::sync::mpsc::channel();
+    let work = session.aside(Box::new(move |helper| {
+        let record = NewRecord {
+            kind: Kind::BLOB,
+            references: &[],
+            body: &[body],
+        };
+        tell.send(helper.store(&record, Hint::default()).unwrap())
+            .unwrap();
+    }));
+    let Ok(hold) = work else {
+        panic!("there is a thread to spare");
+    };
+    (hold, told.recv().unwrap())
+}
+
+#[test]
+fn what_was_stored_aside_stays_for_who_covers_it_before_a_reclaim_and_for_nobody_else() {
+    let store = Freeing::default();
+    let options = Options {
+        recent_max: 0,
+        ..Options::default()
+    };
+    let engine = Engine::open(Arc::new(store), &Env::system(), options).unwrap();
+    set(&engine, "a", &[], b"first");
+    let session = engine.session().unwrap();
+    let (covered, lost) = (aside(&session, b"covered"), aside(&session, b"lost"));
+    drop(session);
+    let later = set(&engine, "a", &[], b"second");
+    let session = engine.session().unwrap();
+    assert!(session.cover(&covered.0));
+    assert_eq!(engine.pins().len(), 1, "only the session holds anything");
+    reclaim(&engine, "newest");
+    assert!(is_there(&engine, &covered.1) && is_there(&engine, &later));
+    assert!(!session.cover(&lost.0), "the reclaim took it");
+    let change = Change::set(name("b"), covered.1);
+    session.commit(&[change], None).wait().unwrap();
+    drop(session);
+    set(&engine, "a", &[], b"third");
+    reclaim(&engine, "newest");
+    assert!(is_there(&engine, &covered.1));
+    assert!(!is_there(&engine, &lost.1) && !is_there(&engine, &later));
+}
+
+#[test]
+fn a_simulated_environment_has_no_thread_to_spare() {
+    let engine = open(&Freeing::default(), &SimEnv::new(1));
+    set(&engine, "a", &[], b"first");
+    let session = engine.session().unwrap();
+    assert!(session.aside(Box::new(|_| ())).is_err());
 }

@@ -1,0 +1,114 @@
+//! Work that an interface has done beside its writer: it reads and stores, and commits nothing. What it made
+//! counts once a session takes it over and commits a name that leads to it.
+//!
+//! ```text
+//!   session ── aside(work) ──> driver: work(helper) ── store, store, … ──┐
+//!                                                                        v
+//!   later session ── cover(hold) ── commit ──>              what was stored is reachable
+//! ```
+//!
+//! What a helper stores is held as if a session were open, but *weakly*: a reclaim that begins gives the
+//! hold up, and nothing covers it after that. So work that nobody takes over keeps no space, and one that
+//! came to nothing is done again. A helper keeps no engine open.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use crate::contract::{Error, NewRecord, Op, Record, Reference, Result};
+
+use super::options::Hint;
+use super::pins::{Guard, Held};
+use super::shared::Shared;
+use super::snapshot::{Beside, Read, Write};
+
+/// Most works of one engine at a time: drivers have other things to do.
+const ASIDE_MAX: usize = 2;
+
+/// What is done beside.
+pub type Aside = Box<dyn FnOnce(&Helper) + Send>;
+
+/// Holds what a helper stored, until a reclaim begins.
+#[derive(Debug)]
+pub struct Hold(pub(super) Guard);
+
+/// What work that is done aside reads and stores through. Once the engine is gone it answers `Closed`.
+pub struct Helper(Weak<Shared>);
+
+impl Helper {
+    fn shared(&self) -> Result<Arc<Shared>> {
+        let gone = || Error::closed("the engine was closed");
+        self.0.upgrade().ok_or_else(gone)
+    }
+}
+
+impl Read for Helper {
+    fn read(&self, reference: &Reference) -> Op<Record> {
+        match self.shared() {
+            Ok(shared) => shared.follow_held(reference, false),
+            Err(error) => Op::err(error),
+        }
+    }
+}
+
+impl Write for Helper {
+    fn store(&self, record: &NewRecord<'_>, hint: Hint) -> Result<Reference> {
+        self.shared()?.store(record, hint)
+    }
+
+    fn reader(&self) -> Arc<dyn Read + Send + Sync> {
+        Arc::new(Beside(self.0.clone()))
+    }
+}
+
+impl fmt::Debug for Helper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Helper")
+    }
+}
+
+impl Shared {
+    /// Has a driver do `work`; gives it back where there is none to spare.
+    pub(super) fn aside(self: &Arc<Self>, work: Aside) -> Result<Hold, Aside> {
+        if self.env.drivers.inline() {
+            return Err(work);
+        }
+        let count = |before: usize| (before < ASIDE_MAX).then_some(before + 1);
+        let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
+        if self.aside.fetch_update(set, fetch, count).is_err() {
+            return Err(work);
+        }
+        let done = Done(Arc::downgrade(self));
+        let state = self.lock();
+        let held = Held {
+            owner: "work done aside".into(),
+            since: self.env.clock.unix_us(),
+            view: state.newest.clone(),
+            began: Some(state.ends()),
+            weak: true,
+        };
+        // Under the lock of the state, as a session is pinned.
+        let pin = self.pins.hold(held, None);
+        drop(state);
+        let Some(pin) = pin else {
+            return Err(work);
+        };
+        let helper = Helper(Arc::downgrade(self));
+        self.env.drivers.run(Box::new(move || {
+            let _done = done;
+            work(&helper);
+        }));
+        Ok(Hold(pin))
+    }
+}
+
+/// Counts a work as done, whatever way it ends.
+struct Done(Weak<Shared>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.aside.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Merging the old deltas beside the writer: on a thread of its own, in one walk over the base.
+//!
+//! ```text
+//!   flip ── begin ──> merge all old deltas into the base ──> root of the index below
+//!    │                                                        │
+//!    └ commits go on: young deltas over the old base          └ the next commit takes it over: the old
+//!      as many as may be, then they wait                        deltas go, the young lie over the new base
+//! ```
+//!
+//! Nothing is changed by it: it stores nodes, and whoever takes them over commits. So it may fail, or be
+//! lost with the process, and what is lost is its work. Then commits merge in parts, in their own turns.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use travertine_engine::contract::{Reference, Result};
+use travertine_engine::front::Hold;
+
+use crate::records::Sink;
+
+/// A merge that was begun.
+#[derive(Debug)]
+pub(super) struct Sweep {
+    hold: Hold,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+enum State {
+    #[default]
+    UnderWay,
+    Merged(Option<Reference>),
+    Nothing,
+}
+
+/// What came of a sweep.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    UnderWay,
+    /// The base with all old deltas in it.
+    Merged(Option<Reference>),
+    /// Nothing that may be used.
+    Nothing,
+}
+
+impl Sweep {
+    /// Has `merge` done on another thread; `None` if there is none to spare.
+    pub(super) fn begin(
+        sink: &dyn Sink,
+        merge: impl FnOnce(&dyn Sink) -> Result<Option<Reference>> + Send + 'static,
+    ) -> Option<Arc<Self>> {
+        let shared = Arc::new(Shared::default());
+        let end = End(shared.clone());
+        let work = sink.aside(Box::new(move |helper| {
+            // What goes wrong is met again by the commit that merges in its own turn, and told to it.
+            if let Ok(base) = merge(helper) {
+                end.0.end(State::Merged(base));
+            }
+        }));
+        let hold = work.ok()?;
+        Some(Arc::new(Self { hold, shared }))
+    }
+
+    /// What came of it, for who stores through `sink` and will name it; waits for it if asked to.
+    pub(super) fn outcome(&self, sink: &dyn Sink, wait: bool) -> Outcome {
+        let mut state = self.shared.lock();
+        while wait && matches!(*state, State::UnderWay) {
+            let waited = self.shared.ended.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        let ended = *state;
+        drop(state);
+        match ended {
+            State::UnderWay => Outcome::UnderWay,
+            State::Merged(base) if sink.cover(&self.hold) => Outcome::Merged(base),
+            State::Merged(_) | State::Nothing => Outcome::Nothing,
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, state: State) {
+        let mut here = self.lock();
+        if matches!(*here, State::UnderWay) {
+            *here = state;
+        }
+        drop(here);
+        self.ended.notify_all();
+    }
+}
+
+/// Nobody waits for ever, whatever becomes of the thread.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end(State::Nothing);
+    }
+}
