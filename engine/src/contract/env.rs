@@ -12,6 +12,7 @@ use super::memory::{Memory, SystemMemory};
 use super::oid::Oid;
 use super::op::{Op, Pending, Promise};
 use super::record::Reference;
+use super::trace;
 
 /// Where time comes from.
 pub trait Clock: Send + Sync + Debug {
@@ -91,8 +92,9 @@ impl Env {
             return Op::ready(work());
         }
         let (promise, answer) = Promise::new();
+        let here = trace::Here::now();
         let task = Arc::new(Mutex::new(Some(Task {
-            work: Box::new(work),
+            work: Box::new(move || here.call(work)),
             promise,
         })));
         let theirs = task.clone();

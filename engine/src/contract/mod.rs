@@ -15,6 +15,7 @@ pub mod oid;
 pub mod op;
 pub mod record;
 pub mod store;
+pub mod trace;
 
 pub use batch::{Batch, BatchBuilder, BatchHeader, End, Proven};
 pub use codec::{Codecs, Packer, Sealer};
@@ -32,3 +33,4 @@ pub use store::{
     Batches, Begins, ChainLink, Commit, Freed, Gate, PartState, PartStatus, Placement, Reclaim,
     RootAt, Sparse, Status, Store, StreamState, StreamStatus, Tail,
 };
+pub use trace::TraceParent;

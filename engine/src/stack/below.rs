@@ -16,6 +16,7 @@ use super::options::OptionType;
 use super::plan::{Floor, Opening};
 use super::plugin::Arity;
 use super::secret::Secret;
+use super::traced;
 
 /// Stands at a boundary between two floors and sees every call.
 pub trait Probe: Send + Sync + Debug {
@@ -101,7 +102,12 @@ impl OpenContext {
             top: top.clone(),
             choices: Vec::new(),
             parts: Vec::new(),
-            probes: opening.probes.clone(),
+            probes: opening
+                .probes
+                .iter()
+                .cloned()
+                .chain(traced::wanted())
+                .collect(),
             media: opening.media.clone(),
             commons: Commons::default(),
         }

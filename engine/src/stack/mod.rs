@@ -31,6 +31,7 @@ mod plugin;
 mod registry;
 mod secret;
 mod spec;
+mod traced;
 mod tree;
 mod units;
 mod value;
@@ -51,5 +52,6 @@ pub use plugin::{Arity, Declared, FlushRule, Growth, Offence, Plugin, PluginKind
 pub use registry::Registry;
 pub use secret::{SECRET_MAX, Secret};
 pub use spec::{DEPTH_MAX, LAYERS_MAX, Layer, Over, Spec, SubStack};
+pub use traced::CALLS;
 pub use units::{ByteSize, Time, level_from_text};
 pub use value::{Data, Entry, SourceId, Span, Spanned, Table, Value};
