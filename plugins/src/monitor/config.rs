@@ -175,8 +175,8 @@ pub(super) const OPTIONS: &[OptionRow] = &[
         "serve",
         OptionType::Text,
         "nothing is served",
-        "an address and a port for /metrics (Prometheus), /health and /figures.json, \
-         while the stack is open for writing; port 0 is a free one",
+        "an address and a port for a live page at /, /metrics (Prometheus), /health, /figures.json and \
+         /events, while the stack is open for writing; port 0 is a free one",
     )
     .topmost(),
     OptionRow::preset(

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
 use travertine_engine::contract::{Env, Status, Store};
 
+use super::commits::Commits;
 use super::look::{Look, Looked};
 use super::moderate::Moderator;
-use super::probe::{Spot, Watch};
+use super::probe::Watch;
 use super::rules::Stage;
 use super::seen::Verb;
 use super::slow::SlowLog;
@@ -20,6 +20,9 @@ pub(super) struct Figures {
     pub(super) look: Arc<Look>,
     pub(super) slow: Option<Arc<SlowLog>>,
     pub(super) moderator: Option<Arc<Moderator>>,
+    pub(super) commits: Option<Arc<Commits>>,
+    /// When the stack was opened.
+    pub(super) since_ns: u64,
     /// Bytes on the media when the stack was opened.
     media: u64,
 }
@@ -46,6 +49,7 @@ impl Figures {
         look: Arc<Look>,
         slow: Option<Arc<SlowLog>>,
         moderator: Option<Arc<Moderator>>,
+        commits: Option<Arc<Commits>>,
     ) -> Self {
         Self {
             env: env.clone(),
@@ -53,6 +57,8 @@ impl Figures {
             look,
             slow,
             moderator,
+            commits,
+            since_ns: env.clock.monotonic_ns(),
             media: media(&below.status()),
         }
     }
@@ -107,45 +113,6 @@ impl Figures {
             },
         }
     }
-
-    /// Everything as one object.
-    pub(super) fn json(&self, looked: Option<&Looked>) -> Value {
-        let (accepts, health) = self.health(looked);
-        let written = self.written();
-        let grown = looked.map(|looked| self.grown(&looked.status));
-        let ratio = |bytes: u64| match written.records {
-            0 => Value::Null,
-            records => json!((bytes as f64 / records as f64 * 1e3).round() / 1e3),
-        };
-        let commits = written.commits.max(1);
-        let now = self.env.clock.monotonic_ns();
-        json!({
-            "health": { "writes": accepts, "says": health },
-            "written": {
-                "commits": written.commits,
-                "records_bytes": written.records,
-                "sent_bytes": written.sent,
-                "bottoms_bytes": written.bottoms,
-                "media_bytes": grown,
-                "per_commit": {
-                    "records_bytes": written.records / commits,
-                    "sent_bytes": written.sent / commits,
-                    "bottoms_bytes": written.bottoms / commits,
-                    "media_bytes": grown.map(|grown| grown / commits),
-                },
-                "amplification": {
-                    "sent": ratio(written.sent),
-                    "bottoms": ratio(written.bottoms),
-                    "media": grown.map(ratio),
-                },
-            },
-            "slow_calls": self.slow.as_ref().map(|slow| slow.count()),
-            "moderation": self.moderator.as_ref().map(|moderator| named(&moderator.figures())),
-            "floors": self.watch.spots().iter().map(floor).collect::<Vec<_>>(),
-            "status": looked.map(|looked| &looked.status),
-            "status_age_ns": looked.map(|looked| now.saturating_sub(looked.at_ns)),
-        })
-    }
 }
 
 /// Bytes that the logs below took. A floor over replicas tells of one, and one over parts tells also of those
@@ -157,45 +124,4 @@ pub(super) fn media(status: &Status) -> u64 {
         .map(|stream| stream.bytes)
         .sum::<u64>();
     own.max(status.below.iter().map(media).sum())
-}
-
-fn named(figures: &[(&'static str, u64)]) -> Map<String, Value> {
-    let named = figures.iter();
-    named
-        .map(|(name, value)| ((*name).to_owned(), json!(value)))
-        .collect()
-}
-
-fn floor(spot: &Spot) -> Value {
-    let seen = &spot.seen;
-    let (pending, most) = seen.pending();
-    let verb = |verb: Verb| {
-        let times = seen.times(verb);
-        let errors = seen.errors(verb).filter(|(_, count)| *count > 0);
-        let errors: Map<_, _> = errors
-            .map(|(kind, count)| (kind.to_string(), json!(count)))
-            .collect();
-        json!({
-            "calls": seen.calls(verb),
-            "bytes": seen.bytes(verb),
-            "errors": errors,
-            "timed": times.all,
-            "mean_ns": times.sum.checked_div(times.all),
-            "p50_ns": times.quantile(500),
-            "p90_ns": times.quantile(900),
-            "p99_ns": times.quantile(990),
-            "p999_ns": times.quantile(999),
-            "max_ns": times.max,
-        })
-    };
-    let called = Verb::ALL.into_iter().filter(|verb| seen.calls(*verb) > 0);
-    let verbs: Map<_, _> = called.map(|of| (of.name().to_owned(), verb(of))).collect();
-    json!({
-        "floor": spot.index,
-        "kind": spot.kind,
-        "name": spot.name,
-        "pending": pending,
-        "pending_most": most,
-        "verbs": verbs,
-    })
 }

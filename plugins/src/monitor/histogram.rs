@@ -70,6 +70,14 @@ impl Taken {
         Some(end_of(found).min(self.max))
     }
 
+    /// Each bucket that is not empty: the longest time that falls into it, and how many did. What was seen
+    /// between two moments is the difference of two such lists.
+    pub(super) fn filled(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let filled = self.counts.iter().enumerate();
+        let filled = filled.filter(|(_, count)| **count > 0);
+        filled.map(|(bucket, count)| (end_of(bucket), *count))
+    }
+
     /// How many were shorter than each power of two from 2^`from` up to 2^`to`, `step` powers apart.
     pub(super) fn below_powers(
         &self,
@@ -133,6 +141,18 @@ mod tests {
                 "{found} for {exact}"
             );
         }
+    }
+
+    #[test]
+    fn filled_buckets_tell_every_time_once() {
+        let histogram = Histogram::new();
+        for ns in [0, 5, 5, 1 << 20] {
+            histogram.record(ns);
+        }
+        let filled: Vec<_> = histogram.taken().filled().collect();
+        assert_eq!(filled[..2], [(0, 1), (5, 2)]);
+        assert_eq!(filled.len(), 3);
+        assert!(filled[2].0 >= 1 << 20 && filled[2].1 == 1);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! back when what lies below is in trouble.
 //!
 //! ```text
-//!   monitor          /metrics, /health, /figures.json; log of slow calls; moderation
+//!   monitor          live page, /metrics, /health; log of slow calls; moderation
 //!     | probe        calls, bytes, errors by kind and answers on their way, exactly
 //!   cache            times of one store or read in so many and of all else, as histograms
 //!     | probe
@@ -20,21 +20,25 @@
 //!
 //! # What is served
 //!
-//! With `serve` a stack that is open for writing answers /metrics, /health (200, or 503 and why writes are
-//! not accepted) and /figures.json (all of it). Metrics are those of [OpenMetrics](https://openmetrics.io):
+//! With `serve` a stack that is open for writing answers / (a page that draws the floors and shows all of it
+//! live), /events (what the page shows, once a second, as server-sent events), /figures.json (the same once,
+//! and the whole status), /health (200, or 503 and why writes are not accepted) and /metrics. Metrics are
+//! those of [OpenMetrics](https://openmetrics.io):
 //!
 //! | name, after `travertine_` | kind | labels | what |
 //! | --- | --- | --- | --- |
 //! | `calls_total` | counter | floor, verb | calls at the boundary on top of a floor |
-//! | `call_bytes_total` | counter | floor, verb | bytes that they brought or fetched |
+//! | `call_bytes_total` | counter | floor, verb | bytes that they brought or fetched, or that a reclaim gave back |
 //! | `errors_total` | counter | floor, verb, error | calls that failed, by the kind of error |
 //! | `call_seconds` | histogram | floor, verb | times: of stores and reads those sampled, else all |
 //! | `pending_calls`, `pending_calls_most` | gauge | floor | answers on their way, and the most ever |
 //! | `written_bytes_total` | counter | at | written since the opening: `records`, `sent`, `bottoms` |
 //! | `media_bytes` | gauge | | bytes that logs took since they were opened |
 //! | `floor_figure` | gauge | at, figure | a floor's own figures, as `inspect` names them |
+//! | `floor_up` | gauge | floor | 1, or 0 where a floor says why it accepts no writes |
+//! | `floor_segments` | gauge | floor | segments on the media |
 //! | `writes_accepted` | gauge | | 1, or 0 where /health says why not |
-//! | `status_age_seconds` | gauge | | how old `media_bytes` and `floor_figure` are |
+//! | `status_age_seconds` | gauge | | how old what floors say of themselves is |
 //! | `slow_calls_total` | counter | | calls that took longer than `slow` |
 //! | `stage` | gauge | | of moderation: 0 ok, 1 slow, 2 shed, 3 read-only |
 //! | `stage_changes_total`, `refused_total`, `paused_total` | counter | | what moderation did |
@@ -44,6 +48,7 @@
 //! `floor` is the number of a floor, counted from the one below the monitor; with it come `kind` and, if
 //! the stack file gives one, `name`. `at` of `floor_figure` is the path of a floor in the status.
 
+mod commits;
 mod config;
 mod figures;
 mod histogram;
@@ -56,6 +61,7 @@ mod serve;
 mod slow;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::sync::Arc;
 
@@ -67,6 +73,7 @@ use travertine_engine::stack::{
     Arity, Below, Declared, Fault, LevelRule, OpenContext, Plugin, PluginKind,
 };
 
+use self::commits::Commits;
 use self::figures::Figures;
 use self::look::Look;
 use self::moderate::Moderator;
@@ -96,7 +103,8 @@ impl Plugin for Monitor {
         let mut notes = Vec::new();
         if let Some(address) = self.serve()? {
             notes.push(format!(
-                "while open for writing it serves http://{address}/metrics, /health and /figures.json"
+                "while open for writing it serves http://{address}/metrics, /health, /figures.json, and a \
+                 live page at http://{address}/"
             ));
         }
         if let Some(rules) = self.rules()? {
@@ -122,10 +130,12 @@ impl Plugin for Monitor {
             let (watch, look) = (watch.clone(), look.clone());
             Arc::new(Moderator::new(env, rules, watch, look, copies))
         });
-        let figures = Figures::new(env, &below, watch, look, slow, moderator.clone());
-        let figures = Arc::new(figures);
         // Who only reads may do so beside the writer, which has the address.
         let address = self.serve().map_err(wrong)?.filter(|_| !context.read_only);
+        let commits = address.map(|_| Arc::new(Commits::new(env)));
+        let (told, noted) = (moderator.clone(), commits.clone());
+        let figures = Figures::new(env, &below, watch, look, slow, told, noted);
+        let figures = Arc::new(figures);
         let server = address.map(|address| Server::start(env, address, figures.clone()));
         let server = server.transpose()?;
         let syncs = below.status().level.min(Level::Disk);
@@ -134,6 +144,7 @@ impl Plugin for Monitor {
             name: context.name.clone(),
             figures,
             moderator,
+            commits,
             server,
             syncs,
         }))
@@ -147,9 +158,24 @@ struct MonitorStore {
     name: Option<String>,
     figures: Arc<Figures>,
     moderator: Option<Arc<Moderator>>,
+    commits: Option<Arc<Commits>>,
     server: Option<Server>,
     /// A commit at this level leaves nothing to be lost.
     syncs: Level,
+}
+
+impl MonitorStore {
+    /// A commit that goes below, and into the list of those that who looks is shown.
+    fn noted(&self, commit: Commit) -> Op<Level> {
+        let Some(commits) = &self.commits else {
+            return self.below.commit(commit);
+        };
+        let going = commits.begins(&commit);
+        self.below.commit(commit).shape(move |answer| {
+            going.end(&answer);
+            answer
+        })
+    }
 }
 
 impl Store for MonitorStore {
@@ -165,11 +191,11 @@ impl Store for MonitorStore {
 
     fn commit(&self, commit: Commit) -> Op<Level> {
         let Some(moderator) = &self.moderator else {
-            return self.below.commit(commit);
+            return self.noted(commit);
         };
         let lengths = commit.last.iter().map(|batch| batch.bytes().len() as u64);
         let committing = moderator.commits(lengths.sum(), commit.level >= self.syncs);
-        let answer = self.below.commit(commit).shape(move |answer| {
+        let answer = self.noted(commit).shape(move |answer| {
             committing.end(&answer);
             answer
         });

@@ -24,6 +24,8 @@ pub(super) struct Spot {
     floor: usize,
     /// Which one it is, counted from the top, for telling apart those of one kind.
     pub(super) index: usize,
+    /// How many of the others it lies below.
+    pub(super) depth: usize,
     pub(super) kind: &'static str,
     pub(super) name: Option<String>,
     pub(super) bottom: bool,
@@ -35,11 +37,12 @@ impl Watch {
     /// remainder by anything else takes longer than all the rest of the counting.
     pub(super) fn new(env: &Env, top: &Floor, sample: u32, slow: Option<&Arc<SlowLog>>) -> Self {
         let mask = u64::from(sample.max(1)).next_power_of_two() - 1;
-        let spot = |(index, (_, floor)): (usize, (usize, &Floor))| {
+        let spot = |(index, (depth, floor)): (usize, (usize, &Floor))| {
             let title = floor.title().to_owned();
             Spot {
                 floor: address(floor),
                 index,
+                depth,
                 kind: floor.kind().name,
                 name: floor.name().map(str::to_owned),
                 bottom: floor.kind().arity == Arity::Bottom,
@@ -55,6 +58,43 @@ impl Watch {
     pub(super) fn spots(&self) -> &[Spot] {
         &self.spots
     }
+
+    /// The status of the floor below each boundary, where `top` is that of the first one's; `None` for one
+    /// that a floor above it does not tell of.
+    pub(super) fn states<'a>(&self, top: &'a Status) -> Vec<Option<&'a Status>> {
+        let mut states = vec![None; self.spots.len()];
+        if !states.is_empty() {
+            align(&self.spots, 0, top, &mut states);
+        }
+        states
+    }
+}
+
+/// Finds the status of a floor and of all below it. The newest part of a sequence stands for all of its
+/// parts.
+fn align<'a>(spots: &[Spot], at: usize, status: &'a Status, states: &mut [Option<&'a Status>]) {
+    states[at] = Some(status);
+    let end = end_of(spots, at);
+    let within = |spot: usize| (spot < end).then_some(spot);
+    let children = std::iter::successors(within(at + 1), |spot| within(end_of(spots, *spot)));
+    let children: Vec<_> = children.collect();
+    for (index, child) in children.iter().enumerate() {
+        let of = match children.len() {
+            1 => status.below.last(),
+            several if several == status.below.len() => status.below.get(index),
+            _ => None,
+        };
+        if let Some(of) = of {
+            align(spots, *child, of, states);
+        }
+    }
+}
+
+/// The first boundary that does not lie below this one.
+fn end_of(spots: &[Spot], at: usize) -> usize {
+    let depth = spots[at].depth;
+    let below = spots[at + 1..].iter();
+    at + 1 + below.take_while(|spot| spot.depth > depth).count()
 }
 
 /// Floors are told apart by where the plan holds them: it outlives what is opened from it.

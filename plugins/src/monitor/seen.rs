@@ -313,11 +313,17 @@ impl Weight for Batches {
     }
 }
 
+/// What was given back.
+impl Weight for Freed {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 impl Weight for Tail {}
 impl Weight for Level {}
 impl Weight for Option<(Oid, RootMarker)> {}
 impl Weight for Vec<StreamState> {}
-impl Weight for Freed {}
 impl Weight for () {}
 
 /// An answer on its way.

@@ -1,19 +1,24 @@
 //! The figures over HTTP, for as long as the stack is open.
 //!
 //! ```text
+//!   GET /               a page that shows them live
+//!   GET /events         what the page shows, once a second, as server-sent events
+//!   GET /figures.json   the same once, and the whole status
 //!   GET /metrics        OpenMetrics text
 //!   GET /health         200, or 503: whether writes are accepted, and why not
-//!   GET /figures.json   everything
 //! ```
 //!
 //! It has a thread of its own and asks nobody who writes: what the floors below say of themselves is
 //! asked by a driver, and a scrape takes what is there if that answer is long in coming. It refuses to be
-//! a way in: it answers these three questions, one a connection, and reads no body.
+//! a way in: it answers these questions, one a connection, and reads no body. So many listen to events
+//! at once and no more, and who does not take them is dropped.
 
+mod events;
 mod guard;
+mod page;
 mod text;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,16 +30,22 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use travertine_engine::contract::{Env, Error, Op, Promise, Result};
 
-use self::guard::Guard;
+use self::events::Listeners;
+use self::guard::{Guard, Listens};
 use super::figures::Figures;
 use super::look::Looked;
 
 /// A scrape waits no longer for the floors below to tell how they are.
 const PATIENCE: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(2);
+/// Connections that wait to be accepted.
+const WAITING: u32 = 128;
+/// What a connection is sent and has not taken yet. The system doubles it.
+const BUFFER: u32 = 64 << 10;
 
 /// Serves until it is stopped.
 #[derive(Debug)]
@@ -49,25 +60,21 @@ impl Server {
         let failed = |source: std::io::Error| {
             Error::unavailable(format!("serving figures on {address}: {source}")).caused_by(source)
         };
-        let listener = TcpListener::bind(address).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
             .build()
             .map_err(failed)?;
+        let inside = runtime.enter();
+        let listener = listen(address).map_err(failed)?;
+        drop(inside);
+        let address = listener.local_addr().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
         let (done, ended) = Promise::new();
         env.drivers.thread(
             "travertine-monitor",
             Box::new(move || {
-                runtime.block_on(async {
-                    match tokio::net::TcpListener::from_std(listener) {
-                        Ok(listener) => serve(listener, figures, stopped).await,
-                        Err(error) => tracing::error!(%error, "figures are not served"),
-                    }
-                });
+                runtime.block_on(serve(listener, figures, stopped));
                 drop(runtime);
                 done.fulfil(Ok(()));
             }),
@@ -104,19 +111,37 @@ impl Drop for Server {
     }
 }
 
-async fn serve(
-    listener: tokio::net::TcpListener,
-    figures: Arc<Figures>,
-    stopped: oneshot::Receiver<()>,
-) {
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if cfg!(unix) {
+        socket.set_reuseaddr(true)?;
+    }
+    // Connections have it from here.
+    socket.set_send_buffer_size(BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
+}
+
+async fn serve(listener: TcpListener, figures: Arc<Figures>, stopped: oneshot::Receiver<()>) {
     let registry = Arc::new(text::registry(figures.clone()));
+    let served = Served {
+        figures,
+        registry,
+        listeners: Arc::new(Listeners::new()),
+    };
     let routes = Router::new()
+        .route("/", get(page::page))
+        .route("/events", get(events::events))
         .route("/metrics", get(metrics))
         .route("/health", get(health))
         .route("/figures.json", get(json))
         .fallback(nothing)
         .layer(map_response(last))
-        .with_state(Served { figures, registry });
+        .with_state(served)
+        .into_make_service_with_connect_info::<Listens>();
     tokio::select! {
         _ = axum::serve(Guard::new(listener), routes).into_future() => {}
         _ = stopped => {}
@@ -127,13 +152,14 @@ async fn serve(
 struct Served {
     figures: Arc<Figures>,
     registry: Arc<Registry>,
+    listeners: Arc<Listeners>,
 }
 
 impl Served {
     /// How the floors below are now; `None` if they do not say within some time.
-    async fn look(&self) -> Option<Arc<Looked>> {
+    async fn look(&self, patience: Duration) -> Option<Arc<Looked>> {
         let asked = self.figures.env.clock.monotonic_ns();
-        let end = tokio::time::Instant::now() + PATIENCE;
+        let end = tokio::time::Instant::now() + patience;
         while tokio::time::Instant::now() < end {
             let look = &self.figures.look;
             if let Some(looked) = look.latest().filter(|looked| looked.at_ns >= asked) {
@@ -147,7 +173,7 @@ impl Served {
 }
 
 async fn metrics(State(served): State<Served>) -> Response {
-    let _ = served.look().await;
+    let _ = served.look(PATIENCE).await;
     let mut text = String::new();
     match encode(&mut text, &served.registry) {
         Ok(()) => ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], text).into_response(),
@@ -156,7 +182,7 @@ async fn metrics(State(served): State<Served>) -> Response {
 }
 
 async fn health(State(served): State<Served>) -> Response {
-    let looked = served.look().await;
+    let looked = served.look(PATIENCE).await;
     let (accepts, says) = served.figures.health(looked.as_deref());
     let status = if accepts {
         StatusCode::OK
@@ -167,15 +193,20 @@ async fn health(State(served): State<Served>) -> Response {
 }
 
 async fn json(State(served): State<Served>) -> Response {
-    let looked = served.look().await;
-    let text = served.figures.json(looked.as_deref()).to_string();
-    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+    let looked = served.look(PATIENCE).await;
+    let mut all = served.figures.told(looked.as_deref());
+    all["status"] = serde_json::json!(looked.as_ref().map(|looked| &looked.status));
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        all.to_string(),
+    )
+        .into_response()
 }
 
 async fn nothing() -> (StatusCode, &'static str) {
     (
         StatusCode::NOT_FOUND,
-        "here are /metrics, /health and /figures.json\n",
+        "here are /, /events, /figures.json, /metrics and /health\n",
     )
 }
 

@@ -152,11 +152,23 @@ impl Scrape {
         };
         let now = self.0.env.clock.monotonic_ns();
         let age = now.saturating_sub(looked.at_ns) as f64 / 1e9;
-        let help = "How old media_bytes and floor_figure are";
+        let help = "How old what floors say of themselves is: media_bytes, floor_up, floor_segments, floor_figure";
         page.gauges("status_age", help, Some(Unit::Seconds), [(Vec::new(), age)])?;
         let bytes = media(&looked.status) as f64;
         let help = "Bytes that logs took since they were opened";
         page.gauges("media", help, Some(Unit::Bytes), [(Vec::new(), bytes)])?;
+        let states = || {
+            let states = self.0.watch.states(&looked.status);
+            let spots = self.0.watch.spots().iter().zip(states);
+            spots.filter_map(|(spot, state)| Some((labels(spot), state?)))
+        };
+        let up = |of: &Status| f64::from(u8::from(of.refusing.is_none()));
+        let help = "1 if a floor is well, 0 if it says why it does not accept writes";
+        let each = states().map(|(labels, of)| (labels, up(of)));
+        page.gauges("floor_up", help, None, each)?;
+        let segments = |of: &Status| of.streams.iter().map(|stream| stream.segments).sum::<u64>();
+        let each = states().map(|(labels, of)| (labels, segments(of) as f64));
+        page.gauges("floor_segments", "Segments on the media", None, each)?;
         let mut all = Vec::new();
         own(&looked.status, "0".to_owned(), &mut all);
         page.gauges("floor_figure", "A floor's own figures", None, all)

@@ -1,7 +1,7 @@
 //! The figures over a real socket, as a scraper and a stranger ask for them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
@@ -237,6 +237,125 @@ fn everything_is_one_object_and_health_is_a_word() {
     assert_eq!(all["moderation"]["stage"], 0);
     let (head, _) = ask(port, "/elsewhere");
     assert!(head.starts_with("HTTP/1.1 404"), "{head}");
+    engine.close().unwrap();
+}
+
+/// Begins to listen; who is told to come again is answered with the head of that.
+fn listen(port: u16) -> std::io::Result<(String, BufReader<TcpStream>)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    // By the older version the answer comes without frames.
+    write!(stream, "GET /events HTTP/1.0\r\n\r\n")?;
+    let mut lines = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if lines.read_line(&mut head)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok((head, lines))
+}
+
+fn event(lines: &mut BufReader<TcpStream>) -> serde_json::Value {
+    loop {
+        let mut line = String::new();
+        assert!(lines.read_line(&mut line).unwrap() > 0, "no event");
+        if let Some(event) = line.strip_prefix("data: ") {
+            return serde_json::from_str(event).unwrap();
+        }
+    }
+}
+
+#[test]
+fn who_listens_is_told_again_and_again() {
+    let env = Env::system();
+    let stack = open(&env, "127.0.0.1:0").unwrap();
+    let engine = engine(&stack, &env);
+    let (head, mut lines) = listen(port(&stack)).unwrap();
+    assert!(
+        head.contains("200 OK") && head.contains("text/event-stream"),
+        "{head}"
+    );
+    let first = event(&mut lines);
+    assert_eq!(first["commits"], serde_json::json!([]));
+    write(&engine);
+    let mut told = first.clone();
+    // How the floors are comes by a driver, whose turn it may not be for a while.
+    for _ in 0..120 {
+        told = event(&mut lines);
+        if told["floors"][1]["own"].is_object() && told["commits"][19].is_object() {
+            break;
+        }
+    }
+    assert!(told["at_ns"].as_u64() > first["at_ns"].as_u64());
+    assert_eq!(told["commits"][19]["sequence"], 20);
+    assert!(told["commits"][19]["bytes"].as_u64().unwrap() > 500);
+    assert_eq!(told["commits"][19]["failed"], serde_json::Value::Null);
+    let floors = &told["floors"];
+    assert_eq!(
+        (&floors[0]["depth"], &floors[1]["depth"]),
+        (&0.into(), &1.into())
+    );
+    assert_eq!(floors[0]["name"], "front");
+    assert_eq!(floors[0]["own"]["hits"], 0);
+    assert!(
+        floors[0]["own"]["commit_calls"].is_null(),
+        "a probe's figure is none of its own"
+    );
+    assert_eq!(floors[1]["segments"]["count"], 1);
+    let commits = &floors[1]["verbs"]["commit"];
+    let counted = commits["buckets"].as_array().unwrap().iter();
+    let counted: u64 = counted.map(|bucket| bucket[1].as_u64().unwrap()).sum();
+    assert_eq!((counted, &commits["timed"]), (20, &20.into()));
+    engine.close().unwrap();
+    // The address is given back: who listened is told no more.
+    let mut rest = String::new();
+    let _ = lines.read_to_string(&mut rest);
+}
+
+#[test]
+fn so_many_listen_and_others_are_told_to_come_again() {
+    let env = Env::system();
+    let stack = open(&env, "127.0.0.1:0").unwrap();
+    let port = port(&stack);
+    let mut all: Vec<_> = (0..8).map(|_| listen(port).unwrap()).collect();
+    let (head, _) = listen(port).unwrap();
+    assert!(
+        head.contains("503") && head.contains("retry-after"),
+        "{head}"
+    );
+    assert!(
+        ask_for(port, "/health", "ok").0.contains("200 OK"),
+        "others are served"
+    );
+    all.pop();
+    // That it went is noticed when it is told the next time.
+    let again = (0..600).any(|_| {
+        env.clock.sleep(Duration::from_millis(100));
+        listen(port).is_ok_and(|(head, _)| head.contains("200 OK"))
+    });
+    assert!(again);
+    stack.close().unwrap();
+}
+
+#[test]
+fn the_page_comes_with_a_policy_and_a_table() {
+    let env = Env::system();
+    let stack = open(&env, "127.0.0.1:0").unwrap();
+    let engine = engine(&stack, &env);
+    write(&engine);
+    let (head, body) = ask(port(&stack), "/");
+    assert!(head.contains("text/html; charset=utf-8"), "{head}");
+    assert!(
+        head.contains("default-src 'none'; connect-src 'self'"),
+        "{head}"
+    );
+    assert!(head.contains("script-src 'sha256-"), "{head}");
+    assert!(
+        body.starts_with("<!doctype html>") && body.ends_with("</html>\n"),
+        "{body}"
+    );
+    assert!(body.contains("<td>commit<td>20<td>"), "{body}");
     engine.close().unwrap();
 }
 
