@@ -276,6 +276,7 @@ fn check_of(oid: Oid, unpadded: &[u8]) -> u32 {
 }
 
 /// How many bytes the record at the start of `bytes` takes, if they hold it whole.
+#[inline]
 fn bounded_len(oid: Oid, bytes: &[u8]) -> Result<usize> {
     let bad = |what: &str| Error::corrupt(format!("{what} at {oid}"));
     if bytes.len() < RECORD_HEADER {
@@ -311,6 +312,7 @@ fn unpadded_len(bytes: &[u8]) -> usize {
 /// How many bytes the record whose header these are takes. Needs [`RECORD_HEADER`] bytes; `None` if
 /// they state a body over the limit, or are not those of a stored record.
 #[must_use]
+#[inline]
 pub fn stated_len(header: &[u8]) -> Option<usize> {
     let word = u32_at(header, 0);
     let body = (word & LENGTH_MASK) as usize;
@@ -344,6 +346,7 @@ impl Record {
 
     /// As [`Record::decode`], for the record that begins at byte `at` of shared bytes. Sharing comes
     /// last: it waits for every load before it, and a cold record is several that can run at once.
+    #[inline]
     pub(crate) fn decode_at(oid: Oid, bytes: &Bytes, at: usize) -> Result<Self> {
         let rest = bytes.get(at..).unwrap_or_default();
         let length = bounded_len(oid, rest)?;
@@ -354,11 +357,13 @@ impl Record {
     }
 
     /// As [`Record::decode`], for bytes whose check was verified before: only bounds are looked at.
+    #[inline]
     pub fn decode_unverified(oid: Oid, bytes: Bytes) -> Result<Self> {
         let length = bounded_len(oid, &bytes)?;
         Ok(Self::cut(bytes, length))
     }
 
+    #[inline]
     fn cut(bytes: Bytes, length: usize) -> Self {
         Self {
             bytes: if bytes.len() == length {
@@ -485,6 +490,7 @@ impl Record {
     ///
     /// If the range does not lie in the body.
     #[must_use]
+    #[inline]
     pub fn into_body_part(self, range: std::ops::Range<usize>) -> Bytes {
         let (start, end) = (self.body_start(), self.unpadded_len());
         assert!(range.start <= range.end && range.end <= end - start);

@@ -271,6 +271,12 @@ impl Shared {
         Ok(Some(here))
     }
 
+    /// Whether this is the record that the reference names.
+    #[inline]
+    pub(super) fn fits(reference: &Reference, record: &Record) -> bool {
+        record.check() == reference.check && record.stored_len() == reference.length as usize
+    }
+
     /// The record of a reference as it lies below, which it must match: the body is not decoded.
     pub(super) fn check_found(reference: &Reference, found: Option<Record>) -> Result<Record> {
         let Some(record) = found else {
@@ -279,7 +285,7 @@ impl Shared {
                 reference.oid
             )));
         };
-        if record.check() == reference.check && record.stored_len() == reference.length as usize {
+        if Self::fits(reference, &record) {
             return Ok(record);
         }
         Err(Error::corrupt(format!(

@@ -422,6 +422,9 @@ impl Shared {
     /// As [`Shared::follow`]; `held`: a pin here holds it, so that no reclaim has freed it.
     pub(super) fn follow_held(&self, reference: &Reference, held: bool) -> Op<Record> {
         match self.read_stored(reference.oid).try_ready() {
+            Ok(Ok(Some(record))) if record.codecs() == 0 && Self::fits(reference, &record) => {
+                Op::ok(record)
+            }
             // What is here is shaped with nothing counted: every thread shares the codecs.
             Ok(answer) => {
                 Op::ready(answer.and_then(|found| followed(&self.codecs, reference, found, held)))

@@ -75,6 +75,7 @@ fn nearest(maps: &[(Position, Map)], position: Position) -> Option<&(Position, M
 
 impl Maps {
     /// The record at `oid`, if a map holds it whole.
+    #[inline]
     pub(super) fn peek(&self, oid: Oid) -> Result<Option<Record>> {
         let maps = self.0[lane()].read();
         bring_near(&maps, oid);
@@ -141,10 +142,17 @@ fn bring_near(maps: &[(Position, Map)], oid: Oid) {
         }
         if let Some((base, map)) = nearest(maps, next.position()) {
             let at = offset_in(*base, next.position()) as usize;
-            let end = at.saturating_add(NEAR.min(length as usize));
-            for line in (at..end).step_by(LINE) {
-                seen ^= map.bytes.get(line).copied().unwrap_or(0);
+            let rest = map.bytes.get(at..).unwrap_or_default();
+            let near = &rest[..rest.len().min(NEAR.min(length as usize))];
+            for line in near.chunks(LINE) {
+                seen ^= line[0];
             }
+            // Its end too: most that is longer lies in two pages, and where the other one is must be
+            // found out as well.
+            let end = (length as usize).checked_sub(1);
+            seen ^= end.and_then(|end| rest.get(end)).copied().unwrap_or(0);
+            let checked = map.checked.get(at / HALF);
+            seen ^= checked.map_or(0, |checked| checked.load(Ordering::Relaxed));
         }
         true
     });
@@ -188,6 +196,7 @@ impl Map {
     }
 
     /// The record at `oid`, which begins at byte `at`. `None`: it reaches past the map.
+    #[inline]
     pub(super) fn record(&self, oid: Oid, at: usize) -> Result<Option<Record>> {
         let Some(rest) = self
             .bytes

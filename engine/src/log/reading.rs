@@ -45,7 +45,19 @@ impl Shared {
         Ok((position < end).then_some((segment, end)))
     }
 
+    #[inline]
     pub(super) fn read(self: &Arc<Self>, oid: Oid) -> Op<Option<Record>> {
+        // What a map holds is answered with nothing else looked at; else everything is, from the start.
+        if oid.stream() == self.identity.stream
+            && let Ok(Some(record)) = self.maps.peek(oid)
+        {
+            return Op::ok(Some(record));
+        }
+        self.read_further(oid)
+    }
+
+    #[inline(never)]
+    fn read_further(self: &Arc<Self>, oid: Oid) -> Op<Option<Record>> {
         match self.unless_moved(|| self.at_once(oid)) {
             Ok(Begun::Answered(answer)) => Op::ok(answer),
             Ok(Begun::In(segment, place, file)) => self.read_copied(&segment, oid, place, file),
