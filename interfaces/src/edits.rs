@@ -313,6 +313,7 @@ pub(crate) fn check_key(key: &[u8]) -> Result<()> {
 }
 
 /// The first eight bytes as a number that orders as they do; missing ones count as zero.
+#[inline]
 pub(crate) fn head_of(bytes: &[u8]) -> u64 {
     match bytes.first_chunk::<8>() {
         Some(head) => u64::from_be_bytes(*head),

@@ -8,7 +8,14 @@ use travertine_engine::contract::{Op, Pending, Result};
 /// The answers of all `ops`, in their order; the first error, if there is one.
 pub(crate) fn gather<T: Send + 'static>(ops: Vec<Op<T>>) -> Op<Vec<T>> {
     if ops.iter().all(Op::is_ready) {
-        return Op::ready(ops.into_iter().map(Op::wait).collect());
+        let mut values = Vec::with_capacity(ops.len());
+        for op in ops {
+            match op.wait() {
+                Ok(value) => values.push(value),
+                Err(error) => return Op::err(error),
+            }
+        }
+        return Op::ok(values);
     }
     Op::pending(Gathered(ops.into_iter().map(Part::Coming).collect()))
 }

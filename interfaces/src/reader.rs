@@ -52,15 +52,15 @@ impl<V: View> Reader<V> {
     /// The values at several keys, in the order of the keys: for many at once cheaper than one by
     /// one, since they are looked for side by side.
     pub fn get_many(&self, keys: &[&[u8]]) -> Op<Vec<Option<Bytes>>> {
-        let source = self.source.clone();
-        self.view.find_many(keys).then(move |found| {
-            let bring = |found| match found {
-                None => Op::ok(None),
-                Some(Found::Inline(bytes)) => Op::ok(Some(bytes)),
-                Some(Found::Apart(apart)) => apart::read(&source, &apart).map(Some),
-            };
-            gather(found.into_iter().map(bring).collect())
-        })
+        match self.view.find_many(keys).try_ready() {
+            // What is here is handed on with nothing counted: threads may share the source.
+            Ok(Ok(found)) => bring(&self.source, found),
+            Ok(Err(error)) => Op::err(error),
+            Err(op) => {
+                let source = self.source.clone();
+                op.then(move |found| bring(&source, found))
+            }
+        }
     }
 
     /// How many entries there are.
@@ -125,6 +125,26 @@ impl<V: View> Reader<V> {
         self.view.verify(&mut report);
         report
     }
+}
+
+/// The bytes of what was found.
+fn bring(source: &Arc<dyn Source>, found: Vec<Option<Found>>) -> Op<Vec<Option<Bytes>>> {
+    if found
+        .iter()
+        .any(|found| matches!(found, Some(Found::Apart(_))))
+    {
+        let bring = |found| match found {
+            None => Op::ok(None),
+            Some(Found::Inline(bytes)) => Op::ok(Some(bytes)),
+            Some(Found::Apart(apart)) => apart::read(source, &apart).map(Some),
+        };
+        return gather(found.into_iter().map(bring).collect());
+    }
+    let here = found.into_iter().map(|found| match found {
+        Some(Found::Inline(bytes)) => Some(bytes),
+        _ => None,
+    });
+    Op::ok(here.collect())
 }
 
 /// Whether a key lies within bounds.

@@ -4,6 +4,9 @@
 //! ```text
 //!   top ──> below: [· Held · · Held ·]     a place for each child, filled when a descent met it
 //!                     └──> below: [· · ·]
+//!
+//!   Held ──> lasts   [ 7 │ 15 │ 23 …                      the last head of each block
+//!        └─> blocks  [ heads 0–7 │ references 0–7 ][ heads 8–15 │ …      three lines each
 //! ```
 //!
 //! Promises no more than [`ROOM`] bytes a view, each node in bytes of its own, so that nothing larger
@@ -13,7 +16,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use travertine_engine::contract::{Error, Record, Reference, Result};
+use travertine_engine::contract::{Error, Oid, Record, Reference, Result};
 
 use super::node::{Frame, Node};
 use crate::edits::head_of;
@@ -29,14 +32,15 @@ const BLOCK: usize = 8;
 ///
 /// Of an inner node what a descent needs lies once more by itself: heads as numbers, eight in a block
 /// beside the references of their children, and the last head of each block in a row of their own. A
-/// search counts those that are less in the row, then in one block, with no branch to guess.
+/// search counts those that are less in the row, then in one block, with no branch to guess. Children
+/// lie where their places are, so that a step down waits for a row and a block, and for nothing else.
 #[derive(Debug)]
 pub(super) struct Held {
     lasts: Box<[u64]>,
     blocks: Box<[Block]>,
     /// What all keys begin with, if that is short.
     prefix: Option<Prefix>,
-    below: OnceLock<Box<[OnceLock<Box<Held>>]>>,
+    below: OnceLock<Box<[OnceLock<Self>]>>,
     record: Record,
     frame: Frame,
 }
@@ -45,7 +49,57 @@ pub(super) struct Held {
 #[repr(align(64))]
 struct Block {
     heads: [u64; BLOCK],
-    references: [Option<Reference>; BLOCK],
+    references: [Packed; BLOCK],
+}
+
+impl Block {
+    /// Looks at each of its lines.
+    #[inline]
+    fn touch(&self) -> u64 {
+        let checks = self.references[0].check ^ self.references[BLOCK / 2].check;
+        self.heads[0] ^ u64::from(checks)
+    }
+}
+
+/// A reference in sixteen bytes, four in a line.
+#[derive(Debug, Clone, Copy)]
+struct Packed {
+    oid: Option<Oid>,
+    /// With the two flags above it.
+    length: u32,
+    check: u32,
+}
+
+const WEAK: u32 = 1 << 31;
+const LEAF: u32 = 1 << 30;
+
+impl Packed {
+    const NONE: Self = Self {
+        oid: None,
+        length: 0,
+        check: 0,
+    };
+
+    fn of(reference: Reference) -> Self {
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        let flags = flag(reference.weak, WEAK) | flag(reference.leaf, LEAF);
+        Self {
+            oid: Some(reference.oid),
+            length: reference.length | flags,
+            check: reference.check,
+        }
+    }
+
+    #[inline]
+    fn reference(self) -> Option<Reference> {
+        Some(Reference {
+            oid: self.oid?,
+            length: self.length & !(WEAK | LEAF),
+            check: self.check,
+            weak: self.length & WEAK != 0,
+            leaf: self.length & LEAF != 0,
+        })
+    }
 }
 
 /// At most eight bytes, as a head.
@@ -53,13 +107,21 @@ struct Block {
 struct Prefix {
     bytes: usize,
     head: u64,
+    /// The bits of a head that belong to it.
+    mask: u64,
 }
 
 impl Prefix {
     fn of(prefix: &[u8]) -> Option<Self> {
-        (prefix.len() <= 8).then(|| Self {
+        let mask = match prefix.len() {
+            0 => 0,
+            bytes @ 1..=8 => u64::MAX << (64 - 8 * bytes),
+            _ => return None,
+        };
+        Some(Self {
             bytes: prefix.len(),
             head: head_of(prefix),
+            mask,
         })
     }
 
@@ -67,8 +129,7 @@ impl Prefix {
     #[inline]
     fn strip(self, key: &[u8]) -> Option<u64> {
         let rest = key.get(self.bytes..)?;
-        let differs = (head_of(key) ^ self.head).leading_zeros() < 8 * self.bytes as u32;
-        (!differs).then(|| head_of(rest))
+        ((head_of(key) ^ self.head) & self.mask == 0).then(|| head_of(rest))
     }
 }
 
@@ -81,10 +142,12 @@ impl Held {
         for first in (0..node.children()).step_by(BLOCK) {
             let mut block = Block {
                 heads: [u64::MAX; BLOCK],
-                references: [None; BLOCK],
+                references: [Packed::NONE; BLOCK],
             };
             for (nth, place) in block.references.iter_mut().enumerate() {
-                *place = record.reference(first + nth);
+                *place = record
+                    .reference(first + nth)
+                    .map_or(Packed::NONE, Packed::of);
             }
             for (number, head) in block.heads.iter_mut().zip(&node.heads()[first..]) {
                 *number = u64::from_be_bytes(*head);
@@ -110,23 +173,41 @@ impl Held {
         Node::again(&self.record, &self.frame)
     }
 
-    /// The child in which `key` lies, if it lies anywhere.
+    /// The head of `key`, and the block in which it lies, if it lies anywhere.
     #[inline]
-    pub(super) fn child_of(&self, key: &[u8]) -> Result<usize> {
-        let Some(head) = self.prefix.and_then(|prefix| prefix.strip(key)) else {
-            return self.node().child_of(key);
-        };
-        let block = match self.lasts.len() {
+    fn block_of(&self, key: &[u8]) -> Option<(u64, usize, &Block)> {
+        let head = self.prefix?.strip(key)?;
+        let at = match self.lasts.len() {
             0..=64 => self.lasts.iter().filter(|last| **last < head).count(),
             _ => self.lasts.partition_point(|last| *last < head),
         };
-        match self.blocks.get(block) {
-            // Where heads are alike, only whole keys tell.
-            Some(Block { heads, .. }) if !heads.contains(&head) => {
-                Ok(block * BLOCK + heads.iter().filter(|other| **other < head).count())
-            }
-            _ => self.node().child_of(key),
+        Some((head, at, self.blocks.get(at)?))
+    }
+
+    /// Looks at what [`Held::child_of`] and [`Held::reference`] will look at.
+    #[inline]
+    pub(super) fn near(&self, key: &[u8]) -> u64 {
+        self.block_of(key).map_or(0, |(_, _, block)| block.touch())
+    }
+
+    /// The child in which `key` lies, if it lies anywhere.
+    #[inline]
+    pub(super) fn child_of(&self, key: &[u8]) -> Result<usize> {
+        let Some((head, at, block)) = self.block_of(key) else {
+            return self.node().child_of(key);
+        };
+        std::hint::black_box(block.touch());
+        let heads = &block.heads;
+        // The last is not less. Three looks, and no branch.
+        let less = |at: usize| usize::from(heads[at % BLOCK] < head);
+        let mut within = 4 * less(3);
+        within += 2 * less(within + 1);
+        within += less(within);
+        // Where heads are alike, only whole keys tell.
+        if heads[within % BLOCK] == head {
+            return self.node().child_of(key);
         }
+        Ok(at * BLOCK + within)
     }
 
     /// The reference to the child with this index.
@@ -134,14 +215,14 @@ impl Held {
     pub(super) fn reference(&self, child: usize) -> Result<Reference> {
         let block = self.blocks.get(child / BLOCK);
         block
-            .and_then(|block| block.references[child % BLOCK])
+            .and_then(|block| block.references[child % BLOCK].reference())
             .ok_or_else(|| Error::corrupt(format!("a B-tree node does not name its child {child}")))
     }
 
     /// The child with this index, if it is kept.
     #[inline]
     pub(super) fn child(&self, child: usize) -> Option<&Self> {
-        self.below.get()?.get(child)?.get().map(|held| &**held)
+        self.below.get()?.get(child)?.get()
     }
 }
 
@@ -175,20 +256,25 @@ impl Room {
             return Ok(None);
         }
         let children = held.node().children();
+        // Its record, about as much again for what is searched, and the places beside it if it comes
+        // first.
+        let places = match held.below.get() {
+            Some(_) => 0,
+            None => children * size_of::<OnceLock<Held>>(),
+        };
+        let bytes = 2 * record.encoded().len() + places;
+        let take = |left: usize| left.checked_sub(bytes);
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        if self.left.fetch_update(set, fetch, take).is_err() {
+            return Ok(None);
+        }
         let below = held
             .below
             .get_or_init(|| (0..children).map(|_| OnceLock::new()).collect());
         let Some(place) = below.get(child) else {
             return Ok(None);
         };
-        // Its record, and about as much again for what is searched.
-        let bytes = 2 * record.encoded().len();
-        let take = |left: usize| left.checked_sub(bytes);
-        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
-        if self.left.fetch_update(set, fetch, take).is_err() {
-            return Ok(None);
-        }
         let mine = Held::of(record.detached(), level)?;
-        Ok(Some(&**place.get_or_init(|| Box::new(mine))))
+        Ok(Some(place.get_or_init(|| mine)))
     }
 }

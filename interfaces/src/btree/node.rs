@@ -352,9 +352,43 @@ impl<'a> Node<'a> {
         })
     }
 
-    /// How many keys are less than `key` as far as their heads tell: where a search will look.
+    /// Where in a leaf `key` is, if it is there: how many heads are less than its own. Heads lie side by
+    /// side, so this waits for one piece of memory; [`Node::row_of`] for another.
+    #[inline]
     pub(super) fn nearest(&self, key: &[u8]) -> usize {
         self.below(head_of(key.get(self.prefix.len()..).unwrap_or_default()))
+    }
+
+    /// The row of `key` in this leaf, if it is there; `at` is what [`Node::nearest`] said.
+    #[inline]
+    pub(super) fn row_of(&self, key: &[u8], at: usize) -> Result<Option<(usize, SpotRow<'a>)>> {
+        let rest = match self.prefix {
+            [] => key,
+            prefix => match key.strip_prefix(prefix) {
+                Some(rest) => rest,
+                None => return Ok(None),
+            },
+        };
+        let head = head_of(rest);
+        let alike = |at: usize| {
+            let other = self.heads.get(at);
+            other.is_some_and(|other| u64::from_be_bytes(*other) == head)
+        };
+        if !alike(at) {
+            return Ok(None);
+        }
+        let at = if alike(at + 1) {
+            match self.search(key)? {
+                (at, true) => at,
+                (_, false) => return Ok(None),
+            }
+        } else {
+            at
+        };
+        let row = self.spot().row(self.record.body(), at)?;
+        let same = row.head.len() + row.tail.len() == rest.len()
+            && rest.get(8..).is_none_or(|tail| tail == row.tail);
+        Ok(same.then_some((at, row)))
     }
 
     /// How many heads are less than this one.
@@ -368,12 +402,8 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The first byte of the slot of an entry, and none of nobody's.
-    pub(super) fn slot_byte(&self, index: usize) -> &'a [u8] {
-        self.slots.get(index).map_or(&[], |slot| slot)
-    }
-
     /// Where an entry begins and what follows on it, if its slot says so.
+    #[inline]
     pub(super) fn entry_bytes(&self, index: usize) -> &'a [u8] {
         let start = match index.checked_sub(1).and_then(|at| self.slots.get(at)) {
             Some(before) => word(&before[..4]) as usize,

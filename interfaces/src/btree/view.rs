@@ -1,10 +1,17 @@
 //! Reading a tree at one root.
 //!
 //! Several keys are looked for side by side: every key takes a step down before the next step is
-//! taken, so that the processor waits for many lines of memory at once, and not for one after the
-//! other.
+//! taken, and what a step will look at is looked at for all of them first, so that the processor waits
+//! for many lines of memory at once, and not for one after the other.
+//!
+//! ```text
+//!   keys      ─┐
+//!   blocks    ─┤ of kept nodes, once a level          each line: touched for all keys,
+//!   heads     ─┤ of the leaves that are read          then used for each of them
+//!   entries   ─┘
+//! ```
 
-use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use travertine_engine::contract::env::ahead;
@@ -14,19 +21,20 @@ use super::Btree;
 use super::cursor::BtreeCursor;
 use super::diff::TreeDiff;
 use super::held::{Held, Room};
-use super::node::Node;
+use super::node::{Frame, Node};
 use super::root;
 use super::spine::{Spine, Top};
 use crate::diff::Diff;
 use crate::gather::gather;
-use crate::index::{Found, View};
+use crate::index::{Apart, Found, View};
 use crate::records::Source;
 use crate::report::Report;
 
 /// Keys that are looked for side by side.
 const CHAINS: usize = 16;
 /// Bytes of an entry that are brought near: the rest follows by itself.
-const ENTRY_NEAR: usize = 192;
+const ENTRY_NEAR: usize = 256;
+const LINE: usize = 64;
 
 /// A B-tree at one root. It holds the top node, and inner nodes that it met often; all else is read
 /// when asked for.
@@ -91,16 +99,25 @@ impl View for BtreeView {
         let Some((top, held)) = &self.shared.top else {
             return Op::ok(vec![None; keys.len()]);
         };
-        let mut ops = Vec::with_capacity(keys.len());
+        let mut found = Vec::with_capacity(keys.len());
+        let mut chains = Vec::with_capacity(keys.len().min(CHAINS));
+        let mut asked = Vec::with_capacity(keys.len().min(CHAINS));
         for keys in keys.chunks(CHAINS) {
-            let mut chains: Vec<_> = keys.iter().map(|key| Chain::new(key, held)).collect();
+            touch(keys, 1);
+            chains.extend(keys.iter().map(|key| Chain::new(key, held)));
             for level in (1..=top.level).rev() {
-                self.shared.down(&mut chains, level);
+                self.shared.down(&mut chains, &mut asked, level);
             }
-            bring_near(&chains);
-            ops.extend(chains.into_iter().map(Chain::done));
+            let mut places = [Place::default(); CHAINS];
+            let mut near: [&[u8]; CHAINS] = [&[]; CHAINS];
+            for (chain, (place, near)) in chains.iter().zip(places.iter_mut().zip(&mut near)) {
+                (*place, *near) = chain.near();
+            }
+            touch(&near, ENTRY_NEAR);
+            let done = chains.drain(..).zip(places);
+            found.extend(done.map(|(chain, place)| chain.done(place)));
         }
-        gather(ops)
+        gather(found)
     }
 
     fn rank(&self, key: &[u8]) -> Op<u64> {
@@ -147,6 +164,16 @@ impl Shared {
                 Err(error) => return Op::err(error),
             };
             let op = ahead(&[reference], || self.source.read(&reference));
+            if level == 0
+                && let Some(Ok(record)) = op.as_ready()
+            {
+                // Moved once all is known: what was written a moment ago is slow to be copied.
+                return match there(record, key) {
+                    Ok(None) => Op::ok(None),
+                    Ok(Some(there)) => op.map(move |record| Some(there.of(record))),
+                    Err(error) => Op::err(error),
+                };
+            }
             let record = match op.try_ready() {
                 Ok(Ok(record)) if level > 0 => record,
                 Ok(answer) => return descend(&self.source, key, level, Op::ready(answer)),
@@ -161,29 +188,34 @@ impl Shared {
     }
 
     /// Takes all chains from nodes of this level to those below.
-    fn down<'v>(&'v self, chains: &mut [Chain<'_, 'v>], level: u8) {
+    fn down<'v>(&'v self, chains: &mut [Chain<'_, 'v>], asked: &mut Vec<Reference>, level: u8) {
         let mut coming = [None; CHAINS];
-        let mut references = Vec::with_capacity(CHAINS);
+        asked.clear();
+        let near = chains.iter().map(|chain| match &chain.at {
+            At::Held(held) => held.near(chain.key),
+            _ => 0,
+        });
+        // What is seen is nothing to anybody: it has come near.
+        std::hint::black_box(near.fold(0, |seen, near| seen ^ near));
         for (chain, coming) in chains.iter_mut().zip(&mut coming) {
             match chain.step(level) {
                 Ok(Some((held, child, reference))) => {
-                    *coming = Some((held, child, reference));
-                    references.push(reference);
+                    *coming = Some((held, child));
+                    asked.push(reference);
                 }
                 Ok(None) => {}
                 Err(error) => chain.at = At::Done(Op::err(error)),
             }
         }
-        if references.is_empty() {
+        if asked.is_empty() {
             return;
         }
         let below = level - 1;
-        ahead(&references, || {
-            for (chain, coming) in chains.iter_mut().zip(coming) {
-                let Some((held, child, reference)) = coming else {
-                    continue;
-                };
-                chain.at = match self.source.read(&reference).try_ready() {
+        ahead(asked, || {
+            let wanting = chains.iter_mut().zip(coming);
+            let wanting = wanting.filter_map(|(chain, coming)| Some((chain, coming?)));
+            for ((chain, (held, child)), reference) in wanting.zip(&*asked) {
+                chain.at = match self.source.read(reference).try_ready() {
                     Ok(Ok(record)) => self.arrived(held, child, record, below),
                     Ok(Err(error)) => At::Done(Op::err(error)),
                     Err(op) => At::Done(descend(&self.source, chain.key, below, op)),
@@ -215,8 +247,6 @@ impl Shared {
 struct Chain<'k, 'v> {
     key: &'k [u8],
     at: At<'v>,
-    /// In a leaf: how many keys are less, as far as their heads tell.
-    low: Cell<usize>,
 }
 
 enum At<'v> {
@@ -236,7 +266,6 @@ impl<'k, 'v> Chain<'k, 'v> {
         Self {
             key,
             at: At::Held(held),
-            low: Cell::new(0),
         }
     }
 
@@ -260,43 +289,50 @@ impl<'k, 'v> Chain<'k, 'v> {
         Ok(None)
     }
 
-    fn done(self) -> Op<Option<Found>> {
-        match self.at {
-            At::Held(held) => Op::ready(in_leaf_record(held.record().clone(), self.key)),
-            At::Read(record) => Op::ready(in_leaf_record(record, self.key)),
-            At::Done(op) => op,
+    /// Where in the leaf that it came to its key is, and what will be looked at there.
+    #[inline]
+    fn near(&self) -> (Place, &[u8]) {
+        let nowhere = (Place::default(), &[][..]);
+        let At::Read(record) = &self.at else {
+            return nowhere;
+        };
+        let Ok(node) = Node::of(record, 0) else {
+            return nowhere;
+        };
+        let at = node.nearest(self.key);
+        let frame = Some(node.frame());
+        (Place { frame, at }, node.entry_bytes(at))
+    }
+
+    fn done(self, place: Place) -> Op<Option<Found>> {
+        let record = match self.at {
+            At::Read(record) => record,
+            At::Held(held) => held.record().clone(),
+            At::Done(op) => return op,
+        };
+        let Some(frame) = place.frame else {
+            return Op::ready(in_leaf_record(record, self.key));
+        };
+        let node = Node::again(&record, &frame);
+        match there_in(&node, self.key, place.at) {
+            Ok(found) => Op::ok(found.map(|found| found.of(record))),
+            Err(error) => Op::err(error),
         }
     }
 }
 
-/// Brings near what the chains will look at in the leaves that they came to: slots first, then the
-/// entries that they name. Each time all are asked for before any is waited for.
-fn bring_near(chains: &[Chain<'_, '_>]) {
-    let mut near: [&[u8]; CHAINS] = [&[]; CHAINS];
-    for (chain, near) in chains.iter().zip(&mut near) {
-        if let At::Read(record) = &chain.at
-            && let Ok(node) = Node::of(record, 0)
-        {
-            chain.low.set(node.nearest(chain.key));
-            *near = node.slot_byte(chain.low.get());
-        }
-    }
-    touch(&near, 1);
-    for (chain, near) in chains.iter().zip(&mut near) {
-        if let At::Read(record) = &chain.at
-            && let Ok(node) = Node::of(record, 0)
-        {
-            *near = node.entry_bytes(chain.low.get());
-        }
-    }
-    touch(&near, ENTRY_NEAR);
+/// Where in a leaf a key is, if it is there.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    frame: Option<Frame>,
+    at: usize,
 }
 
-/// Looks at a byte of each of the first lines of each.
+/// Looks at a byte of each of the first lines of each: all are asked for before any is waited for.
 #[inline]
-fn touch(near: &[&[u8]; CHAINS], bytes: usize) {
+fn touch(near: &[&[u8]], bytes: usize) {
     let mut seen = 0;
-    for at in (0..bytes).step_by(64) {
+    for at in (0..bytes).step_by(LINE) {
         for bytes in near {
             seen ^= bytes.get(at).copied().unwrap_or(0);
         }
@@ -327,17 +363,40 @@ pub(super) fn in_leaf<T>(
 
 /// Looks for `key` in a leaf.
 fn in_leaf_record(record: Record, key: &[u8]) -> Result<Option<Found>> {
-    let node = Node::of(&record, 0)?;
-    let (at, found) = node.search(key)?;
-    if !found {
-        return Ok(None);
+    Ok(there(&record, key)?.map(|there| there.of(record)))
+}
+
+#[inline]
+fn there(record: &Record, key: &[u8]) -> Result<Option<There>> {
+    let node = Node::of(record, 0)?;
+    let at = node.nearest(key);
+    there_in(&node, key, at)
+}
+
+/// What a leaf has of a key.
+enum There {
+    /// Its value lies there in the body.
+    Inline(Range<usize>),
+    Apart(Apart),
+}
+
+#[inline]
+fn there_in(node: &Node<'_>, key: &[u8], at: usize) -> Result<Option<There>> {
+    Ok(match node.row_of(key, at)? {
+        None => None,
+        Some((at, row)) if row.apart => Some(There::Apart(node.apart(at)?)),
+        Some((_, row)) => Some(There::Inline(row.value)),
+    })
+}
+
+impl There {
+    #[inline]
+    fn of(self, record: Record) -> Found {
+        match self {
+            Self::Inline(value) => Found::Inline(record.into_body_part(value)),
+            Self::Apart(apart) => Found::Apart(apart),
+        }
     }
-    let row = node.spot().row(record.body(), at)?;
-    if row.apart {
-        return Ok(Some(Found::Apart(node.apart(at)?)));
-    }
-    let value = row.value;
-    Ok(Some(Found::Inline(record.into_body_part(value))))
 }
 
 /// Goes on as long as nodes are at hand; the rest is done by whoever brings the next one.
