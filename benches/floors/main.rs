@@ -69,6 +69,7 @@ fn main() -> Outcome<()> {
 
 /// Hits on a cache of the default size by two threads at once: what each sees. Few records are the worst
 /// case: both threads count references to the same ones, so that cache lines go to and fro between cores.
+/// Nothing else that a hit writes is shared.
 fn together(reads: usize) -> Outcome<()> {
     for records in [100, 20_000] {
         let (store, oids) = cached::open(vec![Layer::new("cache")], records)?;

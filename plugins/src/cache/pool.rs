@@ -9,7 +9,8 @@
 //! What is kept, for how long, and what goes when room is needed is decided by a library that resists
 //! scans. Ours are the weights: a record weighs its bytes and [`ENTRY`] for all that keeping it takes,
 //! and the room for the addresses that the library remembers of records it let go is taken off the
-//! budget first.
+//! budget first. Its locks are shards by thread: threads that hit write no word of a lock in common, only
+//! the count of who shares a record, where they meet at the same one.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
