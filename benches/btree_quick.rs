@@ -135,6 +135,17 @@ fn random(path: &Path, index: impl Index, rows: usize) -> Outcome<()> {
     };
     row("get, first pass", rows, || gets(&order))?;
     row("get", rows, || gets(&order))?;
+    row("get_many, 16 keys", rows, || {
+        let mut keys: Vec<&[u8]> = Vec::with_capacity(16);
+        for some in order.chunks(16) {
+            keys.clear();
+            keys.extend(some.iter().map(|at| &data[*at].0[..]));
+            for (at, found) in some.iter().zip(reader.get_many(&keys).wait()?) {
+                assert_eq!(found.as_deref(), Some(&data[*at].1[..]));
+            }
+        }
+        Ok(())
+    })?;
     row("get, 2 threads", rows, || {
         let (one, two) = order.split_at(rows / 2);
         std::thread::scope(|scope| {

@@ -83,6 +83,18 @@ impl Subject {
                 assert_eq!(rows.check(number, &value), Some(0));
             });
         });
+        group.throughput(Throughput::Elements(16));
+        group.bench_function(BenchmarkId::new("16 at once", self.name), |bench| {
+            bench.iter(|| {
+                let numbers: [_; 16] = std::array::from_fn(|_| rng.below(RECORDS));
+                let keys = numbers.map(|number| rows.key(number));
+                let values = must(reader.get_many(&keys.each_ref().map(|key| &key[..])).wait());
+                for (number, value) in numbers.into_iter().zip(values) {
+                    assert_eq!(rows.check(number, &must(value.ok_or_else(gone))), Some(0));
+                }
+            });
+        });
+        group.throughput(Throughput::Elements(1));
         group.bench_function(BenchmarkId::new("absent", self.name), |bench| {
             bench.iter(|| {
                 let key = rows.absent(rng.below(RECORDS));
