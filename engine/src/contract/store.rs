@@ -42,7 +42,8 @@ pub trait Store: Send + Sync + Debug {
     fn commit(&self, commit: Commit) -> Op<Level>;
 
     /// A root marker: what a store without an engine on it knows of its commits. `Ok(None)`: none
-    /// yet, or none that old.
+    /// yet, or none that old, or none that the links between markers still lead to. Where a reclaim freed
+    /// commits between others that stay, only an engine tells which are left: it reads what was decided.
     fn root(&self, at: RootAt) -> Op<Option<(Oid, RootMarker)>>;
 
     /// Refuses from now on, durably, every sender of an older epoch, and reports each stream as it

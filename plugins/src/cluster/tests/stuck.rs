@@ -1,7 +1,9 @@
 //! Children whose calls never end, with threads: whoever closes or takes over goes on without them.
 //!
-//! Time stands still but for a leap, made when nobody but the child that hangs is at work and nobody was
-//! given up yet: so no child that gets on is ever given up, however slow the machine is.
+//! Time stands still but for leaps, made when nobody but the child that hangs is at work and nobody was
+//! given up yet. One leap is less than any child is waited for, and another child may have begun just
+//! before it; by the next one that child is done: so no child that gets on is ever given up, however slow
+//! the machine is.
 
 use super::*;
 use std::cell::Cell;
@@ -17,8 +19,8 @@ use travertine_engine::contract::{
 };
 use travertine_engine::stack::Floor;
 
-/// Longer than any child is waited for.
-const LEAP: Duration = Duration::from_secs(3600);
+/// Shorter than any child is waited for, and two of them are longer.
+const LEAP: Duration = Duration::from_secs(6);
 
 /// Time that goes on when it is told to.
 #[derive(Debug, Default)]
@@ -286,8 +288,8 @@ impl Story {
                 let looked = self.hand.looked.load(Ordering::Relaxed);
                 if alone && looked >= due {
                     self.hand.leap();
-                    // If it had not begun to wait by then, another leap will be needed.
-                    due = looked + 20;
+                    // Once it has seen this one, and is not done.
+                    due = looked + 3;
                 }
                 working.is_finished()
             });

@@ -62,7 +62,10 @@ impl Run {
         let mut rng = Rng::new(seed);
         let (children, ack) = [(3, 2), (3, 2), (2, 1), (5, 3), (4, 2)][rng.below(5) as usize];
         let read = ["nearest", "hedged"][rng.below(2) as usize];
+        // Every other one waits for nobody.
+        let wait = ["30 s", "0 s"][(seed % 2) as usize];
         let layer = cluster().with("ack", ack).with("read", read);
+        let layer = layer.with("wait", wait);
         let mut rig = Rig::of(children, layer);
         rig.env = SimEnv::new(seed);
         rig.probe = rng.chance(1, 2).then(|| Arc::new(Later) as Arc<dyn Probe>);
@@ -77,7 +80,9 @@ impl Run {
             lost: Vec::new(),
             ever_lost: false,
             image: None,
-            story: vec![format!("{children} children, ack {ack}, {read}")],
+            story: vec![format!(
+                "{children} children, ack {ack}, {read}, waits {wait}"
+            )],
         }
     }
 

@@ -1,5 +1,6 @@
 //! Runs one trace on both sides, and finds the model's way to wherever a crash left the stack.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,6 +175,11 @@ struct Trace<'a> {
     wanted: Vec<bool>,
     /// When space is given back, and of what: drawn apart, so that a seed means the same trace.
     giving: Rng,
+    /// Nothing crashes, and each clean end is followed by others soon: one short reign after another, of
+    /// which each begins with what the one before noted at its end.
+    calm: bool,
+    /// Steps that come before any that is drawn.
+    due: VecDeque<Step>,
     /// Whether floors of the stack fail calls on purpose.
     faulty: bool,
     /// How many they had failed when all was well last.
@@ -230,6 +236,8 @@ impl<'a> Trace<'a> {
             covered: Vec::new(),
             wanted: Vec::new(),
             giving: Rng::new(seed ^ 0x5245_434C),
+            calm: Rng::new(seed ^ 0x4341_4C4D).chance(1, 3),
+            due: VecDeque::new(),
             faulty,
             faults: 0,
             over: false,
@@ -250,12 +258,13 @@ impl<'a> Trace<'a> {
             level: self.promises.level,
             reopens: self.promises.properties.has(Property::Persists),
         };
-        let step = draw(&mut self.rng, &scene);
+        let due = self.due.pop_front();
+        let step = due.unwrap_or_else(|| draw(&mut self.rng, &scene));
         self.wanted.resize(self.model.records.len(), false);
         for at in step.leads_to() {
             self.wanted[at] = true;
         }
-        let crash = self.machine().is_some() && self.rng.chance(1, 25);
+        let crash = self.machine().is_some() && self.rng.chance(1, 25) && !self.calm;
         if crash && let Some(machine) = self.machine() {
             machine.disk().crash_in(1 + self.rng.below(20));
         }
@@ -285,6 +294,9 @@ impl<'a> Trace<'a> {
         }
         if matches!(step, Step::Reopen) && told.is_ok() {
             self.reopen()?;
+            if self.calm && self.due.is_empty() {
+                self.reign_again();
+            }
         }
         if !self.subject.refuses() {
             self.faults = self.subject.faults().unwrap_or(0);
@@ -293,6 +305,22 @@ impl<'a> Trace<'a> {
             return self.reclaim();
         }
         Ok(())
+    }
+
+    /// Has some short reigns come next: each writes a little, mostly, and ends cleanly.
+    fn reign_again(&mut self) {
+        for _ in 0..self.rng.below(4) {
+            if self.rng.chance(4, 5) {
+                let length = self.rng.below_usize(100) + 1;
+                let body = self.rng.bytes(length);
+                self.due.push_back(Step::Store { body, child: None });
+                self.due.push_back(Step::Commit {
+                    asks: Vec::new(),
+                    level: self.promises.level,
+                });
+            }
+            self.due.push_back(Step::Reopen);
+        }
     }
 
     /// Gives back, on the stack alone, some of the records that nothing leads to: nobody asks for them
@@ -309,7 +337,7 @@ impl<'a> Trace<'a> {
                 dead.push(at);
             }
         }
-        let crash = self.machine().is_some() && self.giving.chance(1, 4);
+        let crash = self.machine().is_some() && self.giving.chance(1, 4) && !self.calm;
         if crash && let Some(machine) = self.machine() {
             machine.disk().crash_in(1 + self.giving.below(40));
         }
