@@ -45,6 +45,7 @@ mod stack_arg;
 mod tag;
 mod terminal;
 mod text;
+mod top;
 mod tree;
 mod verify;
 mod wrote;
@@ -102,6 +103,7 @@ commands! {
     chain::Chain,
     roots::Roots,
     follow::Follow,
+    top::Top,
     diff::Diff,
     branch::Branch,
     tag::Tag,
