@@ -116,3 +116,28 @@ fn where_nothing_is_served_it_says_so() {
     let said = desk.run("top https://127.0.0.1:1/");
     assert_eq!(said.code, 2, "{said:?}");
 }
+
+#[test]
+fn the_log_says_as_much_as_is_wanted() {
+    let desk = Desk::new();
+    let quiet = desk.run("put s.toml --tree it key value --quiet");
+    let told = desk.run("count s.toml --tree it -v");
+    assert!(!quiet.err.contains("INFO"), "{quiet:?}");
+    assert!(
+        told.err.contains("INFO") && !told.err.contains("DEBUG"),
+        "{told:?}"
+    );
+    let calls = desk.run("roots s.toml -vvv --log json");
+    let lines = calls.err.lines().filter(|line| line.starts_with('{'));
+    let lines: Vec<serde_json::Value> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let call = |line: &&serde_json::Value| line["target"] == "travertine::calls";
+    assert!(lines.iter().any(|line| call(&line)), "{calls:?}");
+    let both = desk.run("roots s.toml -v -q");
+    assert_eq!(both.code, 2, "{both:?}");
+    let help = desk.ok("roots --help");
+    for option in ["--verbose", "--quiet", "--log <FORM>", "TRAVERTINE_LOG"] {
+        assert!(help.contains(option), "{help}");
+    }
+}

@@ -28,7 +28,10 @@ mod import;
 mod init;
 mod inspect;
 mod load;
+mod logging;
 mod migrate;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod pace;
 mod plugins;
 mod progress;
@@ -139,6 +142,8 @@ commands! {
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    log: logging::LogArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -170,7 +175,11 @@ pub fn run(
     terminal: &mut Terminal<'_>,
 ) -> u8 {
     let outcome = match Cli::try_parse_from(args) {
-        Ok(cli) => cli.command.run(&registry, terminal),
+        Ok(cli) => cli.log.begin(terminal.colour).and_then(|log| {
+            let outcome = cli.command.run(&registry, terminal);
+            drop(log);
+            outcome
+        }),
         Err(error) => terminal.usage(&error),
     };
     match outcome.and_then(|outcome| terminal.flush().map(|()| outcome)) {
