@@ -90,7 +90,7 @@ impl Snapshot {
         Self {
             shared,
             view,
-            pin: pin,
+            pin,
         }
     }
 
