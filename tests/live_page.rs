@@ -230,12 +230,6 @@ fn figures_arrive_in_a_browser() {
     }
     assert!(page.contains("% hits"), "{page}");
     assert!(page.contains("rounds in"), "{page}");
-    assert!(
-        page.contains("&lt;img src=x onerror=alert(1)&gt;"),
-        "{page}"
-    );
-    assert!(!page.contains("<img") && !page.contains("<b id="), "{page}");
-    assert!(page.contains("<title>Travertine live</title>"), "{page}");
     engine.close().unwrap();
 }
 
