@@ -10,11 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use travertine_engine::conformance::model::ModelStore;
-use travertine_engine::contract::{Env, Error, ErrorKind, Level, Name, Result};
+use travertine_engine::contract::{Env, Error, ErrorKind, Level, Name, Oid, Result};
 use travertine_engine::front::{Engine, Options};
+use travertine_net::accept::{Accept, Door};
 use travertine_net::client::{Change, Client, Followed, NewRecord};
+use travertine_net::connect::Endpoint;
 use travertine_net::engine_service::{Bounds, EngineService};
-use travertine_net::server::{self, Server};
+use travertine_net::limits::Limits;
+use travertine_net::rights::{Live, Rights};
+use travertine_net::server::Server;
 
 const STEPS: u64 = 20;
 
@@ -25,16 +29,21 @@ async fn main() -> Result<()> {
     let store = Arc::new(ModelStore::default());
     let engine = Engine::open(store, &env, Options::default())?;
     let service = EngineService::new(engine, &env, Level::Disk, "a model", Bounds::default());
-    let server = Server::new()?.engine(&service);
-    let (address, incoming) = server::plain(([127, 0, 0, 1], 0).into(), false).await?;
+    let limits = Limits::default();
+    let rights = Live::fixed(Rights::everyone());
+    let server = Server::new(limits.clone(), rights, &env)?.engine(&service);
+    let here = ([127, 0, 0, 1], 0).into();
+    let incoming = Accept::bind(here, Door::Plain, &limits, &env).await?;
+    let address = incoming.address();
     let patience = Duration::from_secs(10);
     tokio::spawn(server.serve(incoming, std::future::pending(), patience));
     println!("served on {address}");
 
     // Its clients.
-    let address = format!("http://{address}");
-    let mut follow = Client::connect(&address).await?.follow(1).await?;
-    let counters = ["ada", "bob"].map(|who| tokio::spawn(count(who, address.clone())));
+    let endpoint = Endpoint::parse(&address.to_string())?;
+    let client = Client::connect(&endpoint, &env).await?;
+    let mut follow = client.follow(1).await?;
+    let counters = ["ada", "bob"].map(|who| tokio::spawn(count(who, endpoint.clone())));
     for _ in 0..2 * STEPS {
         if let Followed::Commit { sequence, .. } = follow.next().await? {
             println!("commit {sequence}");
@@ -44,13 +53,12 @@ async fn main() -> Result<()> {
         let lost = |error| Error::closed("a counter went away").caused_by(error);
         counter.await.map_err(lost)??;
     }
-    let client = Client::connect(&address).await?;
     println!("the count is {}", read(&client).await?.1);
     Ok(())
 }
 
-async fn count(who: &'static str, address: String) -> Result<()> {
-    let client = Client::connect(&address).await?;
+async fn count(who: &'static str, endpoint: Endpoint) -> Result<()> {
+    let client = Client::connect(&endpoint, &Env::system()).await?;
     let mut done = 0;
     while done < STEPS {
         let (at, count) = read(&client).await?;
@@ -70,7 +78,7 @@ async fn count(who: &'static str, address: String) -> Result<()> {
 }
 
 /// Where the count lies, and what it is.
-async fn read(client: &Client) -> Result<(Option<travertine_engine::contract::Oid>, u64)> {
+async fn read(client: &Client) -> Result<(Option<Oid>, u64)> {
     let Some(at) = client.root(&Name::new("count")?).await? else {
         return Ok((None, 0));
     };

@@ -11,9 +11,13 @@ use travertine_engine::contract::{
     Env, Epoch, ErrorKind, Kind, Level, Name, Oid, Reference, Result, RootAt, Store,
 };
 use travertine_engine::front::{Engine, Options, Reclaiming};
+use travertine_net::accept::{Accept, Door};
 use travertine_net::client::{Change, Client, Followed, NewRecord, Session, Target};
+use travertine_net::connect::Endpoint;
 use travertine_net::engine_service::{Bounds, EngineService};
-use travertine_net::server::{self, Ended, Server};
+use travertine_net::limits::Limits;
+use travertine_net::rights::{Live, Rights};
+use travertine_net::server::{Ended, Server};
 
 /// Far longer than anything takes on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -23,6 +27,7 @@ struct Served {
     store: ModelStore,
     engine: Engine,
     address: String,
+    rights: Arc<Live>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<Ended>>,
 }
@@ -31,11 +36,15 @@ impl Served {
     async fn new(bounds: Bounds) -> Self {
         let store = ModelStore::default();
         let env = Env::system();
+        let rights = Live::fixed(Rights::everyone());
         let engine = Engine::open(Arc::new(store.clone()), &env, Options::default()).unwrap();
         let service = EngineService::new(engine.clone(), &env, Level::Disk, "model", bounds);
-        let server = Server::new().unwrap().engine(&service);
+        let limits = Limits::default();
+        let server = Server::new(limits.clone(), rights.clone(), &env).unwrap();
+        let server = server.engine(&service);
         let any = "127.0.0.1:0".parse().unwrap();
-        let (address, incoming) = server::plain(any, false).await.unwrap();
+        let incoming = Accept::bind(any, Door::Plain, &limits, &env).await.unwrap();
+        let address = incoming.address().to_string();
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
             let _ = stopped.await;
@@ -43,14 +52,16 @@ impl Served {
         Self {
             store,
             engine,
-            address: format!("http://{address}"),
+            address,
+            rights,
             stop,
             running: tokio::spawn(server.serve(incoming, stopped, PATIENCE)),
         }
     }
 
     async fn client(&self) -> Client {
-        Client::connect(&self.address).await.unwrap()
+        let endpoint = Endpoint::parse(&self.address).unwrap();
+        Client::connect(&endpoint, &Env::system()).await.unwrap()
     }
 
     async fn drain(self) -> Ended {
@@ -535,6 +546,49 @@ async fn the_longest_record_passes_and_one_byte_more_is_refused() {
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         stored.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_is_taken_away_is_gone_in_open_sessions_too() {
+    runs(async {
+        let served = Served::new(Bounds::default()).await;
+        let client = served.client().await;
+        let session = client.session().await.unwrap();
+        let there = stored(&session, "there").await;
+        served.rights.set(Rights::none());
+        let read = session.read(there).await.unwrap().await;
+        assert!(
+            read.unwrap_err()
+                .message()
+                .contains("lacks the right: read")
+        );
+        let store = session.store(NewRecord::blob("x")).await.unwrap().await;
+        assert!(store.unwrap_err().message().contains("append"));
+        let change = Change::set(name("n"), there);
+        let commit = session
+            .commit(vec![change.clone()], None)
+            .await
+            .unwrap()
+            .await;
+        assert!(commit.unwrap_err().message().contains("commit"));
+        let errors = [
+            client.read(there).await.unwrap_err(),
+            client.store(NewRecord::blob("x")).await.unwrap_err(),
+            client
+                .commit(Vec::new(), vec![change], None)
+                .await
+                .unwrap_err(),
+            client.root(&name("n")).await.unwrap_err(),
+            client.status().await.unwrap_err(),
+            client.follow(1).await.unwrap_err(),
+            client.session().await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        }
+        assert_eq!(served.engine.snapshot().sequence(), 0);
     })
     .await;
 }

@@ -1,11 +1,13 @@
 //! A client of a served engine.
 //!
 //! ```no_run
-//! use travertine_engine::contract::Name;
+//! use travertine_engine::contract::{Env, Name};
 //! use travertine_net::client::{Change, Client, NewRecord};
+//! use travertine_net::connect::Endpoint;
 //!
 //! # async fn run() -> travertine_engine::contract::Result<()> {
-//! let client = Client::connect("http://127.0.0.1:7420").await?;
+//! let endpoint = Endpoint::parse("127.0.0.1:7420")?;
+//! let client = Client::connect(&endpoint, &Env::system()).await?;
 //! let session = client.session().await?;
 //! let page = session.store(NewRecord::blob("some bytes")).await?;
 //! // No round trip in between: the server knows what is meant.
@@ -29,22 +31,19 @@
 mod follow;
 mod session;
 
-use tonic::transport::{Channel, Endpoint};
-use travertine_engine::contract::{Error, Kind, Level, Name, Oid, Reference, Result, RootAt};
+use travertine_engine::contract::{Env, Error, Kind, Level, Name, Oid, Reference, Result, RootAt};
 use travertine_engine::front::{Committed, Expect};
 
 pub use bytes::Bytes;
 
 pub use self::follow::{Follow, Followed};
 pub use self::session::{Asked, Session};
+use crate::connect::{Channel, Endpoint};
 use crate::convert;
 use crate::engine_service::MESSAGE_MAX;
 use crate::proto::engine_client::EngineClient;
 use crate::proto::{self, root_request, target};
 use crate::wire::error::from_status;
-
-/// Bytes that may be on their way of one stream, and of one connection.
-const WINDOW: (u32, u32) = (1 << 20, 4 << 20);
 
 /// A served engine. Clones share the connection.
 #[derive(Debug, Clone)]
@@ -268,20 +267,12 @@ pub struct Status {
 }
 
 impl Client {
-    /// Connects to an address such as `http://127.0.0.1:7420`.
+    /// Connects.
     ///
-    /// Errors: `Invalid` (this is no address), `Unavailable` (nobody answers there).
-    pub async fn connect(address: &str) -> Result<Self> {
-        let bad = |error| Error::invalid(format!("{address:?} is no address: {error}"));
-        let endpoint = Endpoint::from_shared(address.to_owned())
-            .map_err(bad)?
-            .initial_stream_window_size(WINDOW.0)
-            .initial_connection_window_size(WINDOW.1)
-            .tcp_nodelay(true);
-        let channel = endpoint.connect().await.map_err(|error| {
-            Error::unavailable(format!("nobody answers at {address}")).caused_by(error)
-        })?;
-        Ok(Self::over(channel))
+    /// Errors: `Invalid` (a file does not hold, or the server and this client do not trust each other),
+    /// `Unavailable` (nobody answers there).
+    pub async fn connect(endpoint: &Endpoint, env: &Env) -> Result<Self> {
+        Ok(Self::over(endpoint.connect(env).await?))
     }
 
     /// A client over a connection that is there.

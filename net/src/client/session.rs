@@ -20,7 +20,6 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::Stream;
 use tonic::Streaming;
-use tonic::transport::Channel;
 use travertine_engine::contract::{Error, Level, Name, Op, Promise, Reference, Result, RootAt};
 use travertine_engine::front::Committed;
 
@@ -28,6 +27,7 @@ use super::{
     Change, Found, Names, NewRecord, Target, answer, commit_request, committed_of, garbled,
     names_request,
 };
+use crate::connect::Channel;
 use crate::convert;
 use crate::proto::engine_client::EngineClient;
 use crate::proto::{self, ask, reply};

@@ -17,11 +17,16 @@
 //! | bytes stored and not flushed | those of the engine; whoever stores then waits |
 //! | a session that asks nothing | ends after [`Bounds::idle`], and holds nothing any more |
 //! | clients that follow, or read the history | [`Bounds::followers`] |
+//!
+//! Who may do what is asked of the [`Caller`](crate::rights::Caller) that a
+//! [`Guard`](crate::rights::Guard) puts into each request: without one everything is denied. A session
+//! asks for each message, so that a right which is taken away is gone at once.
 
 mod follow;
 mod history;
 mod keeper;
 mod names;
+mod rights;
 mod session;
 mod turn;
 
@@ -38,9 +43,11 @@ use travertine_engine::front::Engine;
 
 use self::follow::Landing;
 use self::keeper::Keeper;
+pub use self::rights::paths;
 use self::turn::Turn;
+use crate::proto;
 use crate::proto::engine_server::{Engine as EngineRpc, EngineServer};
-use crate::proto::{self};
+use crate::rights::Verb;
 use crate::wire::error::to_status;
 
 /// The version of the protocol.
@@ -213,8 +220,9 @@ impl EngineRpc for EngineService {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let inner = self.0.clone();
         let place = inner.place(&inner.sessions, "sessions")?;
+        let caller = rights::caller(&request)?;
         let turn = Turn::new(inner.engine.clone(), inner.bounds.asks);
-        let turn = turn.map_err(|error| to_status(&error))?;
+        let turn = turn.map_err(|error| to_status(&error))?.asked_by(caller);
         let asks = request.into_inner();
         Ok(stream(place, |out| session::run(inner, turn, asks, out)))
     }
@@ -223,6 +231,7 @@ impl EngineRpc for EngineService {
         &self,
         request: Request<proto::StoreRequest>,
     ) -> Result<Response<proto::Stored>, Status> {
+        rights::caller(&request)?.may(Verb::Store)?;
         let keeper = self.0.keeper.clone();
         let stored = blocking(move || keeper.turn()?.store(request.into_inner(), &[])).await;
         self.0.keeper.wind();
@@ -235,6 +244,7 @@ impl EngineRpc for EngineService {
         &self,
         request: Request<proto::ReadRequest>,
     ) -> Result<Response<proto::Found>, Status> {
+        rights::caller(&request)?.may(Verb::Read)?;
         let read = names::read(&self.0.engine, request.into_inner());
         answer(read.await)
     }
@@ -243,6 +253,7 @@ impl EngineRpc for EngineService {
         &self,
         request: Request<proto::CommitRequest>,
     ) -> Result<Response<proto::Committed>, Status> {
+        rights::may_commit(&rights::caller(&request)?, request.get_ref())?;
         let engine = self.0.engine.clone();
         let submitted = blocking(move || {
             // It holds what it stored until the commit is answered.
@@ -261,6 +272,7 @@ impl EngineRpc for EngineService {
         &self,
         request: Request<proto::RootRequest>,
     ) -> Result<Response<proto::RootReply>, Status> {
+        rights::caller(&request)?.may(Verb::Names)?;
         let engine = self.0.engine.clone();
         answer(blocking(move || names::at(&engine, request.get_ref())).await)
     }
@@ -269,6 +281,7 @@ impl EngineRpc for EngineService {
         &self,
         request: Request<proto::HistoryRequest>,
     ) -> Result<Response<Self::HistoryStream>, Status> {
+        rights::caller(&request)?.may(Verb::Root)?;
         let inner = self.0.clone();
         let place = inner.place(&inner.followers, "followers")?;
         let asked = request.into_inner();
@@ -279,6 +292,7 @@ impl EngineRpc for EngineService {
         &self,
         request: Request<proto::FollowRequest>,
     ) -> Result<Response<Self::FollowStream>, Status> {
+        rights::caller(&request)?.may(Verb::Follow)?;
         let inner = self.0.clone();
         let place = inner.place(&inner.followers, "followers")?;
         let asked = request.into_inner();
@@ -287,8 +301,9 @@ impl EngineRpc for EngineService {
 
     async fn status(
         &self,
-        _: Request<proto::StatusRequest>,
+        request: Request<proto::StatusRequest>,
     ) -> Result<Response<proto::StatusReply>, Status> {
+        rights::caller(&request)?.may(Verb::Status)?;
         let inner = &self.0;
         let (status, snapshot) = (inner.engine.status(), inner.engine.snapshot());
         let open = |places: &Semaphore, most: usize| (most - places.available_permits()) as u32;

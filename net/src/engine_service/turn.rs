@@ -9,10 +9,11 @@ use std::collections::VecDeque;
 use travertine_engine::contract::{Error, Kind, Name, NewRecord, Op, Reference, Result};
 use travertine_engine::front::{Change, Committed, Engine, Expect, Hint, Session};
 
-use super::names;
+use super::{names, rights};
 use crate::convert;
 use crate::proto::{self, ask, reply, target};
-use crate::wire::error::to_proto;
+use crate::rights::Caller;
+use crate::wire::error::{from_status, to_proto};
 
 /// What became of an ask.
 pub(super) enum Outcome {
@@ -33,6 +34,8 @@ pub(super) struct Turn {
     remembers: usize,
     /// The number of the last ask.
     last: u64,
+    /// Who asks: each ask takes its right.
+    caller: Option<Caller>,
 }
 
 impl Turn {
@@ -43,7 +46,14 @@ impl Turn {
             stored: VecDeque::new(),
             remembers,
             last: 0,
+            caller: None,
         })
+    }
+
+    /// From now on each ask takes a right of this caller.
+    pub(super) fn asked_by(mut self, caller: Caller) -> Self {
+        self.caller = Some(caller);
+        self
     }
 
     /// The commit that the session builds on.
@@ -86,6 +96,11 @@ impl Turn {
                 Err(error) => refused(id, &error),
             })
         };
+        if let (Some(caller), Some(what)) = (&self.caller, &ask.what)
+            && let Err(status) = rights::may(caller, what)
+        {
+            return ready(Err(from_status(&status)));
+        }
         match ask.what {
             None => wrong("nothing that this version knows was asked".to_owned()),
             Some(ask::What::Store(told)) => {

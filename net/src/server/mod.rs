@@ -7,35 +7,40 @@
 //! ```
 //!
 //! Beside the services that are added it has `grpc.health.v1` and reflection, in both versions that
-//! clients ask for. It asks nobody who comes: whoever hands in connections decides that.
+//! clients ask for. Connections come from [`accept`](crate::accept), and what is asked over them passes
+//! [`limits`](crate::limits) and [`rights`](crate::rights) first.
 
 mod http;
 
+use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use axum::response::IntoResponse;
 use tokio::sync::{oneshot, watch};
-use tokio_stream::Stream;
+use tonic::body::Body;
+use tonic::codegen::http::Request;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::transport::server::{Connected, TcpIncoming};
 use tonic_health::ServingStatus;
-use travertine_engine::contract::{Error, Result};
+use tower::Service;
+use travertine_engine::contract::{Env, Error, Result};
 
 pub use self::http::{Health, Probe};
-use crate::engine_service::EngineService;
+use crate::accept::{Accept, Listener};
+use crate::engine_service::{self, EngineService};
+use crate::limits::Limits;
 use crate::proto::DESCRIPTORS;
+use crate::rights::{Guard, Live, Paths};
 
-/// Bytes that may be on their way of one stream, and of one connection.
-const WINDOW: (u32, u32) = (1 << 20, 4 << 20);
 /// Threads for what may block, at most: more of it waits.
 const BLOCKING_MAX: usize = 64;
 
 /// Services, ready to be carried.
 pub struct Server {
+    limits: Limits,
+    guard: Guard,
     routes: Routes,
     names: Vec<&'static str>,
     reporter: tonic_health::server::HealthReporter,
@@ -64,10 +69,11 @@ pub enum Ended {
 }
 
 impl Server {
-    /// A server of nothing but health and reflection.
+    /// A server of nothing but health and reflection, with these limits and for those who have a right.
     ///
-    /// Errors: `Invalid`, if the descriptors that it was built with are damaged.
-    pub fn new() -> Result<Self> {
+    /// Errors: `Invalid` (a limit that serves nobody).
+    pub fn new(limits: Limits, rights: Arc<Live>, env: &Env) -> Result<Self> {
+        limits.check()?;
         let damaged = |error: tonic_reflection::server::Error| {
             Error::invalid(format!("what reflection would tell is damaged: {error}"))
         };
@@ -81,6 +87,8 @@ impl Server {
             .add_service(reflection().build_v1().map_err(damaged)?)
             .add_service(reflection().build_v1alpha().map_err(damaged)?);
         Ok(Self {
+            limits,
+            guard: Guard::new(rights, env),
             routes,
             names: vec![""],
             reporter,
@@ -93,25 +101,31 @@ impl Server {
     #[must_use]
     pub fn engine(self, service: &EngineService) -> Self {
         let draining = service.clone();
-        self.add(service.server(), move || draining.drain())
+        let asks = engine_service::paths;
+        self.add(service.server(), asks, move || draining.drain())
     }
 
-    /// Carries a service, which is called to `drain` once it shall take nothing in any more.
+    /// Carries a service whose paths ask for these rights, and which is called to `drain` once it shall
+    /// take nothing in any more.
     #[must_use]
-    pub fn add<S>(mut self, service: S, drain: impl Fn() + Send + Sync + 'static) -> Self
+    pub fn add<S>(
+        mut self,
+        service: S,
+        paths: Paths,
+        drain: impl Fn() + Send + Sync + 'static,
+    ) -> Self
     where
-        S: tower::Service<
-                tonic::codegen::http::Request<tonic::body::Body>,
-                Error = std::convert::Infallible,
-            > + NamedService
+        S: Service<Request<Body>, Error = Infallible>
+            + NamedService
             + Clone
             + Send
             + Sync
             + 'static,
-        S::Response: axum::response::IntoResponse,
+        S::Response: IntoResponse,
         S::Future: Send + 'static,
     {
         self.routes = self.routes.add_service(service);
+        self.guard = self.guard.paths(paths);
         self.names.push(S::NAME);
         self.drains.push(Box::new(drain));
         self
@@ -126,16 +140,14 @@ impl Server {
     /// Serves these connections until `stop` comes, then drains: no longer than `patience`.
     ///
     /// Errors: `Unavailable`, if there can be no more connections.
-    pub async fn serve<I, IO, E>(
+    pub async fn serve<L: Listener>(
         self,
-        incoming: I,
+        incoming: Accept<L>,
         stop: impl Future<Output = ()>,
         patience: Duration,
     ) -> Result<Ended>
     where
-        I: Stream<Item = Result<IO, E>>,
-        IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        L::Io: Sync,
     {
         let failed = |error: tonic::transport::Error| {
             Error::unavailable("the server takes no connections any more").caused_by(error)
@@ -145,9 +157,10 @@ impl Server {
             self.reporter.set_service_status(*name, status).await;
         }
         let (say, said) = oneshot::channel::<()>();
-        let serving = tonic::transport::Server::builder()
-            .initial_stream_window_size(WINDOW.0)
-            .initial_connection_window_size(WINDOW.1)
+        let serving = self
+            .limits
+            .server()
+            .layer(self.guard)
             .add_routes(self.routes)
             .serve_with_incoming_shutdown(incoming, async {
                 let _ = said.await;
@@ -186,22 +199,4 @@ pub fn runtime() -> Result<tokio::runtime::Runtime> {
         .max_blocking_threads(BLOCKING_MAX)
         .build()
         .map_err(|source| Error::io("starting threads to serve with", source))
-}
-
-/// Connections without any protection, from this machine alone unless `anywhere`.
-///
-/// Errors: `Invalid` (another machine could come), `Unavailable` (the address is taken).
-pub async fn plain(address: SocketAddr, anywhere: bool) -> Result<(SocketAddr, TcpIncoming)> {
-    if !anywhere && !address.ip().is_loopback() {
-        return Err(Error::invalid(format!(
-            "{address} can be reached from other machines, and what goes over it would be plain text"
-        )));
-    }
-    let failed = |source| Error::io(format!("listening on {address}"), source);
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((
-        address,
-        TcpIncoming::from(listener).with_nodelay(Some(true)),
-    ))
 }
