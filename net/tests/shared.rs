@@ -186,6 +186,27 @@ async fn a_thousand_on_their_way_are_each_answered_and_in_order() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_asked_is_answered_also_after_the_session_was_dropped() {
+    runs(async {
+        let served = Served::new(Bounds::default()).await;
+        let client = served.client().await;
+        for value in 1..=50 {
+            let session = client.session().await.unwrap();
+            let stored = session.store(number(value)).await.unwrap();
+            let change = Change::set(name("n"), stored.target());
+            let commit = session.commit(vec![change], None).await.unwrap();
+            drop(session);
+            assert_eq!(commit.await.unwrap().sequence, value);
+        }
+        while client.status().await.unwrap().sessions > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(served.engine.pins().is_empty());
+    })
+    .await;
+}
+
 async fn stored(session: &Session, text: &'static str) -> Reference {
     let asked = session.store(NewRecord::blob(text)).await.unwrap();
     asked.await.unwrap()

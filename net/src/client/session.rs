@@ -40,8 +40,8 @@ const ASKS_BYTES: usize = 64 << 10;
 /// Bytes on their way at once.
 const BYTES_MAX: usize = 32 << 20;
 
-/// A session: see [`Client::session`](super::Client::session). It ends when it is dropped, or when it
-/// asked nothing for as long as the server says; what it held is let go then.
+/// A session: see [`Client::session`](super::Client::session). It ends when it is dropped, once what was
+/// asked is answered, or when it asked nothing for as long as the server says; what it held is let go then.
 #[derive(Debug)]
 pub struct Session {
     shared: Arc<Shared>,
@@ -119,16 +119,12 @@ impl Session {
             ended: None,
         })));
         let most = usize::try_from(greeting.asks_max).unwrap_or(1).max(1);
-        let receiver = Arc::downgrade(&shared);
+        let receiver = shared.clone();
         tokio::spawn(async move {
             loop {
-                let replies = next(&mut replies).await;
-                let Some(shared) = receiver.upgrade() else {
-                    return;
-                };
-                match replies {
-                    Ok(replies) => replies.into_iter().for_each(|reply| shared.answer(reply)),
-                    Err(error) => return shared.end(&error),
+                match next(&mut replies).await {
+                    Ok(replies) => replies.into_iter().for_each(|reply| receiver.answer(reply)),
+                    Err(error) => return receiver.end(&error),
                 }
             }
         });
@@ -239,6 +235,12 @@ impl Session {
         };
         let id = self.shared.ask(what, waiting)?;
         Ok(Asked { id, answer })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shared.lock().asks = None;
     }
 }
 

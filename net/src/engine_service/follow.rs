@@ -81,13 +81,9 @@ async fn tell(
 ) -> Result<(), Option<Error>> {
     let mut landing = inner.landing.listen(&inner).map_err(Some)?;
     let mut draining = inner.draining.subscribe();
-    let from = match asked.from {
-        0 => inner.engine.snapshot().sequence() + 1,
-        from => from,
-    };
     let mut teller = Teller {
         engine: inner.engine.clone(),
-        follow: inner.engine.follow(from),
+        follow: inner.engine.follow(asked.from),
         before: None,
         names: asked.names,
     };

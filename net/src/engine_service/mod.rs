@@ -295,7 +295,11 @@ impl EngineRpc for EngineService {
         rights::caller(&request)?.may(Verb::Follow)?;
         let inner = self.0.clone();
         let place = inner.place(&inner.followers, "followers")?;
-        let asked = request.into_inner();
+        let mut asked = request.into_inner();
+        if asked.from == 0 {
+            // Now, before the client is told that it follows.
+            asked.from = inner.engine.snapshot().sequence() + 1;
+        }
         Ok(stream(place, |out| follow::run(inner, asked, out)))
     }
 

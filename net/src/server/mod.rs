@@ -32,7 +32,8 @@ use crate::accept::{Accept, Listener};
 use crate::engine_service::{self, EngineService};
 use crate::limits::Limits;
 use crate::proto::DESCRIPTORS;
-use crate::rights::{Guard, Live, Paths};
+use crate::rights::{Asks, Guard, Live, Paths, Verb};
+use crate::store_service::StoreService;
 
 /// Threads for what may block, at most: more of it waits.
 const BLOCKING_MAX: usize = 64;
@@ -103,6 +104,17 @@ impl Server {
         let draining = service.clone();
         let asks = engine_service::paths;
         self.add(service.server(), asks, move || draining.drain())
+    }
+
+    /// Carries these floors, for an engine elsewhere. Whoever uses them needs every right. Nothing drains:
+    /// what a client has no answer to it sends again, to whoever serves next.
+    #[must_use]
+    pub fn store(self, service: &StoreService) -> Self {
+        let all = |path: &str| {
+            let ours = path.starts_with("/travertine.v1.Store/");
+            ours.then_some(Asks::Verb(Verb::Close))
+        };
+        self.add(service.server(), all, || {})
     }
 
     /// Carries a service whose paths ask for these rights, and which is called to `drain` once it shall
