@@ -22,6 +22,7 @@
 //! - feature `config`: stack files ([`config`]), and [`standard`], the registry of the plug-ins that come along;
 //! - feature `workload`: [`workload`], what stacks are compared by, and [`interfaces`], the indexes;
 //! - feature `conformance`: the kit that checks a plug-in or an index of one's own, for tests;
+//! - feature `net` (default): [`net`], stacks over the network, and the command line's `serve`;
 //! - feature `cli` (default): the command line as a function of a registry, so that a program with
 //!   plug-ins of its own has every command:
 //!
@@ -49,6 +50,8 @@ pub use travertine_engine::{conformance, conformance_suite};
 pub use travertine_engine::{contract, forward, front, log, medium, stack};
 #[cfg(feature = "workload")]
 pub use travertine_interfaces as interfaces;
+#[cfg(feature = "net")]
+pub use travertine_net as net;
 #[cfg(feature = "config")]
 pub use travertine_plugins::{self as plugins, standard};
 

@@ -43,9 +43,12 @@ mod roots;
 mod rows;
 mod scan;
 mod schema;
+#[cfg(feature = "net")]
+mod serve;
 mod space;
 mod stack_arg;
 mod tag;
+mod takeover;
 mod terminal;
 mod text;
 mod top;
@@ -70,10 +73,10 @@ pub trait Run {
 }
 
 macro_rules! commands {
-    ($($module:ident :: $name:ident,)*) => {
+    ($($(#[$when:meta])* $module:ident :: $name:ident,)*) => {
         #[derive(Debug, Subcommand)]
         enum Command {
-            $($name($module::$name),)*
+            $($(#[$when])* $name($module::$name),)*
         }
 
         impl Run for Command {
@@ -83,7 +86,7 @@ macro_rules! commands {
                 terminal: &mut Terminal<'_>,
             ) -> Result<Outcome, Failure> {
                 match self {
-                    $(Self::$name(command) => command.run(registry, terminal),)*
+                    $($(#[$when])* Self::$name(command) => command.run(registry, terminal),)*
                 }
             }
         }
@@ -114,6 +117,9 @@ commands! {
     inspect::Inspect,
     verify::Verify,
     cluster::Cluster,
+    #[cfg(feature = "net")]
+    serve::Serve,
+    takeover::Takeover,
     export::Export,
     import::Import,
     migrate::Migrate,
@@ -157,6 +163,7 @@ Examples:
   travertine load stack.toml people.csv --tree people --key email
   travertine get stack.toml --tree people ada@example.org
   travertine verify stack.toml         is every byte as it was written?
+  travertine serve stack.toml --listen 127.0.0.1:7420
 
 Exit codes: 0 fine, 1 the work found a fault, 2 the call or the config is wrong.";
 
