@@ -1,4 +1,21 @@
 //! Travertine's side: one log in one directory, with the options of a stack file that says nothing.
+//!
+//! A commit that is not synced is one of [`Level::Memory`]: it lies in this process until a mebibyte of it
+//! has come, or a second has passed, and then in the page cache. redb's and sled's lie in the process too;
+//! fjall, LMDB and SQLite hand each to the kernel, so that it survives the end of the process.
+//!
+//! Where the time of a commit of one row goes, in a tree of a million (`perf record --call-graph=fp`):
+//!
+//! ```text
+//!   not synced   5 us: 40 % is the key there already? so that the count is exact and an edit that changes
+//!                nothing stores nothing; a third of it reads nodes that are not synced yet by `pread`
+//!                     30 % three records: delta, root, marker      9 % what is remembered for readers
+//!                     no system call, no hand-over, 22 allocations
+//!   durable      77 % in the kernel: one write of 4 KiB into blocks that were written before, one
+//!                fdatasync; 11 us in the tree, cold after each sync
+//! ```
+//!
+//! An LSM writes blindly and pays for a count with a walk: that is its lead in the first row.
 
 use std::path::Path;
 
