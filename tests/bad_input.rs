@@ -2,6 +2,7 @@
 //! ordinary sizes is in the suite for indexes; here is what takes an engine, or room.
 //!
 //! `TRAVERTINE_BIG=1` runs at full size: ten million keys of one prefix, a value of a gigabyte.
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -80,7 +81,7 @@ fn compare(engine: &Engine, map: &Map<Tree>, rows: &Rows) {
     assert_eq!(reader.count(), rows.len() as u64);
     let mut cursor = reader.cursor();
     for (key, value) in rows {
-        let entry = cursor.next().unwrap().expect("a row is missing");
+        let entry = cursor.next().unwrap().unwrap();
         assert_eq!(entry.key, key);
         assert_eq!(&reader.value(entry.value).wait().unwrap()[..], value);
     }
