@@ -28,6 +28,8 @@ struct Over {
     /// The client's stack, over servers at these addresses.
     stack: fn(&[SocketAddr]) -> Spec,
     env: Env,
+    /// Where the client's stack stands.
+    home: tempfile::TempDir,
 }
 
 impl Over {
@@ -37,6 +39,7 @@ impl Over {
             servers: Mutex::default(),
             stack,
             env: Env::system(),
+            home: tempfile::tempdir().unwrap(),
         }
     }
 
@@ -46,7 +49,7 @@ impl Over {
         let spec = (self.stack)(&addresses);
         drop(servers);
         let level = self.served[0].promises().level.to_string();
-        plan_of(spec.level(level.as_str()), "/nowhere".as_ref())
+        plan_of(spec.level(level.as_str()), self.home.path())
     }
 
     /// Servers are begun once, and stay.
@@ -168,5 +171,20 @@ mod cache_over_a_file {
             Layer::new("cache").with("memory", "64 KiB"),
             remote(at[0])
         ]))
+    );
+}
+
+mod cluster_over_three_files {
+    use super::*;
+
+    conformance_suite!(
+        suite,
+        Over::new(vec![file(), file(), file()], |at| {
+            let child = |at: &SocketAddr| {
+                let notes = format!("notes-{}", at.port());
+                vec![remote(*at).with("notes", notes.as_str())]
+            };
+            spec_of([Layer::new("cluster").over(at.iter().map(child).collect())])
+        })
     );
 }

@@ -1,12 +1,11 @@
 //! An engine on a stack that goes on in a server on loopback.
 
-#![expect(clippy::unwrap_used, reason = "these are tests")]
-
 mod rig;
 
 use rig::{Served, body, commit, engine, file, memory, open, over, plan_of, remote};
-use travertine_engine::contract::{Env, ErrorKind};
-use travertine_engine::stack::Spec;
+use travertine_engine::contract::{Env, ErrorKind, RootAt};
+use travertine_engine::stack::{Opening, Spec};
+use travertine_net::store_service::{Limits, Offer, StoreService};
 
 #[test]
 fn an_engine_opens_commits_and_reads_back_over_loopback() {
@@ -53,4 +52,84 @@ fn a_server_that_gives_less_than_is_expected_is_refused_with_blame() {
     let engine = engine(open(&plan).unwrap()).unwrap();
     commit(&engine, "it", b"is there").unwrap();
     assert_eq!(body(&engine, "it").unwrap(), b"is there");
+}
+
+#[test]
+fn a_proxy_of_a_proxy_works() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = Served::plan(file(directory.path()), &Env::system()).unwrap();
+    let first = Served::plan(over(home.address), &Env::system()).unwrap();
+    let second = Served::plan(over(first.address), &Env::system()).unwrap();
+    {
+        let engine = engine(open(&over(second.address)).unwrap()).unwrap();
+        for number in 0..20_u32 {
+            commit(&engine, "it", &number.to_le_bytes()).unwrap();
+        }
+        assert_eq!(body(&engine, "it").unwrap(), 19_u32.to_le_bytes());
+        engine.close().unwrap();
+    }
+    let again = engine(open(&over(home.address)).unwrap()).unwrap();
+    assert_eq!(body(&again, "it").unwrap(), 19_u32.to_le_bytes());
+}
+
+#[test]
+fn a_loop_of_servers_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = Served::plan(file(directory.path()), &Env::system()).unwrap();
+    let proxy = Served::plan(over(home.address), &Env::system()).unwrap();
+    // The server at home is replaced by one that goes on in the proxy, which goes on in it.
+    let address = home.kill();
+    let env = Env::system();
+    let offer = Offer::of_plan(over(proxy.address), env.clone(), Opening::default());
+    let opened = StoreService::open(offer, Limits::default(), &env);
+    let ring = opened.map(|service| Served::at(address, service));
+    // Whoever closes the ring is refused, at once or once it is closed; nobody is answered.
+    let asked = ring.and_then(|ring| {
+        let store = open(&over(ring.address))?;
+        let answer = store.root(RootAt::Newest).wait();
+        answer.map(|_| ())
+    });
+    let error = asked.unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unavailable),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_second_writer_fences_the_first_which_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = Served::plan(file(directory.path()), &Env::system()).unwrap();
+    let first = engine(open(&over(served.address)).unwrap()).unwrap();
+    commit(&first, "it", b"of the first").unwrap();
+    let second = engine(open(&over(served.address)).unwrap()).unwrap();
+    commit(&second, "it", b"of the second").unwrap();
+    let error = commit(&first, "it", b"too late").unwrap_err();
+    assert!(error.to_string().contains("took over"), "{error}");
+    assert_eq!(body(&second, "it").unwrap(), b"of the second");
+    commit(&second, "it", b"goes on").unwrap();
+}
+
+#[test]
+fn an_engine_goes_on_when_its_server_was_killed_and_came_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let env = Env::system();
+    let mut served = Served::plan(file(directory.path()), &env).unwrap();
+    let engine = engine(open(&over(served.address)).unwrap()).unwrap();
+    for round in 0..6_u32 {
+        for number in 0..20_u32 {
+            commit(&engine, "it", &(round * 100 + number).to_le_bytes()).unwrap();
+        }
+        // What it had open is let go, as the end of a process does.
+        let service = served.service.clone();
+        let address = served.kill();
+        service.close().unwrap();
+        drop(service);
+        let offer = Offer::of_plan(file(directory.path()), env.clone(), Opening::default());
+        let service = StoreService::open(offer, Limits::default(), &env).unwrap();
+        served = Served::at(address, service);
+    }
+    commit(&engine, "it", b"at last").unwrap();
+    assert_eq!(body(&engine, "it").unwrap(), b"at last");
+    engine.close().unwrap();
 }

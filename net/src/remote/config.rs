@@ -1,11 +1,13 @@
 //! The config of a `remote` layer.
 
 use serde::Deserialize;
-use travertine_engine::contract::Level;
+use travertine_engine::contract::{Error, Level};
 use travertine_engine::stack::{
     Arity, ByteSize, Declared, Fault, LevelRule, OptionRow, OptionType, PluginKind, Properties,
     Property, Time, level_from_text,
 };
+
+use crate::connect::Endpoint;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -13,6 +15,9 @@ const SECOND: u64 = 1_000_000_000;
 #[derive(Debug, Clone, Deserialize)]
 pub struct Remote {
     pub(super) address: String,
+    pub(super) plain: bool,
+    pub(super) token: Option<String>,
+    pub(super) tls: Tls,
     pub(super) level: String,
     pub(super) expects: String,
     pub(super) deadline: Time,
@@ -22,6 +27,42 @@ pub struct Remote {
     pub(super) bytes: ByteSize,
     pub(super) keep: ByteSize,
 }
+
+/// What TLS goes by.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Tls {
+    pub(super) ca: Option<String>,
+    pub(super) cert: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) name: Option<String>,
+}
+
+const TLS: &[OptionRow] = &[
+    OptionRow::optional(
+        "ca",
+        OptionType::Path,
+        "no TLS",
+        "the certificate of the authority that vouches for the server",
+    ),
+    OptionRow::optional(
+        "cert",
+        OptionType::Path,
+        "this side shows none",
+        "the certificate that this side shows",
+    ),
+    OptionRow::optional(
+        "key",
+        OptionType::Path,
+        "this side shows none",
+        "the key of that certificate",
+    ),
+    OptionRow::optional(
+        "name",
+        OptionType::Text,
+        "the host of the address",
+        "the name that the server's certificate must have",
+    ),
+];
 
 pub(super) const KIND: PluginKind = PluginKind {
     summary: "goes on in another process",
@@ -36,6 +77,24 @@ pub(super) const KIND: PluginKind = PluginKind {
             OptionType::Text,
             "127.0.0.1:7411",
             "host and port of the server",
+        ),
+        OptionRow::preset(
+            "tls",
+            OptionType::Table { rows: TLS },
+            "{}",
+            "how both sides prove who they are",
+        ),
+        OptionRow::optional(
+            "token",
+            OptionType::Path,
+            "none is said",
+            "the file that holds a token, said with each request",
+        ),
+        OptionRow::preset(
+            "plain",
+            OptionType::Flag,
+            "false",
+            "plain text also to another machine; to this one it is always allowed",
         ),
         OptionRow::preset(
             "level",
@@ -104,8 +163,15 @@ pub(super) const KIND: PluginKind = PluginKind {
             "what was stored and is not durable there yet is kept up to here, to be sent again if the \
              server was lost; beyond it the oldest is let go",
         ),
+        OptionRow::optional(
+            "notes",
+            OptionType::Place,
+            "nothing is kept on this machine",
+            "a directory of this machine for what a `cluster` above knows of this child, which it \
+             cannot do without",
+        ),
     ],
-    declared: Declared::bottom(Level::Disk, Properties::NONE),
+    declared: Declared::bottom(Level::Disk, Properties::all_but(&[Property::Parts])),
     structural: true,
     ..PluginKind::new("remote", Arity::Bottom)
 };
@@ -133,14 +199,25 @@ impl Remote {
     }
 
     pub(super) fn declare(&self, declared: &mut Declared) -> Result<Vec<String>, Fault> {
-        let (host, port) = self.address.rsplit_once(':').unwrap_or_default();
-        if host.is_empty()
-            || port.parse::<u16>().is_err()
-            || self.address.contains(char::is_control)
-        {
-            let message = format!("{:?} is no host and port", self.address);
-            return Err(Fault::of("address", message).help("for example \"db.example.net:7411\""));
-        }
+        let wrong = |error: Error| Fault::of("address", error.message());
+        let mut endpoint = Endpoint::parse(&self.address)
+            .map_err(|error| wrong(error).help("for example \"db.example.net:7411\""))?
+            .plain_text(self.plain);
+        // Where the files lie is not known here, only which there are.
+        let files = [&self.tls.ca, &self.tls.cert, &self.tls.key].map(Option::is_some);
+        endpoint = if files[0] { endpoint.ca("") } else { endpoint };
+        endpoint = if files[1] {
+            endpoint.cert("")
+        } else {
+            endpoint
+        };
+        endpoint = if files[2] { endpoint.key("") } else { endpoint };
+        endpoint = if self.token.is_some() {
+            endpoint.token_file("")
+        } else {
+            endpoint
+        };
+        endpoint.check().map_err(wrong)?;
         let (level, properties) = self.needs()?;
         declared.level = LevelRule::At(level);
         declared.adds = properties;

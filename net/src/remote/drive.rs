@@ -13,15 +13,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
 use prost::Message;
 use tokio::time::Instant;
 use tokio_stream::Stream;
 use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint, Uri};
 use travertine_engine::contract::{Epoch, Error, ErrorKind, Promise, Result, Vector};
 
-use super::dial::Dial;
+use super::Reach;
 use super::link::{Known, Link};
 use super::slot::unfit;
 use super::store::fenced;
@@ -29,24 +27,22 @@ use crate::proto::answer::Answer as Payload;
 use crate::proto::call::Verb;
 use crate::proto::store_client::StoreClient;
 use crate::proto::{Answer, Answers, Calls, FenceCall, Hello, StoreCall, Welcome};
+use crate::wire::error::from_status;
 use crate::wire::parts::Assembly;
-use crate::wire::{HOPS_MAX, MESSAGE_MAX, NEWEST, OLDEST, WINDOWS, convert, error, status};
+use crate::wire::{HOPS_MAX, MESSAGE_MAX, NEWEST, OLDEST, convert, status};
 
 /// How often it is looked at whether the time of a call is over.
 const TICK: Duration = Duration::from_millis(25);
 /// First pause before the next attempt.
 const PAUSE: Duration = Duration::from_millis(10);
-/// A connection that says nothing for so long is asked, and given up after as long again.
-const ALIVE: Duration = Duration::from_secs(10);
-
 /// Runs until the floor is gone. `opened` is told of the first session, or why there is none.
-pub(super) async fn drive(link: Arc<Link>, dial: Arc<dyn Dial>, opened: Promise<()>) {
+pub(super) async fn drive(link: Arc<Link>, reach: Arc<dyn Reach>, opened: Promise<()>) {
     let mut opened = Some(opened);
     let began = Instant::now();
     let mut pause = PAUSE;
     while !link.is_stopped() {
         let mut greeted = false;
-        let ended = session(&link, &dial, || {
+        let ended = session(&link, &reach, || {
             greeted = true;
             if let Some(opened) = opened.take() {
                 opened.fulfil(Ok(()));
@@ -110,17 +106,21 @@ fn key(link: &Link) -> u64 {
 }
 
 /// One session, from connecting to its end: why it ended.
-async fn session(link: &Arc<Link>, dial: &Arc<dyn Dial>, greeted: impl FnOnce()) -> Error {
-    match attempt(link, dial, greeted).await {
+async fn session(link: &Arc<Link>, reach: &Arc<dyn Reach>, greeted: impl FnOnce()) -> Error {
+    match attempt(link, reach, greeted).await {
         Ok(never) => never,
         Err(error) => error,
     }
 }
 
-async fn attempt(link: &Arc<Link>, dial: &Arc<dyn Dial>, greeted: impl FnOnce()) -> Result<Error> {
+async fn attempt(
+    link: &Arc<Link>,
+    reach: &Arc<dyn Reach>,
+    greeted: impl FnOnce(),
+) -> Result<Error> {
     let limit = Instant::now() + link.settings.connect;
     let timely = async {
-        let channel = connect(link, dial).await?;
+        let channel = reach.reach(&link.env).await?;
         let number = link.begin();
         let outbox = Outbox {
             link: link.clone(),
@@ -131,9 +131,7 @@ async fn attempt(link: &Arc<Link>, dial: &Arc<dyn Dial>, greeted: impl FnOnce())
             .max_decoding_message_size(2 * MESSAGE_MAX)
             .max_encoding_message_size(MESSAGE_MAX);
         let inbound = client.session(outbox).await;
-        let mut inbound = inbound
-            .map_err(|status| error::from_status(&status))?
-            .into_inner();
+        let mut inbound = inbound.map_err(|status| from_status(&status))?.into_inner();
         let first = message(&mut inbound).await?;
         let welcome = first
             .welcome
@@ -202,43 +200,8 @@ async fn tick(link: &Link) {
 
 async fn message(inbound: &mut Streaming<Answers>) -> Result<Answers> {
     let message = inbound.message().await;
-    let message = message.map_err(|status| error::from_status(&status))?;
+    let message = message.map_err(|status| from_status(&status))?;
     message.ok_or_else(|| Error::unavailable("the server ended the session"))
-}
-
-async fn connect(link: &Arc<Link>, dial: &Arc<dyn Dial>) -> Result<Channel> {
-    let (stream, connection) = WINDOWS;
-    let endpoint = Endpoint::from_static("http://travertine")
-        .initial_stream_window_size(stream)
-        .initial_connection_window_size(connection)
-        .http2_keep_alive_interval(ALIVE)
-        .keep_alive_timeout(ALIVE)
-        .keep_alive_while_idle(true);
-    let told = Arc::new(std::sync::Mutex::new(None));
-    let (dial, tell) = (dial.clone(), told.clone());
-    let connector = tower::service_fn(move |_: Uri| {
-        let (dialling, tell) = (dial.dial(), tell.clone());
-        async move {
-            dialling.await.map(TokioIo::new).map_err(|error| {
-                let mut told = tell
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                *told = Some(error.clone());
-                std::io::Error::other(error)
-            })
-        }
-    });
-    endpoint
-        .connect_with_connector(connector)
-        .await
-        .map_err(|source| {
-            let mut told = told
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            told.take().unwrap_or_else(|| {
-                Error::unavailable(format!("connecting to {}: {source}", link.settings.address))
-            })
-        })
 }
 
 fn hello(link: &Link) -> Hello {
@@ -345,16 +308,18 @@ async fn recover(link: &Arc<Link>, fresh: bool) -> Result<()> {
 
 async fn bring_back(link: &Arc<Link>, epoch: Epoch) -> Result<()> {
     let fence = Verb::Fence(FenceCall {
-        epoch: Some(convert::epoch(epoch)),
+        epoch: Some(epoch.into()),
     });
     let states = link.prepare(fence, fenced).await?;
     let mut lacking = Vec::new();
     let mut vector = Vector::new();
     {
         let state = link.lock();
+        let unit = state.known.as_ref().map_or(8, |known| known.status.unit);
         for told in &states {
-            lacking.extend(state.kept.lacking(told.stream, told.end)?);
-            vector.push((told.stream, told.end));
+            let (cut, batches) = state.kept.goes_on(told, unit)?;
+            lacking.extend(batches);
+            vector.push((told.stream, cut));
         }
     }
     let adopt = Verb::Adopt(convert::adopt(epoch, &vector));
@@ -370,7 +335,7 @@ async fn bring_back(link: &Arc<Link>, epoch: Epoch) -> Result<()> {
     );
     for batch in lacking {
         let store = Verb::Store(StoreCall {
-            sender: Some(convert::epoch(epoch)),
+            sender: Some(epoch.into()),
             batch: batch.bytes().clone(),
         });
         let stored = link.prepare(store, |answer, _| match answer {

@@ -11,7 +11,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use travertine_engine::contract::{Batch, End, Epoch, Error, Position, Result, Stream, Vector};
+use travertine_engine::contract::{
+    Batch, End, Epoch, Error, Position, Result, Stream, StreamState, Vector,
+};
 
 /// The lines of one writer.
 #[derive(Debug, Default)]
@@ -113,29 +115,37 @@ impl Kept {
         }
     }
 
-    /// The batches that a server lacks whose stream ends here.
+    /// Where a server that began anew is to go on, and the batches that follow there. It goes on where
+    /// a commit ended: what comes after one begins at a unit of its own. So what lies there and is not
+    /// known durable is brought again.
     ///
     /// Errors: `Corrupt`, if it lost what was durable; `Unavailable`, if it lost what is kept no more.
-    pub(super) fn lacking(&self, stream: Stream, end: End) -> Result<Vec<Batch>> {
-        let Some(line) = self.lines.get(&stream) else {
-            return Ok(Vec::new());
+    pub(super) fn goes_on(&self, told: &StreamState, unit: u64) -> Result<(End, Vec<Batch>)> {
+        let Some(line) = self.lines.get(&told.stream) else {
+            return Ok((told.end, Vec::new()));
         };
-        if end == line.base {
-            return Ok(line.batches.iter().cloned().collect());
+        let mut points = vec![line.base];
+        points.extend(line.batches.iter().map(end_of));
+        if points.contains(&told.end) {
+            let after = |at: usize| line.batches.get(at).map(|batch| batch.header().base);
+            let apart = |(at, point): &(usize, &End)| {
+                let may = (told.durable..=told.end.position).contains(&point.position);
+                may && after(*at).is_none_or(|base| base.align_down(unit) >= point.position)
+            };
+            if let Some((at, cut)) = points.iter().enumerate().find(apart) {
+                return Ok((*cut, line.batches.range(at..).cloned().collect()));
+            }
         }
-        if let Some(at) = line.batches.iter().position(|batch| end_of(batch) == end) {
-            return Ok(line.batches.range(at + 1..).cloned().collect());
-        }
-        let (there, here) = (end.position, line.base.position);
-        if there < here && line.gap {
+        let (stream, there, here) = (told.stream, told.end.position, line.base.position);
+        if line.gap && there <= here {
             return Err(Error::unavailable(format!(
                 "the server was lost and ends at {there} of {stream}: what was stored up to {here} was \
                  not durable there, and was kept here no more"
             )));
         }
         Err(Error::corrupt(format!(
-            "the server came back and ends at {there} of {stream}: it had acknowledged everything up to \
-             {here} as durable"
+            "the server came back and ends at {there} of {stream}: what it acknowledged as durable ends \
+             at {here}"
         )))
     }
 }

@@ -28,8 +28,9 @@ use crate::hop::{self, Host};
 use crate::proto::answer::Answer as Payload;
 use crate::proto::call::Verb;
 use crate::proto::{Answer, Call, Calls, Part};
+use crate::wire::error::{from_proto, to_proto};
 use crate::wire::parts::cut;
-use crate::wire::{FLUSH, HOPS_MAX, ITEMS, PART, convert, error};
+use crate::wire::{FLUSH, HOPS_MAX, ITEMS, PART, convert};
 
 /// Most calls that wait to be sent, and most bytes of them.
 const QUEUE: (usize, usize) = (65_536, 256 << 20);
@@ -96,6 +97,8 @@ pub(super) struct Waiting {
     deadline: Instant,
     hops: u32,
     bytes: usize,
+    /// Whether it is sent again when a session breaks off.
+    again: bool,
     note: Note,
 }
 
@@ -207,6 +210,7 @@ impl Link {
             deadline: hop.deadline.map_or(own, |theirs| theirs.min(own)),
             hops: hop.passed,
             bytes: size(&verb),
+            again: waits,
             note: state.note_of(&verb),
             verb,
         };
@@ -362,7 +366,8 @@ impl Link {
             let unsent = std::mem::take(&mut state.unsent);
             let held = std::mem::take(&mut state.held);
             let again = sent.chain(unsent).chain(held);
-            state.held = again.filter(|waiting| waiting.slot.is_some()).collect();
+            let wanted = |waiting: &Waiting| waiting.again && waiting.slot.is_some();
+            state.held = again.filter(wanted).collect();
             state.queued_bytes = state.held.iter().map(|waiting| waiting.bytes).sum();
             if trouble.kind() != ErrorKind::Unavailable {
                 for waiting in state.held.drain(..) {
@@ -413,7 +418,7 @@ impl Link {
                 state.sent_bytes -= waiting.bytes;
                 let payload = answer.answer.unwrap_or_else(nothing);
                 let payload = match payload {
-                    Payload::Error(told) => Err(self.risen(error::from_proto(&told))),
+                    Payload::Error(told) => Err(self.risen(from_proto(&told))),
                     payload => Ok(payload),
                 };
                 if let Ok(payload) = &payload {
@@ -527,7 +532,7 @@ impl State {
                 self.reached(*stream, Position(tail.end), Some(tail.ceiling), false);
             }
             (Note::Committed(covered), Payload::Committed(level)) => {
-                let durable = convert::to_level(Some(level)).is_ok_and(|level| {
+                let durable = convert::to_level(Some(*level)).is_ok_and(|level| {
                     let most = self
                         .known
                         .as_ref()
@@ -599,7 +604,7 @@ fn stream_of(batch: &[u8]) -> Option<Stream> {
 }
 
 fn nothing() -> Payload {
-    Payload::Error(error::to_proto(&Error::unavailable(
+    Payload::Error(to_proto(&Error::unavailable(
         "the server's answer is of a kind that is not known here",
     )))
 }

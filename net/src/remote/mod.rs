@@ -18,7 +18,6 @@
 //! thread no task; whoever blocks for an answer is woken by it directly.
 
 mod config;
-mod dial;
 mod drive;
 mod kept;
 mod link;
@@ -35,9 +34,9 @@ use travertine_engine::stack::{
 };
 
 pub use config::Remote;
-pub use dial::{Dial, Dialling, Io};
 pub use store::RemoteStore;
 
+use crate::connect::{Channel, Endpoint};
 use crate::hop;
 use crate::proto::Welcome;
 use link::Link;
@@ -88,15 +87,31 @@ impl Plugin for Remote {
         let settings = self.settings(context)?;
         let thread = context.common(|_| NetThread::start(&context.env));
         let handle = thread.as_ref().as_ref().map_err(Clone::clone)?.handle();
-        let dial = Arc::new(dial::Tcp(self.address.clone()));
-        let store = RemoteStore::begin(&context.env, settings, dial, |task| {
+        let endpoint = Arc::new(self.endpoint(context)?);
+        let store = RemoteStore::begin(&context.env, settings, endpoint, |task| {
             handle.spawn(task);
         });
         let (mut store, opened) = store;
         store.name = context.name.clone();
-        store.thread = Some(thread.clone());
+        store._thread = Some(thread.clone());
         opened.wait()?;
         Ok(Arc::new(store))
+    }
+}
+
+/// A channel that is being made.
+pub type Reaching = std::pin::Pin<Box<dyn Future<Output = Result<Channel>> + Send>>;
+
+/// How a server is reached: each time anew, for a connection that was lost is given up.
+pub trait Reach: Send + Sync + std::fmt::Debug {
+    /// Begins to connect.
+    fn reach(&self, env: &Env) -> Reaching;
+}
+
+impl Reach for Endpoint {
+    fn reach(&self, env: &Env) -> Reaching {
+        let (endpoint, env) = (self.clone(), env.clone());
+        Box::pin(async move { endpoint.connect(&env).await })
     }
 }
 
@@ -104,27 +119,49 @@ impl Plugin for Remote {
 pub type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl RemoteStore {
-    /// A floor over a server that `dial` reaches, driven by a task that `spawn` runs. The op is ready
+    /// A floor over a server that can be reached so, driven by a task that `spawn` runs. The op is ready
     /// once the other side has proven what it guarantees; or says why there is no such floor.
     pub fn begin(
         env: &Env,
         settings: Settings,
-        dial: Arc<dyn Dial>,
+        reach: Arc<dyn Reach>,
         spawn: impl FnOnce(Task),
     ) -> (Self, travertine_engine::contract::Op<()>) {
         let link = Arc::new(Link::new(env, settings, hop::host()));
         let (promise, opened) = Promise::new();
-        spawn(Box::pin(drive::drive(link.clone(), dial, promise)));
+        spawn(Box::pin(drive::drive(link.clone(), reach, promise)));
         let store = Self {
             link,
             name: None,
-            thread: None,
+            _thread: None,
         };
         (store, opened)
     }
 }
 
 impl Remote {
+    fn endpoint(&self, context: &OpenContext) -> Result<Endpoint> {
+        let mut endpoint = Endpoint::parse(&self.address)?.plain_text(self.plain);
+        let file = |path: &String| context.resolve(path);
+        if let Some(ca) = &self.tls.ca {
+            endpoint = endpoint.ca(file(ca));
+        }
+        if let Some(cert) = &self.tls.cert {
+            endpoint = endpoint.cert(file(cert));
+        }
+        if let Some(key) = &self.tls.key {
+            endpoint = endpoint.key(file(key));
+        }
+        if let Some(name) = &self.tls.name {
+            endpoint = endpoint.server_name(name);
+        }
+        if let Some(token) = &self.token {
+            endpoint = endpoint.token_file(file(token));
+        }
+        endpoint.check()?;
+        Ok(endpoint)
+    }
+
     fn settings(&self, context: &OpenContext) -> Result<Settings> {
         let (level, properties) = self
             .needs()

@@ -21,7 +21,7 @@ pub struct RemoteStore {
     pub(super) link: Arc<Link>,
     pub(super) name: Option<String>,
     /// What drives the link, if this floor has a part in it.
-    pub(super) thread: Option<Arc<Result<NetThread>>>,
+    pub(super) _thread: Option<Arc<Result<NetThread>>>,
 }
 
 /// The kind of this floor.
@@ -30,7 +30,7 @@ pub(super) const REMOTE: &str = "remote";
 impl Store for RemoteStore {
     fn store(&self, sender: Epoch, batch: Batch) -> Op<Tail> {
         let call = StoreCall {
-            sender: Some(convert::epoch(sender)),
+            sender: Some(sender.into()),
             batch: batch.bytes().clone(),
         };
         self.link.write(
@@ -67,7 +67,7 @@ impl Store for RemoteStore {
                 }
             },
             |answer, _| match answer {
-                Answer::Committed(level) => convert::to_level(Some(&level)),
+                Answer::Committed(level) => convert::to_level(Some(level)),
                 _ => unfit(),
             },
         )
@@ -86,7 +86,7 @@ impl Store for RemoteStore {
 
     fn fence(&self, epoch: Epoch) -> Op<Vec<StreamState>> {
         let verb = Verb::Fence(FenceCall {
-            epoch: Some(convert::epoch(epoch)),
+            epoch: Some(epoch.into()),
         });
         if epoch.number == 0 {
             return self.link.call(verb, None, fenced);

@@ -14,7 +14,7 @@ pub(super) struct Flight<T> {
     op: Op<T>,
     waker: Waker,
     /// Bytes that it was asked with.
-    pub(super) bytes: usize,
+    bytes: usize,
     /// When nobody waits for it any more.
     deadline: Instant,
 }
@@ -93,11 +93,6 @@ impl<T: Send + 'static> Flying<T> {
         self.bytes += bytes;
         self.flights.insert(id, flight);
         None
-    }
-
-    /// Whether a call of this number is on its way.
-    pub(super) fn has(&self, id: u64) -> bool {
-        self.flights.contains_key(&id)
     }
 
     /// Gives the answers that are there now.

@@ -22,6 +22,7 @@
 
 mod flying;
 mod offer;
+mod rights;
 mod serving;
 mod session;
 mod turn;
@@ -32,6 +33,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use travertine_engine::contract::{Env, Error, Result};
 
 use crate::hop::Host;
@@ -39,6 +41,7 @@ use crate::proto::store_server::StoreServer;
 use crate::wire::MESSAGE_MAX;
 
 pub use offer::Offer;
+pub use rights::asks;
 use serving::Serving;
 use turn::Turn;
 
@@ -70,16 +73,23 @@ impl Default for Limits {
 }
 
 /// A service over one stack. Clones are the same service.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StoreService(Arc<Shared>);
 
-#[derive(Debug)]
+impl std::fmt::Debug for StoreService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StoreService({:?})", self.0.serving)
+    }
+}
+
 struct Shared {
     env: Env,
     limits: Limits,
     host: Arc<Host>,
     serving: Serving,
     turns: Mutex<HashMap<[u8; 16], Arc<Turn>>>,
+    /// Nothing more is taken in.
+    draining: watch::Sender<bool>,
 }
 
 impl StoreService {
@@ -101,6 +111,7 @@ impl StoreService {
             host,
             serving,
             turns: Mutex::default(),
+            draining: watch::Sender::new(false),
         })))
     }
 
@@ -122,6 +133,12 @@ impl StoreService {
     #[must_use]
     pub fn store(&self) -> Arc<dyn travertine_engine::contract::Store> {
         self.0.serving.store()
+    }
+
+    /// Takes nothing more in: sessions end once what they began is answered, and their clients go on
+    /// elsewhere, or wait for this server to come back.
+    pub fn drain(&self) {
+        self.0.draining.send_replace(true);
     }
 
     /// Closes what is served. Calls that come later are refused by the floors.

@@ -24,8 +24,9 @@ use super::verbs::Caller;
 use crate::hop::Hop;
 use crate::proto::answer::Answer as Payload;
 use crate::proto::{Answer, Answers, Call, Calls, Part, Welcome};
+use crate::wire::error::{to_proto, to_status};
 use crate::wire::parts::{Assembly, cut};
-use crate::wire::{FLUSH, HOPS_MAX, ITEMS, PART, error};
+use crate::wire::{FLUSH, HOPS_MAX, ITEMS, PART};
 
 /// How often calls under way are looked at, whether their time is over.
 const TICK: Duration = Duration::from_millis(25);
@@ -47,6 +48,8 @@ pub(super) struct Session {
     last: u64,
     flying: Flying<Payload>,
     tick: Option<Pin<Box<Sleep>>>,
+    /// Ready once the server takes nothing more in.
+    drained: Pin<Box<dyn Future<Output = ()> + Send>>,
     out: Out,
 }
 
@@ -67,7 +70,11 @@ impl Session {
         welcome: Welcome,
         inbound: Inbound,
     ) -> Self {
+        let mut draining = shared.draining.subscribe();
         Self {
+            drained: Box::pin(async move {
+                let _ = draining.wait_for(|draining| *draining).await;
+            }),
             shared,
             turn,
             number,
@@ -148,7 +155,7 @@ impl Session {
                     deadline: Some(deadline),
                     passed: call.hops + 1,
                 };
-                let (shared, caller) = (&self.shared, self.caller);
+                let (shared, caller) = (&self.shared, &self.caller);
                 let op = self
                     .turn
                     .during(self.number, || shared.begin(caller, hop, verb))
@@ -233,9 +240,12 @@ impl Stream for Session {
         loop {
             let out = &mut this.out;
             this.flying.poll(context, |id, answer| out.push(id, answer));
+            if this.inbound.is_some() && this.drained.as_mut().poll(context).is_ready() {
+                this.inbound = None;
+            }
             let room = this.has_room();
             if let Err(error) = this.poll_calls(context) {
-                return Poll::Ready(Some(Err(error::to_status(&error))));
+                return Poll::Ready(Some(Err(to_status(&error))));
             }
             this.poll_time(context);
             if let Some(answers) = this.next() {
@@ -254,7 +264,7 @@ impl Stream for Session {
 
 impl Out {
     fn push(&mut self, id: u64, answer: Result<Payload>) {
-        let payload = answer.unwrap_or_else(|error| Payload::Error(error::to_proto(&error)));
+        let payload = answer.unwrap_or_else(|error| Payload::Error(to_proto(&error)));
         let answer = Answer {
             id,
             answer: Some(payload),

@@ -21,18 +21,13 @@ use crate::proto::{
     FenceCall, Hello, Lack, Level, ReadAnswer, ReadCall, ReclaimAnswer, ReclaimCall, RootAnswer,
     RootCall, ScanAnswer, ScanCall, Status as ProtoStatus, StatusCall, StoreCall, Tail, Welcome,
 };
+use crate::rights::Caller as Rights;
 use crate::wire::convert::identity;
 use crate::wire::error::to_status;
 use crate::wire::{HOPS_MAX, MESSAGE_MAX, NEWEST, OLDEST, status};
 
-/// Who makes unary calls: all of them together are one client.
-const UNARY: Caller = Caller {
-    client: [0; 16],
-    reads_only: false,
-};
-
 impl Shared {
-    fn greet(&self, hello: &Hello) -> Result<(Caller, Welcome)> {
+    fn greet(&self, rights: Option<Rights>, hello: &Hello) -> Result<(Caller, Welcome)> {
         if hello.newest < OLDEST || hello.oldest > NEWEST {
             return Err(Error::unsupported(format!(
                 "the client speaks versions {} to {} of the protocol, this server {OLDEST} to {NEWEST}",
@@ -92,6 +87,7 @@ impl Shared {
         let caller = Caller {
             client,
             reads_only: hello.reads_only,
+            rights,
         };
         Ok((caller, welcome))
     }
@@ -112,13 +108,23 @@ impl Shared {
         Ok(turns.entry(client).or_default().clone())
     }
 
-    async fn unary(self: &Arc<Self>, verb: Verb) -> Result<Payload, Status> {
+    async fn unary(
+        self: &Arc<Self>,
+        rights: Option<Rights>,
+        verb: Verb,
+    ) -> Result<Payload, Status> {
+        // All who make unary calls are one client.
+        let caller = Caller {
+            client: [0; 16],
+            reads_only: false,
+            rights,
+        };
         let deadline = Instant::now() + self.limits.deadline;
         let hop = Hop {
             deadline: Some(deadline),
             passed: 1,
         };
-        let op = self.begin(UNARY, hop, verb);
+        let op = self.begin(&caller, hop, verb);
         let answer = tokio::time::timeout_at(deadline, op).await;
         let answer = answer.unwrap_or_else(|_| Err(Error::unavailable("no answer in time")));
         answer.map_err(|error| to_status(&error))
@@ -131,8 +137,15 @@ type Reply<T> = Result<Response<T>, Status>;
 
 impl StoreService {
     /// A unary twin: calls the verb, and takes the one answer that fits it.
-    async fn twin<T>(&self, verb: Verb, take: impl FnOnce(Payload) -> Option<T>) -> Reply<T> {
-        let answer = take(self.0.unary(verb).await?);
+    async fn twin<C, T>(
+        &self,
+        request: Request<C>,
+        verb: impl FnOnce(C) -> Verb,
+        take: impl FnOnce(Payload) -> Option<T>,
+    ) -> Reply<T> {
+        let rights = request.extensions().get().cloned();
+        let verb = verb(request.into_inner());
+        let answer = take(self.0.unary(rights, verb).await?);
         let answer = answer.ok_or_else(|| Status::internal("the answer is of another verb"))?;
         Ok(Response::new(answer))
     }
@@ -153,6 +166,7 @@ impl Store for StoreService {
     type SessionStream = SessionStream;
 
     async fn session(&self, request: Request<Streaming<Calls>>) -> Reply<Self::SessionStream> {
+        let rights = request.extensions().get().cloned();
         let mut inbound = request.into_inner();
         let first = inbound.next().await.transpose()?;
         let hello = first.and_then(|calls| {
@@ -164,7 +178,10 @@ impl Store for StoreService {
                 "a session begins with a greeting and nothing else",
             ))
         })?;
-        let (caller, welcome) = self.0.greet(&hello).map_err(|error| to_status(&error))?;
+        let (caller, welcome) = self
+            .0
+            .greet(rights, &hello)
+            .map_err(|error| to_status(&error))?;
         let turn = self
             .0
             .turn(caller.client)
@@ -182,14 +199,13 @@ impl Store for StoreService {
     }
 
     async fn greet(&self, request: Request<Hello>) -> Reply<Welcome> {
-        let greeted = self.0.greet(request.get_ref());
+        let greeted = self.0.greet(None, request.get_ref());
         let (_, welcome) = greeted.map_err(|error| to_status(&error))?;
         Ok(Response::new(welcome))
     }
 
     async fn store(&self, request: Request<StoreCall>) -> Reply<Tail> {
-        self.twin(Verb::Store(request.into_inner()), only!(Stored))
-            .await
+        self.twin(request, Verb::Store, only!(Stored)).await
     }
 
     async fn read(&self, request: Request<ReadCall>) -> Reply<ReadAnswer> {
@@ -199,47 +215,39 @@ impl Store for StoreService {
             _ => None,
         };
         let answer = |record| ReadAnswer { record };
-        let verb = Verb::Read(request.get_ref().oid);
-        self.twin(verb, |it| found(it).map(answer)).await
+        let verb = |call: ReadCall| Verb::Read(call.oid);
+        self.twin(request, verb, |it| found(it).map(answer)).await
     }
 
     async fn commit(&self, request: Request<CommitCall>) -> Reply<Level> {
-        self.twin(Verb::Commit(request.into_inner()), only!(Committed))
-            .await
+        self.twin(request, Verb::Commit, only!(Committed)).await
     }
 
     async fn root(&self, request: Request<RootCall>) -> Reply<RootAnswer> {
-        self.twin(Verb::Root(request.into_inner()), only!(Root))
-            .await
+        self.twin(request, Verb::Root, only!(Root)).await
     }
 
     async fn fence(&self, request: Request<FenceCall>) -> Reply<FenceAnswer> {
-        self.twin(Verb::Fence(request.into_inner()), only!(Fenced))
-            .await
+        self.twin(request, Verb::Fence, only!(Fenced)).await
     }
 
     async fn adopt(&self, request: Request<AdoptCall>) -> Reply<AdoptAnswer> {
-        self.twin(Verb::Adopt(request.into_inner()), only!(Adopted))
-            .await
+        self.twin(request, Verb::Adopt, only!(Adopted)).await
     }
 
     async fn scan(&self, request: Request<ScanCall>) -> Reply<ScanAnswer> {
-        self.twin(Verb::Scan(request.into_inner()), only!(Scanned))
-            .await
+        self.twin(request, Verb::Scan, only!(Scanned)).await
     }
 
     async fn reclaim(&self, request: Request<ReclaimCall>) -> Reply<ReclaimAnswer> {
-        self.twin(Verb::Reclaim(request.into_inner()), only!(Reclaimed))
-            .await
+        self.twin(request, Verb::Reclaim, only!(Reclaimed)).await
     }
 
     async fn status(&self, request: Request<StatusCall>) -> Reply<ProtoStatus> {
-        self.twin(Verb::Status(request.into_inner()), only!(Status))
-            .await
+        self.twin(request, Verb::Status, only!(Status)).await
     }
 
     async fn close(&self, request: Request<CloseCall>) -> Reply<CloseAnswer> {
-        self.twin(Verb::Close(request.into_inner()), only!(Closed))
-            .await
+        self.twin(request, Verb::Close, only!(Closed)).await
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use travertine_engine::contract::{Batches, Error, Oid, Op, Result, RootAt, RootMarker, Store};
 
 use super::Shared;
+use super::rights::may;
 use super::serving::Client;
 use crate::hop::{self, Hop};
 use crate::proto::answer::Answer;
@@ -13,20 +14,24 @@ use crate::proto::{Absent, AdoptAnswer, CloseAnswer};
 use crate::wire::{convert, status};
 
 /// Who calls.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) client: Client,
     pub(super) reads_only: bool,
+    /// What it may; none, where nobody guards the door.
+    pub(super) rights: Option<crate::rights::Caller>,
 }
 
 impl Shared {
     /// Begins a call. What takes no time is ready; what may take long goes to a driver.
-    pub(super) fn begin(self: &Arc<Self>, caller: Caller, hop: Hop, verb: Verb) -> Op<Answer> {
+    pub(super) fn begin(self: &Arc<Self>, caller: &Caller, hop: Hop, verb: Verb) -> Op<Answer> {
         let begun = hop::under(hop, || self.begin_here(caller, hop, verb));
         begun.unwrap_or_else(Op::err)
     }
 
-    fn begin_here(self: &Arc<Self>, caller: Caller, hop: Hop, verb: Verb) -> Result<Op<Answer>> {
+    fn begin_here(self: &Arc<Self>, caller: &Caller, hop: Hop, verb: Verb) -> Result<Op<Answer>> {
+        may(caller.rights.as_ref(), &verb)?;
+        let (client, reads_only) = (caller.client, caller.reads_only);
         Ok(match verb {
             Verb::Read(oid) => {
                 let found = self.serving.store().read(convert::oid(oid)?);
@@ -36,7 +41,7 @@ impl Shared {
                 })
             }
             Verb::Store(call) => {
-                let sender = convert::to_epoch(call.sender.as_ref());
+                let sender = convert::to_epoch(call.sender);
                 let batch = convert::to_batch(call.batch)?;
                 let tail = self.writable(caller)?.store(sender, batch);
                 tail.map(|tail| Answer::Stored(convert::tail(tail)))
@@ -44,19 +49,19 @@ impl Shared {
             Verb::Commit(call) => {
                 let commit = convert::to_commit(call)?;
                 let level = self.writable(caller)?.commit(commit);
-                level.map(|level| Answer::Committed(convert::level(level)))
+                level.map(|level| Answer::Committed(level.into()))
             }
             Verb::Root(call) => self.later(hop, move |shared| {
-                let found = shared.root(caller, convert::to_root_at(&call))?;
+                let found = shared.root(reads_only, convert::to_root_at(&call))?;
                 Ok(Answer::Root(convert::root(found)))
             }),
             Verb::Fence(call) => {
-                let epoch = convert::to_epoch(call.epoch.as_ref());
+                let epoch = convert::to_epoch(call.epoch);
                 if epoch.number != 0 {
                     self.may_write(caller)?;
                 }
                 self.later(hop, move |shared| {
-                    let states = shared.serving.fence(caller.client, epoch)?;
+                    let states = shared.serving.fence(client, epoch)?;
                     Ok(Answer::Fenced(convert::streams(&states)))
                 })
             }
@@ -89,7 +94,7 @@ impl Shared {
                 Op::ok(Answer::Status(status))
             }
             Verb::Close(_) => self.later(hop, move |shared| {
-                shared.serving.leave(caller.client)?;
+                shared.serving.leave(client)?;
                 Ok(Answer::Closed(CloseAnswer {}))
             }),
         })
@@ -104,23 +109,23 @@ impl Shared {
         self.env.offload(move || hop::under(hop, || work(&shared)))
     }
 
-    fn may_write(&self, caller: Caller) -> Result<()> {
+    fn may_write(&self, caller: &Caller) -> Result<()> {
         if caller.reads_only {
             return Err(Error::closed("this client said that it only reads"));
         }
         Ok(())
     }
 
-    fn writable(&self, caller: Caller) -> Result<Arc<dyn Store>> {
+    fn writable(&self, caller: &Caller) -> Result<Arc<dyn Store>> {
         self.may_write(caller)?;
         self.serving.writable(caller.client)
     }
 
     /// A root marker. Who only reads is shown what is proven: the one who wrote it may yet lose it.
-    fn root(&self, caller: Caller, at: RootAt) -> Result<Option<(Oid, RootMarker)>> {
+    fn root(&self, reads_only: bool, at: RootAt) -> Result<Option<(Oid, RootMarker)>> {
         let store = self.serving.store();
         let newest = match store.root(RootAt::Newest).wait()? {
-            Some(newest) if caller.reads_only => newest,
+            Some(newest) if reads_only => newest,
             found if at == RootAt::Newest => return Ok(found),
             _ => return store.root(at).wait(),
         };

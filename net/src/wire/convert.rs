@@ -13,52 +13,15 @@ use travertine_engine::contract::{
     Tail, Vector,
 };
 
+pub(crate) use crate::convert::{epoch as to_epoch, oid};
 use crate::proto;
 
 fn wrong(what: &str) -> Error {
     Error::invalid(format!("this message has no {what} that makes sense"))
 }
 
-pub(crate) fn epoch(epoch: Epoch) -> proto::Epoch {
-    proto::Epoch {
-        number: epoch.number,
-        tag: epoch.tag,
-    }
-}
-
-pub(crate) fn to_epoch(epoch: Option<&proto::Epoch>) -> Epoch {
-    epoch.map_or_else(Epoch::default, |epoch| Epoch {
-        number: epoch.number,
-        tag: epoch.tag,
-    })
-}
-
-pub(crate) fn level(level: Level) -> proto::Level {
-    use proto::LevelKind;
-    let (kind, copies) = match level {
-        Level::Memory => (LevelKind::Memory, 0),
-        Level::Os => (LevelKind::Os, 0),
-        Level::Disk => (LevelKind::Disk, 0),
-        Level::Replicated(copies) => (LevelKind::Replicated, copies),
-    };
-    proto::Level {
-        kind: kind.into(),
-        copies: copies.into(),
-    }
-}
-
-pub(crate) fn to_level(level: Option<&proto::Level>) -> Result<Level> {
-    use proto::LevelKind;
-    let level = level.ok_or_else(|| wrong("level"))?;
-    Ok(match LevelKind::try_from(level.kind) {
-        Ok(LevelKind::Memory) => Level::Memory,
-        Ok(LevelKind::Os) => Level::Os,
-        Ok(LevelKind::Disk) => Level::Disk,
-        Ok(LevelKind::Replicated) => {
-            Level::Replicated(u8::try_from(level.copies).map_err(|_| wrong("level"))?)
-        }
-        Err(_) => return Err(wrong("level")),
-    })
+pub(crate) fn to_level(level: Option<proto::Level>) -> Result<Level> {
+    crate::convert::level(level.ok_or_else(|| wrong("level"))?)
 }
 
 pub(crate) fn identity(bytes: &[u8]) -> Result<[u8; 16]> {
@@ -76,10 +39,6 @@ pub(crate) fn position(position: u64) -> Result<Position> {
     (position <= Position::LIMIT)
         .then_some(position)
         .ok_or_else(|| wrong("position"))
-}
-
-pub(crate) fn oid(raw: u64) -> Result<Oid> {
-    Oid::from_raw(raw).ok_or_else(|| wrong("address"))
 }
 
 /// A batch that came over the wire: also its records are what they say.
@@ -136,16 +95,16 @@ pub(crate) fn to_tail(tail: &proto::Tail) -> Result<Tail> {
 
 pub(crate) fn commit(commit: &Commit) -> proto::CommitCall {
     proto::CommitCall {
-        sender: Some(epoch(commit.sender)),
-        level: Some(level(commit.level)),
+        sender: Some(commit.sender.into()),
+        level: Some(commit.level.into()),
         last: commit.last.iter().map(|it| it.bytes().clone()).collect(),
     }
 }
 
 pub(crate) fn to_commit(call: proto::CommitCall) -> Result<Commit> {
     Ok(Commit {
-        sender: to_epoch(call.sender.as_ref()),
-        level: to_level(call.level.as_ref())?,
+        sender: to_epoch(call.sender),
+        level: to_level(call.level)?,
         last: to_batches(call.last)?,
     })
 }
@@ -213,7 +172,7 @@ pub(crate) fn streams(states: &[StreamState]) -> proto::FenceAnswer {
             epoch: proven.epoch,
             oid: proven.oid.raw(),
         }),
-        epoch: Some(epoch(state.epoch)),
+        epoch: Some(state.epoch.into()),
         chain: state.chain.iter().map(link).collect(),
     });
     proto::FenceAnswer {
@@ -256,7 +215,7 @@ fn to_stream_state(state: &proto::StreamState) -> Result<StreamState> {
         ceiling: position(state.ceiling)?,
         clean: state.clean,
         proven: proven.transpose()?,
-        epoch: to_epoch(state.epoch.as_ref()),
+        epoch: to_epoch(state.epoch),
         chain: chain.collect::<Result<_>>()?,
     })
 }
@@ -267,7 +226,7 @@ pub(crate) fn adopt(to: Epoch, vector: &Vector) -> proto::AdoptCall {
         end: Some(end(*at)),
     });
     proto::AdoptCall {
-        epoch: Some(epoch(to)),
+        epoch: Some(to.into()),
         vector: ends.collect(),
     }
 }
@@ -280,10 +239,7 @@ pub(crate) fn to_adopt(call: &proto::AdoptCall) -> Result<(Epoch, Vector)> {
         .vector
         .iter()
         .map(|it| Ok((stream(it.stream)?, to_end(it.end.as_ref())?)));
-    Ok((
-        to_epoch(call.epoch.as_ref()),
-        ends.collect::<Result<Vector>>()?,
-    ))
+    Ok((to_epoch(call.epoch), ends.collect::<Result<Vector>>()?))
 }
 
 pub(crate) fn batches(found: &Batches) -> proto::ScanAnswer {
@@ -337,7 +293,7 @@ pub(crate) fn to_found(answer: proto::ScanAnswer) -> Result<Batches> {
 
 pub(crate) fn reclaim(decision: &Reclaim) -> proto::ReclaimCall {
     proto::ReclaimCall {
-        sender: Some(epoch(decision.sender)),
+        sender: Some(decision.sender.into()),
         stream: u32::from(decision.stream.0),
         from: decision.from.0,
         to: decision.to.0,
@@ -348,7 +304,7 @@ pub(crate) fn reclaim(decision: &Reclaim) -> proto::ReclaimCall {
 
 pub(crate) fn to_reclaim(call: proto::ReclaimCall) -> Result<Reclaim> {
     let decision = Reclaim {
-        sender: to_epoch(call.sender.as_ref()),
+        sender: to_epoch(call.sender),
         stream: stream(call.stream)?,
         from: position(call.from)?,
         to: position(call.to)?,

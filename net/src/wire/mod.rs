@@ -29,5 +29,3 @@ pub const MESSAGE_MAX: usize = 4 << 20;
 pub(crate) const WHOLE_MAX: usize = 2 * BATCH_MAX;
 /// Most servers that stand behind one another.
 pub const HOPS_MAX: u32 = 8;
-/// The window of one session, and of one connection, in bytes.
-pub const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
