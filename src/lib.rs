@@ -20,6 +20,7 @@
 //! - without default features, the embedded engine: [`contract`], [`front`], [`log`], [`medium`] and
 //!   [`stack`];
 //! - feature `config`: stack files ([`config`]), and [`standard`], the registry of the plug-ins that come along;
+//! - feature `net`: [`net`], a stack over several processes, and the kind `remote`;
 //! - feature `workload`: [`workload`], what stacks are compared by, and [`interfaces`], the indexes;
 //! - feature `conformance`: the kit that checks a plug-in or an index of one's own, for tests;
 //! - feature `net` (default): [`net`], stacks over the network, and the command line's `serve`;
@@ -53,7 +54,17 @@ pub use travertine_interfaces as interfaces;
 #[cfg(feature = "net")]
 pub use travertine_net as net;
 #[cfg(feature = "config")]
-pub use travertine_plugins::{self as plugins, standard};
+pub use travertine_plugins as plugins;
+
+/// Every kind that comes with Travertine: those of [`plugins`], and with feature `net` the kind `remote`.
+#[cfg(feature = "config")]
+#[must_use]
+pub fn standard() -> stack::Registry {
+    let registry = plugins::standard();
+    #[cfg(feature = "net")]
+    let registry = registry.with::<net::remote::Remote>();
+    registry
+}
 
 /// The programs of the README, compiled and run as tests.
 #[cfg(all(doctest, feature = "cli"))]
