@@ -52,14 +52,16 @@ pub fn current() -> Hop {
     HOP.get()
 }
 
+/// Who stands behind a `remote`, and how many behind one another.
+type Behind = (Vec<[u8; 16]>, u32);
+
 /// A server, as the floors that it serves know it.
 #[derive(Debug)]
 pub struct Host {
     /// Drawn at random when the server began.
     pub instance: [u8; 16],
-    /// For each `remote` among the floors, by a number of its own: who stands behind it, and how many
-    /// behind one another.
-    behind: Mutex<BTreeMap<u64, (Vec<[u8; 16]>, u32)>>,
+    /// For each `remote` among the floors, by a number of its own.
+    behind: Mutex<BTreeMap<u64, Behind>>,
 }
 
 impl Host {

@@ -87,11 +87,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(super) fn new(shared: Arc<Shared>, view: Arc<View>, pin: Arc<Guard>) -> Self {
-        Self {
-            shared,
-            view,
-            pin,
-        }
+        Self { shared, view, pin }
     }
 
     pub(super) fn pin(&self) -> &Guard {

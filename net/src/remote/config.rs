@@ -30,7 +30,7 @@ pub struct Remote {
 
 /// What TLS goes by.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct Tls {
+pub(super) struct Tls {
     pub(super) ca: Option<String>,
     pub(super) cert: Option<String>,
     pub(super) key: Option<String>,
