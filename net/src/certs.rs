@@ -13,10 +13,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 use travertine_engine::contract::{Env, Error, Result};
+use x509_parser::pem::parse_x509_pem;
 
 use crate::accept::is_plain;
 
@@ -26,7 +27,7 @@ const AUTHORITY: Duration = Duration::from_secs(3650 * DAY.as_secs());
 /// How long a leaf lasts.
 pub const LEAF: Duration = Duration::from_secs(825 * DAY.as_secs());
 
-/// A certificate and its key, in PEM.
+/// A certificate and its key, in PEM. It does not print.
 pub struct Pair {
     /// The certificate.
     pub cert: String,
@@ -42,7 +43,8 @@ impl std::fmt::Debug for Pair {
 
 /// Signs certificates.
 pub struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
+    cert: String,
+    issuer: Issuer<'static, KeyPair>,
     env: Env,
 }
 
@@ -70,9 +72,33 @@ impl Authority {
         // It signs leaves and no further authorities.
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let issuer = CertifiedIssuer::self_signed(params, key()?).map_err(failed)?;
+        let key = key()?;
+        let cert = params.self_signed(&key).map_err(failed)?.pem();
         Ok(Self {
-            issuer,
+            cert,
+            issuer: Issuer::new(params, key),
+            env: env.clone(),
+        })
+    }
+
+    /// One that was made before, to sign more with it.
+    ///
+    /// Errors: `Invalid` (it is no authority, or the key is not its own).
+    pub fn again(pair: Pair, env: &Env) -> Result<Self> {
+        // What a parser says of a key may hold a part of it: it is not told.
+        let wrong = |_| Error::invalid("the authority or its key cannot be read");
+        let key = KeyPair::from_pem(&pair.key).map_err(wrong)?;
+        let is_its_own = parse_x509_pem(pair.cert.as_bytes()).is_ok_and(|(_, pem)| {
+            pem.parse_x509().is_ok_and(|cert| {
+                cert.is_ca() && cert.public_key().subject_public_key.data == key.public_key_raw()
+            })
+        });
+        if !is_its_own {
+            return Err(Error::invalid("that is no authority, or not its key"));
+        }
+        Ok(Self {
+            issuer: Issuer::from_ca_cert_pem(&pair.cert, key).map_err(wrong)?,
+            cert: pair.cert,
             env: env.clone(),
         })
     }
@@ -81,7 +107,7 @@ impl Authority {
     #[must_use]
     pub fn pair(&self) -> Pair {
         Pair {
-            cert: self.issuer.pem(),
+            cert: self.cert.clone(),
             key: self.issuer.key().serialize_pem(),
         }
     }
@@ -148,7 +174,6 @@ fn failed(error: rcgen::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use x509_parser::pem::parse_x509_pem;
 
     #[test]
     fn leaves_are_of_the_authority_and_called_otherwise() {
@@ -157,12 +182,42 @@ mod tests {
         let names = ["store.example".to_owned(), "127.0.0.1".to_owned()];
         let pair = authority.sign(&names, Use::Server, LEAF).unwrap();
         let (_, leaf) = parse_x509_pem(pair.cert.as_bytes()).unwrap();
-        let (_, above) = parse_x509_pem(authority.pair().cert.as_bytes().to_vec().leak()).unwrap();
+        let above = authority.pair().cert;
+        let (_, above) = parse_x509_pem(above.as_bytes()).unwrap();
         let (leaf, above) = (leaf.parse_x509().unwrap(), above.parse_x509().unwrap());
         assert_eq!(leaf.issuer(), above.subject());
         assert_ne!(leaf.subject(), above.subject());
         assert!(above.is_ca() && !leaf.is_ca());
         assert!(leaf.validity().is_valid());
+    }
+
+    #[test]
+    fn an_authority_signs_again_with_its_own_key_only() {
+        let env = Env::system();
+        let authority = Authority::new("an authority", &env).unwrap();
+        let again = Authority::again(authority.pair(), &env).unwrap();
+        let leaf = again.sign(&["late".to_owned()], Use::Client, LEAF).unwrap();
+        let (_, cert) = parse_x509_pem(leaf.cert.as_bytes()).unwrap();
+        let above = again.pair().cert;
+        let (_, above) = parse_x509_pem(above.as_bytes()).unwrap();
+        assert_eq!(
+            cert.parse_x509().unwrap().issuer(),
+            above.parse_x509().unwrap().subject()
+        );
+
+        let other = Authority::new("another", &env).unwrap().pair();
+        let cert = authority.pair().cert;
+        let theirs = Pair {
+            cert,
+            key: other.key,
+        };
+        assert!(Authority::again(theirs, &env).is_err());
+        assert!(Authority::again(leaf, &env).is_err());
+        let nothing = Pair {
+            cert: String::new(),
+            key: String::new(),
+        };
+        assert!(Authority::again(nothing, &env).is_err());
     }
 
     #[test]

@@ -97,18 +97,48 @@ fn looks(path: &Path) -> Looks {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use std::sync::Arc;
+    use travertine_engine::contract::Clock;
+
+    /// Puts a file where it is read.
+    pub(crate) fn write(path: &Path, text: impl AsRef<[u8]>) {
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// An environment in which a minute passes with each look at the clock.
+    pub(crate) fn hasty() -> Env {
+        #[derive(Debug)]
+        struct Hasty(AtomicU64);
+
+        impl Clock for Hasty {
+            fn monotonic_ns(&self) -> u64 {
+                self.0.fetch_add(60_000_000_000, Ordering::Relaxed)
+            }
+
+            fn unix_us(&self) -> u64 {
+                0
+            }
+
+            fn sleep(&self, _: Duration) {}
+        }
+
+        Env {
+            clock: Arc::new(Hasty(AtomicU64::new(0))),
+            ..Env::system()
+        }
+    }
 
     #[test]
     fn a_change_is_noticed_once_and_a_missing_file_is_a_change() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
-        std::fs::write(&path, "one").unwrap();
+        write(&path, "one");
         let env = Env::system();
         let watched = Watched::new(vec![path.clone()], Duration::ZERO);
         assert!(!watched.changed(&env));
-        std::fs::write(&path, "another").unwrap();
+        write(&path, "another");
         assert!(watched.changed(&env));
         assert!(!watched.changed(&env));
         std::fs::remove_file(&path).unwrap();
@@ -122,7 +152,7 @@ mod tests {
         assert!(refused(dir.path()).contains("the key"));
         assert!(refused(&dir.path().join("none")).contains("cannot be read"));
         let long = dir.path().join("long");
-        std::fs::write(&long, vec![b'x'; FILE_MAX as usize + 1]).unwrap();
+        write(&long, vec![b'x'; FILE_MAX as usize + 1]);
         assert!(refused(&long).contains("longer than"));
     }
 }

@@ -1,12 +1,14 @@
-//! A stream whose first word was heard already.
+//! A stream whose first word is looked at before anything else is.
 //!
-//! An HTTP/2 server speaks as soon as it has accepted somebody. Hearing that first tells a server that
-//! took us in from one that is about to say why it does not. A server behind something that waits for
-//! the client to speak is silent; so after a short time silence is taken for consent.
+//! An HTTP/2 server speaks as soon as it has accepted somebody. With TLS, hearing that before a connection
+//! counts tells a server that took us in from one that is about to say why it does not. A server behind
+//! something that waits for the client to speak is silent; so after a short time silence is taken for
+//! consent. Without TLS there is nothing to be refused for, and nobody waits; but a first word of another
+//! language says that there may be a misunderstanding about TLS, and is an error that says so.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
@@ -15,30 +17,58 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 const CONSENT: Duration = Duration::from_secs(2);
 /// Longest first word, in bytes; what follows is read in its time.
 const WORD_MAX: usize = 512;
+/// Where the type of an HTTP/2 frame stands, and the one that a server's first word is of.
+const TYPE: usize = 3;
+const SETTINGS: u8 = 4;
 
 #[derive(Debug)]
 pub(super) struct FirstWord<Io> {
     io: Io,
+    /// What was heard and not yet read.
     word: Vec<u8>,
     read: usize,
+    heard: bool,
 }
 
 impl<Io: AsyncRead + Unpin> FirstWord<Io> {
     /// Waits for the first word.
     pub(super) async fn hear(mut io: Io) -> io::Result<Self> {
         let mut word = vec![0; WORD_MAX];
-        let heard = tokio::time::timeout(CONSENT, io.read(&mut word)).await;
-        let length = match heard {
-            Ok(Ok(0)) => {
-                let text = "it closed the connection without a word";
-                return Err(io::Error::new(io::ErrorKind::ConnectionReset, text));
-            }
-            Ok(length) => length?,
-            Err(_) => 0,
+        let heard = match tokio::time::timeout(CONSENT, io.read(&mut word)).await {
+            Ok(length) => Some(length?),
+            Err(_) => None,
         };
-        word.truncate(length);
-        Ok(Self { io, word, read: 0 })
+        if heard == Some(0) {
+            let text = "it closed the connection without a word";
+            return Err(io::Error::new(io::ErrorKind::ConnectionReset, text));
+        }
+        word.truncate(heard.unwrap_or(0));
+        check(&word)?;
+        Ok(Self {
+            io,
+            word,
+            read: 0,
+            heard: heard.is_some(),
+        })
     }
+
+    /// Waits for nothing: the first word is looked at when it is read.
+    pub(super) fn later(io: Io) -> Self {
+        Self {
+            io,
+            word: Vec::new(),
+            read: 0,
+            heard: false,
+        }
+    }
+}
+
+fn check(word: &[u8]) -> io::Result<()> {
+    if word.len() > TYPE && word[TYPE] != SETTINGS {
+        let text = "it does not speak HTTP/2 to us; it may want TLS, or none";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok(())
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for FirstWord<Io> {
@@ -50,7 +80,12 @@ impl<Io: AsyncRead + Unpin> AsyncRead for FirstWord<Io> {
         let this = self.get_mut();
         let left = &this.word[this.read..];
         if left.is_empty() {
-            return Pin::new(&mut this.io).poll_read(context, buffer);
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut this.io).poll_read(context, buffer))?;
+            if !std::mem::replace(&mut this.heard, true) {
+                check(&buffer.filled()[before..])?;
+            }
+            return Poll::Ready(Ok(()));
         }
         let taken = left.len().min(buffer.remaining());
         buffer.put_slice(&left[..taken]);
@@ -106,17 +141,30 @@ mod tests {
         drop(silent);
         let (ours, client) = tokio::io::duplex(64);
         drop(std::mem::replace(&mut server, ours));
-        server.write_all(b"hello, you").await.unwrap();
+        server.write_all(b"\0\0\0\x04you").await.unwrap();
         let mut heard = FirstWord::hear(client).await.unwrap();
         server.write_all(b" there").await.unwrap();
         drop(server);
         let mut text = String::new();
         heard.read_to_string(&mut text).await.unwrap();
-        assert_eq!(text, "hello, you there");
+        assert_eq!(text, "\0\0\0\x04you there");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_closes_is_no_server() {
+    async fn what_closes_or_speaks_otherwise_is_no_server() {
+        for word in ["HTTP/1.1 400 Bad Request", "\x15\x03\x03\0\x02\x02\x28"] {
+            let (mut server, client) = tokio::io::duplex(64);
+            server.write_all(word.as_bytes()).await.unwrap();
+            let error = FirstWord::hear(client).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            let (mut server, client) = tokio::io::duplex(64);
+            server.write_all(word.as_bytes()).await.unwrap();
+            let error = FirstWord::later(client)
+                .read(&mut [0; 32])
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        }
         let (server, client) = tokio::io::duplex(64);
         drop(server);
         assert!(FirstWord::hear(client).await.is_err());

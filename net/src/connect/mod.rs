@@ -174,21 +174,19 @@ impl Endpoint {
         let tls = self.tls(env)?;
         let io = dial.dial(self.host(), self.port()).await;
         let io = io.map_err(|source| Error::io(format!("connecting to {address}"), source))?;
-        let wire = match tls {
-            None => Wire::Plain(io),
+        match tls {
+            None => Ok(FirstWord::later(Wire::Plain(io))),
             Some(tls) => {
                 let name = self.tls_name().to_owned();
                 let name = ServerName::try_from(name)
                     .map_err(|error| Error::invalid(format!("{address}: {error}")))?;
-                let stream = tls.connect(name, io).await;
-                Wire::Tls(Box::new(
-                    stream.map_err(|source| refused(&address, source))?,
-                ))
+                let heard = async {
+                    let stream = tls.connect(name, io).await?;
+                    FirstWord::hear(Wire::Tls(Box::new(stream))).await
+                };
+                heard.await.map_err(|source| refused(&address, source))
             }
-        };
-        FirstWord::hear(wire)
-            .await
-            .map_err(|source| refused(&address, source))
+        }
     }
 }
 
@@ -206,6 +204,9 @@ fn refused(address: &str, source: io::Error) -> Error {
         Some(error) => {
             let text = format!("{address} is not a server to trust: {error}");
             Error::invalid(text).caused_by(source)
+        }
+        None if source.kind() == io::ErrorKind::InvalidData => {
+            Error::invalid(format!("{address}: {source}")).caused_by(source)
         }
         None => Error::io(format!("connecting to {address}"), source),
     }

@@ -119,18 +119,7 @@ where
                 place: None,
             };
         };
-        let request = request.map(|body| {
-            Body::new(Said {
-                body,
-                items: Items::new(Form::GrpcMessage),
-                shared: self.shared.clone(),
-                activity,
-                held: 0,
-                waited: Duration::ZERO,
-                waiting: None,
-                end: None,
-            })
-        });
+        let request = request.map(|body| Body::new(Said::new(body, self.shared.clone(), activity)));
         Answer {
             begun: Some(Box::pin(self.inner.call(request))),
             place: Some(place),
@@ -247,6 +236,19 @@ struct Said {
 }
 
 impl Said {
+    fn new(body: Body, shared: Arc<Shared>, activity: Arc<Activity>) -> Self {
+        Self {
+            body,
+            items: Items::new(Form::GrpcMessage),
+            shared,
+            activity,
+            held: 0,
+            waited: Duration::ZERO,
+            waiting: None,
+            end: None,
+        }
+    }
+
     /// These bytes came: are we to hold so much?
     fn came(&mut self, bytes: &Bytes) -> Result<(), Status> {
         let before = self.items.ended();
@@ -330,5 +332,145 @@ impl Drop for Said {
     fn drop(&mut self) {
         self.shared.held.fetch_sub(self.held, Ordering::Relaxed);
         self.activity.held.fetch_sub(self.held, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::mpsc;
+
+    /// A body whose pieces come when the test says so.
+    struct Pieces(mpsc::UnboundedReceiver<Vec<u8>>);
+
+    impl HttpBody for Pieces {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            let piece = ready!(self.0.poll_recv(context));
+            Poll::Ready(piece.map(|piece| Ok(Frame::data(piece.into()))))
+        }
+    }
+
+    fn shared(limits: &Limits) -> (Arc<Shared>, Arc<Activity>) {
+        (Bounds::new(limits).0, Arc::default())
+    }
+
+    fn said(
+        shared: &Arc<Shared>,
+        activity: &Arc<Activity>,
+    ) -> (mpsc::UnboundedSender<Vec<u8>>, Said) {
+        let (say, hear) = mpsc::unbounded_channel();
+        let said = Said::new(Body::new(Pieces(hear)), shared.clone(), activity.clone());
+        (say, said)
+    }
+
+    async fn next(said: &mut Said) -> Result<usize, Status> {
+        let frame = std::future::poll_fn(|context| Pin::new(&mut *said).poll_frame(context)).await;
+        frame.map_or(Ok(0), |frame| {
+            frame.map(|frame| frame.data_ref().map_or(0, Bytes::len))
+        })
+    }
+
+    fn begun(length: u32, came: usize) -> Vec<u8> {
+        let mut bytes = vec![0];
+        bytes.extend(length.to_be_bytes());
+        bytes.resize(came, 1);
+        bytes
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_is_counted_and_given_back() {
+        let (shared, activity) = shared(&Limits::default());
+        let (say, mut said) = said(&shared, &activity);
+        say.send(begun(1_000, 600)).unwrap();
+        next(&mut said).await.unwrap();
+        assert_eq!(shared.held.load(Ordering::Relaxed), 600);
+        // The message ends, and the next has begun.
+        say.send([vec![1; 405], begun(50, 7)].concat()).unwrap();
+        next(&mut said).await.unwrap();
+        assert_eq!(shared.held.load(Ordering::Relaxed), 7);
+        assert_eq!(activity.held.load(Ordering::Relaxed), 7);
+        drop(said);
+        assert_eq!(shared.held.load(Ordering::Relaxed), 0);
+        assert_eq!(activity.held.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_who_announce_much_hold_no_more_than_may_be_held() {
+        let limits = Limits {
+            message_bytes: 4_000,
+            unfinished_bytes: 8_000,
+            ..Limits::default()
+        };
+        let (shared, _) = shared(&limits);
+        let mut here = Vec::new();
+        let mut refused = 0;
+        for _ in 0..100 {
+            let (say, mut said) = said(&shared, &Arc::default());
+            say.send(begun(u32::MAX, 500)).unwrap();
+            match next(&mut said).await {
+                Ok(_) => here.push((say, said)),
+                Err(status) => {
+                    assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+                    refused += 1;
+                }
+            }
+        }
+        assert_eq!((here.len(), refused), (16, 84));
+        drop(here);
+        // One connection alone does not get all of it.
+        let activity = Arc::default();
+        let (say, mut said) = said(&shared, &activity);
+        say.send(begun(u32::MAX, 4_000)).unwrap();
+        next(&mut said).await.unwrap();
+        say.send(vec![1]).unwrap();
+        assert!(next(&mut said).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_never_ends_is_given_up_and_a_quiet_stream_is_not() {
+        let limits = Limits::default();
+        let (shared, activity) = shared(&limits);
+        let (say, mut said) = said(&shared, &activity);
+        // Between two messages there is no hurry.
+        say.send(begun(3, 8)).unwrap();
+        next(&mut said).await.unwrap();
+        let quiet = tokio::time::timeout(100 * limits.message, next(&mut said)).await;
+        assert!(quiet.is_err());
+        // In a message there is, however often a byte comes.
+        say.send(begun(1_000, 6)).unwrap();
+        let began = Instant::now();
+        let status = loop {
+            tokio::select! {
+                answer = next(&mut said) => if let Err(status) = answer {
+                    break status;
+                },
+                () = tokio::time::sleep(Duration::from_secs(1)) => say.send(vec![1]).unwrap(),
+            }
+        };
+        assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+        assert!(began.elapsed() < limits.message + Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_in_which_the_server_does_not_listen_is_its_own() {
+        let limits = Limits::default();
+        let (shared, activity) = shared(&limits);
+        let (say, mut said) = said(&shared, &activity);
+        for _ in 0..20 {
+            say.send(if activity.held.load(Ordering::Relaxed) == 0 {
+                begun(1_000, 6)
+            } else {
+                vec![1]
+            })
+            .unwrap();
+            next(&mut said).await.unwrap();
+            tokio::time::sleep(limits.message).await;
+        }
     }
 }

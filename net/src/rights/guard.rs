@@ -293,3 +293,65 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Rights;
+    use super::*;
+    use crate::files::tests::{hasty, write};
+
+    #[test]
+    fn an_open_stream_loses_a_right_as_soon_as_it_is_taken() {
+        let token = super::super::Token::generate().unwrap();
+        let mut rights = Rights::none();
+        rights.token("writer", token.hash(), Granted::ALL).unwrap();
+        let env = Env::system();
+        let live = Live::fixed(rights);
+        let guard = Guard::new(live.clone(), &env).paths(|_| Some(Asks::Something));
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            AUTHORIZATION,
+            format!("bearer {}", token.reveal()).parse().unwrap(),
+        );
+        let caller = guard.0.admit("/stream", &headers, None).unwrap();
+        assert_eq!(caller.name(), "writer");
+        caller.may(Verb::Commit).unwrap();
+        let mut fewer = Rights::none();
+        fewer
+            .token("writer", token.hash(), Granted::of(&[Right::Read]))
+            .unwrap();
+        live.set(fewer);
+        caller.may(Verb::Read).unwrap();
+        assert!(caller.may(Verb::Commit).is_err());
+        live.set(Rights::none());
+        assert!(caller.may(Verb::Read).is_err());
+        assert!(!Right::Read.is_of(&caller));
+        let status = guard.0.admit("/stream", &headers, None).unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unauthenticated);
+        assert!(!status.to_string().contains(token.reveal()));
+    }
+
+    #[test]
+    fn rights_are_read_again_when_their_file_changes_and_bad_ones_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rights");
+        write(&path, "all");
+        let read = path.clone();
+        let load = move || match std::fs::read_to_string(&read).unwrap().as_str() {
+            "all" => Ok(Rights::everyone()),
+            "none" => Ok(Rights::none()),
+            _ => Err(travertine_engine::contract::Error::invalid("neither")),
+        };
+        let env = hasty();
+        let live = Live::watching(vec![path.clone()], load, &env).unwrap();
+        let all = || {
+            live.refresh();
+            *live.now() == Rights::everyone()
+        };
+        assert!(all());
+        write(&path, "garbage");
+        assert!(all());
+        write(&path, "none");
+        assert!(!all());
+    }
+}

@@ -159,6 +159,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::tests::write;
 
     #[test]
     fn a_token_is_known_by_its_hash_and_does_not_print() {
@@ -203,9 +204,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         let token = Token::generate().unwrap();
-        std::fs::write(&path, format!("{}\n", token.reveal())).unwrap();
+        write(&path, format!("{}\n", token.reveal()));
         assert!(Token::read(&path).unwrap() == token);
-        std::fs::write(&path, [0xff; 64]).unwrap();
+        write(&path, [0xff; 64]);
         let error = Token::read(&path).unwrap_err().to_string();
         assert!(error.contains("no token"), "{error}");
     }
