@@ -10,6 +10,7 @@
 mod backup;
 mod bench;
 mod branch;
+mod certs;
 mod chain;
 mod check;
 mod cluster;
@@ -51,6 +52,7 @@ mod tag;
 mod takeover;
 mod terminal;
 mod text;
+mod token;
 mod top;
 mod tree;
 mod verify;
@@ -130,6 +132,8 @@ commands! {
     raw::Commit,
     raw::Root,
     bench::Bench,
+    certs::Certs,
+    token::Token,
 }
 
 /// A storage engine composed of floors: write a stack file, have it checked, and work with it.

@@ -14,6 +14,8 @@ pub mod hostile;
 mod overrides;
 mod parse;
 pub(crate) mod reclaim;
+#[cfg(feature = "cli")]
+mod rights;
 mod source;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +25,13 @@ use travertine_engine::front::{Automatic, Engine, Options};
 use travertine_engine::stack::{Opening, Plan, Registry, Spec, SpecError, Stack};
 
 pub use overrides::Overrides;
+#[cfg(feature = "cli")]
+pub use rights::rights;
+#[cfg(feature = "cli")]
+pub(crate) use rights::watched as watched_rights;
 pub use source::{Origin, Refusal, Source};
+
+const INIT: &str = "`travertine init FILE` writes a stack file to begin with";
 
 /// Longest stack file, in bytes.
 pub const FILE_MAX: u64 = 1 << 20;
@@ -46,7 +54,7 @@ impl StackFile {
         overrides: &Overrides,
     ) -> std::result::Result<Self, Box<Refusal>> {
         let path = path.as_ref();
-        let source = Source::of_file(path, source::read_file(path)?);
+        let source = Source::of_file(path, source::read_file(path, INIT)?);
         // Relative paths count from the file, wherever the program was started.
         let base = std::path::absolute(path)
             .ok()

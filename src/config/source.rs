@@ -135,7 +135,8 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-pub(super) fn read_file(path: &Path) -> Result<String, Box<Refusal>> {
+/// All of a file; `help` is for whoever has none.
+pub(super) fn read_file(path: &Path, help: &str) -> Result<String, Box<Refusal>> {
     let refused = |text: String, error: SpecError| {
         let source = Source::of_file(path, text);
         Box::new(Refusal::new(vec![source], vec![error]))
@@ -146,10 +147,7 @@ pub(super) fn read_file(path: &Path) -> Result<String, Box<Refusal>> {
             Span::default(),
             "",
         );
-        refused(
-            String::new(),
-            error.help("`travertine init FILE` writes a stack file to begin with"),
-        )
+        refused(String::new(), error.help(help))
     };
     #[expect(
         clippy::disallowed_methods,
@@ -165,7 +163,7 @@ pub(super) fn read_file(path: &Path) -> Result<String, Box<Refusal>> {
         let error = SpecError::new(message, Span::default(), "");
         return Err(refused(
             String::new(),
-            error.help("a stack file is a few lines of text: is this one?"),
+            error.help("it should be a few lines of text"),
         ));
     }
     String::from_utf8(bytes).map_err(|error| {
