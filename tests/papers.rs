@@ -5,8 +5,17 @@
     reason = "a test of files, which fails where it unwraps"
 )]
 
+use std::io::BufRead as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use travertine::contract::{Env, Name};
+use travertine::net::client::{Change, Client, NewRecord, Target};
+use travertine::net::connect::Endpoint;
+
+/// Far longer than anything takes on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn run(directory: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_travertine"));
@@ -147,4 +156,86 @@ fn a_token_is_printed_apart_from_the_lines_that_know_its_hash() {
 fn the_rights_of_the_deployment_example_are_read() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/deploy/rights.toml");
     travertine::config::rights(path).unwrap();
+}
+
+#[test]
+fn what_was_made_serves_those_who_were_granted_something_and_rights_may_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    std::fs::write(
+        place.join("s.toml"),
+        "[[layer]]\nuse = \"file\"\npath = \"data\"\n",
+    )
+    .unwrap();
+    fine(
+        place,
+        &["certs", "pki", "--client", "writer", "--client", "stranger"],
+    );
+    let rights = |to: &str, rights: &str| {
+        let text = format!("[[certificate]]\nname = \"{to}\"\nrights = [{rights}]\n");
+        std::fs::write(place.join("new.toml"), text).unwrap();
+        std::fs::rename(place.join("new.toml"), place.join("rights.toml")).unwrap();
+    };
+    rights("writer", "\"read\", \"commit\", \"append\"");
+    let mut server = Command::new(env!("CARGO_BIN_EXE_travertine"))
+        .args([
+            "serve",
+            "s.toml",
+            "--listen",
+            "127.0.0.1:0",
+            "--json",
+            "--rights",
+            "rights.toml",
+        ])
+        .args([
+            "--cert",
+            "pki/server.pem",
+            "--key",
+            "pki/server.key",
+            "--client-ca",
+            "pki/ca.pem",
+        ])
+        .current_dir(place)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut said = std::io::BufReader::new(server.stdout.take().unwrap());
+    said.read_line(&mut line).unwrap();
+    let facts: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let address = facts["address"].as_str().unwrap().to_owned();
+    let connect = async |name: &str| {
+        let pki = place.join("pki");
+        let endpoint = Endpoint::parse(&address).unwrap().ca(pki.join("ca.pem"));
+        let endpoint = endpoint
+            .cert(pki.join(format!("{name}.pem")))
+            .key(pki.join(format!("{name}.key")));
+        Client::connect(&endpoint, &Env::system()).await.unwrap()
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let story = async {
+        let (writer, stranger) = (connect("writer").await, connect("stranger").await);
+        let name = Name::new("n").unwrap();
+        let change = Change::set(name.clone(), Target::Own(0));
+        let records = vec![NewRecord::blob("hello")];
+        writer.commit(records, vec![change], None).await.unwrap();
+        let denied = stranger.root(&name).await.unwrap_err();
+        assert!(
+            denied.message().contains("stranger lacks the right: read"),
+            "{denied}"
+        );
+        rights("stranger", "\"read\"");
+        while stranger.root(&name).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let denied = writer.root(&name).await.unwrap_err();
+        assert!(
+            denied.message().contains("writer lacks the right: read"),
+            "{denied}"
+        );
+    };
+    let told = runtime.block_on(async { tokio::time::timeout(PATIENCE, story).await });
+    let _ = server.kill();
+    let _ = server.wait();
+    told.unwrap();
 }

@@ -10,6 +10,7 @@
 mod backup;
 mod bench;
 mod branch;
+#[cfg(feature = "net")]
 mod certs;
 mod chain;
 mod check;
@@ -52,6 +53,7 @@ mod tag;
 mod takeover;
 mod terminal;
 mod text;
+#[cfg(feature = "net")]
 mod token;
 mod top;
 mod tree;
@@ -132,7 +134,9 @@ commands! {
     raw::Commit,
     raw::Root,
     bench::Bench,
+    #[cfg(feature = "net")]
     certs::Certs,
+    #[cfg(feature = "net")]
     token::Token,
 }
 

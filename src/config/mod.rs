@@ -14,7 +14,7 @@ pub mod hostile;
 mod overrides;
 mod parse;
 pub(crate) mod reclaim;
-#[cfg(feature = "cli")]
+#[cfg(feature = "net")]
 mod rights;
 mod source;
 
@@ -25,10 +25,8 @@ use travertine_engine::front::{Automatic, Engine, Options};
 use travertine_engine::stack::{Opening, Plan, Registry, Spec, SpecError, Stack};
 
 pub use overrides::Overrides;
-#[cfg(feature = "cli")]
+#[cfg(feature = "net")]
 pub use rights::rights;
-#[cfg(feature = "cli")]
-pub(crate) use rights::watched as watched_rights;
 pub use source::{Origin, Refusal, Source};
 
 const INIT: &str = "`travertine init FILE` writes a stack file to begin with";

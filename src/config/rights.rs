@@ -16,7 +16,6 @@
 
 use std::path::Path;
 
-use travertine_engine::contract::Result;
 use travertine_engine::stack::{Data, Span, SpecError, Table, Value};
 use travertine_net::rights::{Granted, Right, Rights, TokenHash};
 
@@ -161,11 +160,6 @@ fn granted(value: Option<&Value>, span: Span, errors: &mut Vec<SpecError>) -> Op
         }
     }
     Some(Granted::of(&rights))
-}
-
-/// What [`rights`] answers, as whoever [watches](travertine_net::rights::Live::watching) a file wants it.
-pub(crate) fn watched(path: &Path) -> Result<Rights> {
-    rights(path).map_err(Into::into)
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use clap::Args;
 use travertine_net::accept::Door;
 use travertine_net::rights::{Live, Rights};
 
-use crate::contract::{Env, Error, Result};
+use super::Failure;
+use crate::config;
+use crate::contract::{Env, Result};
 
 /// How clients get in.
 #[derive(Debug, Args)]
@@ -20,9 +22,14 @@ pub(super) struct DoorArg {
     /// Its key, PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// The authority that the certificates of clients must be of, PEM: whoever has one may do everything
+    /// The authority that the certificates of clients must be of, PEM; without --rights whoever has one
+    /// may do everything
     #[arg(long, value_name = "FILE", requires = "cert")]
     client_ca: Option<PathBuf>,
+    /// Who may do what, by names of certificates and by tokens; what is not in the file is denied. A file
+    /// that changes is read again
+    #[arg(long, value_name = "FILE")]
+    rights: Option<PathBuf>,
     /// Go without TLS also where other machines can connect: whoever is on the way reads and changes all
     #[arg(long, conflicts_with = "cert")]
     plain_text: bool,
@@ -38,21 +45,26 @@ impl DoorArg {
     }
 
     /// What whoever gets in may do.
-    pub(super) fn rights(&self, _: &Env) -> Result<Arc<Live>> {
-        let rights = Rights::everyone();
-        rights.check_door(&self.door())?;
-        Ok(Live::fixed(rights))
+    pub(super) fn rights(&self, env: &Env) -> Result<Arc<Live>> {
+        let Some(path) = self.rights.clone() else {
+            return Ok(Live::fixed(Rights::everyone()));
+        };
+        Live::watching(vec![path.clone()], move || Ok(config::rights(&path)?), env)
     }
 
     /// Refuses what would let strangers in.
-    pub(super) fn check(&self, listen: SocketAddr) -> Result<()> {
+    pub(super) fn check(&self, listen: SocketAddr) -> Result<(), Failure> {
         if self.door() == Door::Plain && !listen.ip().is_loopback() {
-            return Err(Error::invalid(format!(
+            return Err(Failure::wrong(format!(
                 "{listen} can be reached from other machines: name a certificate, its key and the \
                  authority of the clients (--cert, --key, --client-ca), or ask for --plain-text"
             )));
         }
-        Rights::everyone().check_door(&self.door())
+        let rights = match &self.rights {
+            Some(path) => config::rights(path)?,
+            None => Rights::everyone(),
+        };
+        Ok(rights.check_door(&self.door())?)
     }
 }
 
@@ -65,6 +77,10 @@ impl fmt::Display for DoorArg {
                 write!(f, "by TLS 1.3, with a certificate of {}", clients.display())
             }
             (Door::Tls(_), None) => f.write_str("by TLS 1.3"),
+        }?;
+        match &self.rights {
+            Some(rights) => write!(f, ", for what {} grants", rights.display()),
+            None => Ok(()),
         }
     }
 }
