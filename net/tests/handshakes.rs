@@ -391,7 +391,7 @@ async fn new_certificates_are_shown_without_a_restart_and_bad_ones_are_not() {
     ask(&papers.way(house.address, "client")).await.unwrap();
     ask(&old.way(house.address, "client")).await.unwrap_err();
     well(&before).await.unwrap();
-    assert!(log.lines("were read again").len() >= 1);
+    assert!(!log.lines("were read again").is_empty());
 }
 
 /// A clock on which a minute passes each time it is asked.

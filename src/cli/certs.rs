@@ -91,7 +91,7 @@ impl Run for Certs {
             write(&path(&self.dir, name, "key"), &pair.key, true)?;
             write(&path(&self.dir, name, "pem"), &pair.cert, false)?;
         }
-        self::tell(
+        tell(
             &self.dir,
             &self.server,
             names.first(),

@@ -26,13 +26,13 @@ const HELP: &str = "a file of rights has [[certificate]] with a name and [[token
                     hash; each has rights = [\"read\", ..]";
 
 /// Reads a file of rights.
-pub fn rights(path: impl AsRef<Path>) -> std::result::Result<Rights, Box<Refusal>> {
+pub fn rights(path: impl AsRef<Path>) -> Result<Rights, Box<Refusal>> {
     let path = path.as_ref();
     let text = source::read_file(path, HELP)?;
     of_text(&path.display().to_string(), text)
 }
 
-fn of_text(name: &str, text: String) -> std::result::Result<Rights, Box<Refusal>> {
+fn of_text(name: &str, text: String) -> Result<Rights, Box<Refusal>> {
     let (root, errors) = parse::parse(&text);
     let mut errors: Vec<_> = errors.into_iter().map(|error| error.help(HELP)).collect();
     let mut rights = Rights::none();
