@@ -4,7 +4,6 @@
 //! Needs `chromium`; without it the tests print `skipped: needs chromium`, which the gate turns into a
 //! failure. `TRAVERTINE_SHOTS` names a directory that pictures of the page are put into.
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
-#![expect(clippy::expect_used, reason = "a test fails where it expects")]
 
 #[path = "desk/tools.rs"]
 mod tools;

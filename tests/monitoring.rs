@@ -1,9 +1,5 @@
 //! The dashboard and the alert rules of `examples/monitoring` name nothing that /metrics does not have.
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a test reads the files of the examples"
-)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
