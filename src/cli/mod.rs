@@ -190,11 +190,10 @@ pub fn run(
     terminal: &mut Terminal<'_>,
 ) -> u8 {
     let outcome = match Cli::try_parse_from(args) {
-        Ok(cli) => cli.log.begin(terminal.colour).and_then(|log| {
-            let outcome = cli.command.run(&registry, terminal);
-            drop(log);
-            outcome
-        }),
+        // The log ends when the command has.
+        Ok(cli) => {
+            (cli.log.begin(terminal.colour)).and_then(|_log| cli.command.run(&registry, terminal))
+        }
         Err(error) => terminal.usage(&error),
     };
     match outcome.and_then(|outcome| terminal.flush().map(|()| outcome)) {
