@@ -275,7 +275,9 @@ mod tests {
                 });
                 // What is sent on from within a span is that span, in the caller's trace.
                 let span = tracing::info_span!(target: "travertine::test", "outer");
-                trace::within(caller, || Bridge.adopt(&span, caller.unwrap()));
+                trace::within(caller, || {
+                    trace::Tracer::adopt(&Bridge, &span, caller.unwrap())
+                });
                 let sent = span.in_scope(trace::current).unwrap();
                 assert_eq!(sent.trace(), caller.unwrap().trace());
                 assert_ne!(sent.span(), 7);
