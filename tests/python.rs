@@ -4,7 +4,6 @@
 //! It needs `python3` with `venv`, and takes gRPC from the package index, once, into the directory where
 //! cargo builds. Where there is none it says so and is skipped, unless `TRAVERTINE_TOOLS=required`.
 #![expect(
-    clippy::disallowed_methods,
     clippy::unwrap_used,
     reason = "a test of processes and files, which fails where it unwraps"
 )]

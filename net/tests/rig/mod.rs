@@ -27,13 +27,13 @@ use travertine_net::remote::Remote;
 use travertine_net::store_service::{Limits, Offer, StoreService};
 
 /// Every kind, `remote` included.
-pub fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     travertine_plugins::standard().with::<Remote>()
 }
 
 /// A server in this process, which can be lost like another process.
 #[derive(Debug)]
-pub struct Served {
+pub(crate) struct Served {
     pub service: StoreService,
     pub address: SocketAddr,
     runtime: Option<tokio::runtime::Runtime>,
@@ -41,17 +41,17 @@ pub struct Served {
 
 impl Served {
     /// Serves a stack at a free port.
-    pub fn plan(plan: Plan, env: &Env) -> Result<Self> {
+    pub(crate) fn plan(plan: Plan, env: &Env) -> Result<Self> {
         Self::offer(Offer::of_plan(plan, env.clone(), Opening::default()), env)
     }
 
-    pub fn offer(offer: Offer, env: &Env) -> Result<Self> {
+    pub(crate) fn offer(offer: Offer, env: &Env) -> Result<Self> {
         let service = StoreService::open(offer, Limits::default(), env)?;
         Ok(Self::at("127.0.0.1:0".parse().unwrap(), service))
     }
 
     /// Serves at this address.
-    pub fn at(address: SocketAddr, service: StoreService) -> Self {
+    pub(crate) fn at(address: SocketAddr, service: StoreService) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -88,7 +88,7 @@ impl Served {
     }
 
     /// Ends it as a kill would: nothing is closed, every connection is lost.
-    pub fn kill(mut self) -> SocketAddr {
+    pub(crate) fn kill(mut self) -> SocketAddr {
         self.stop();
         self.address
     }
@@ -107,7 +107,7 @@ impl Drop for Served {
 }
 
 /// A log in a directory.
-pub fn file(directory: &Path) -> Plan {
+pub(crate) fn file(directory: &Path) -> Plan {
     let layer = Layer::new("file")
         .with("path", "log")
         .with("segment", "256 KiB");
@@ -115,33 +115,33 @@ pub fn file(directory: &Path) -> Plan {
 }
 
 /// A log in memory.
-pub fn memory() -> Plan {
+pub(crate) fn memory() -> Plan {
     let spec = Spec::linear([Layer::new("memory")]).level("memory");
     plan_of(spec, Path::new("/nowhere"))
 }
 
 /// A legal stack.
-pub fn plan_of(spec: Spec, base: &Path) -> Plan {
+pub(crate) fn plan_of(spec: Spec, base: &Path) -> Plan {
     Plan::new(&spec, &registry(), base).unwrap()
 }
 
 /// A `remote` layer.
-pub fn remote(address: SocketAddr) -> Layer {
+pub(crate) fn remote(address: SocketAddr) -> Layer {
     Layer::new("remote").with("address", address.to_string().as_str())
 }
 
 /// A stack that is `remote` alone.
-pub fn over(address: SocketAddr) -> Plan {
+pub(crate) fn over(address: SocketAddr) -> Plan {
     plan_of(Spec::linear([remote(address)]), Path::new("/"))
 }
 
 /// Opens a stack in the real world.
-pub fn open(plan: &Plan) -> Result<Arc<dyn Store>> {
+pub(crate) fn open(plan: &Plan) -> Result<Arc<dyn Store>> {
     Ok(plan.open(&Env::system(), Opening::default())?.store())
 }
 
 /// An engine on a stack, which remembers nothing that it does not have to.
-pub fn engine(store: Arc<dyn Store>) -> Result<Engine> {
+pub(crate) fn engine(store: Arc<dyn Store>) -> Result<Engine> {
     let options = Options {
         recent_max: 0,
         level: store.status().level.min(Level::Disk),
@@ -151,7 +151,7 @@ pub fn engine(store: Arc<dyn Store>) -> Result<Engine> {
 }
 
 /// Commits a body under a name.
-pub fn commit(engine: &Engine, name: &str, body: &[u8]) -> Result<Reference> {
+pub(crate) fn commit(engine: &Engine, name: &str, body: &[u8]) -> Result<Reference> {
     let session = engine.session()?;
     let record = NewRecord {
         kind: Kind::BLOB,
@@ -169,7 +169,7 @@ pub fn commit(engine: &Engine, name: &str, body: &[u8]) -> Result<Reference> {
 }
 
 /// What a name points to.
-pub fn body(engine: &Engine, name: &str) -> Option<Vec<u8>> {
+pub(crate) fn body(engine: &Engine, name: &str) -> Option<Vec<u8>> {
     let record = engine
         .snapshot()
         .read_root(&Name::new(name).unwrap())
