@@ -1,7 +1,7 @@
 //! `reclaim` of a stack file: whether the engine gives space back by itself, and what it keeps.
 //!
 //! ```text
-//!   reclaim = { retain = "keep all 1h, daily 30d", every = "10 min", garbage = 0.3, rate = "32 MiB" }
+//!   reclaim = { retain = "keep all 1h, daily 30d", every = "1 s", garbage = 0.3, rate = "32 MiB" }
 //! ```
 //!
 //! Only `retain` must be written. It is said of the whole stack: no floor knows commits.
@@ -29,7 +29,7 @@ pub(crate) const ROWS: &[OptionRow] = &[
             min: SECOND_NS,
             max: 366 * 86_400 * SECOND_NS,
         },
-        "10 min",
+        "1 s",
         "how often to look whether there is enough to do",
     ),
     OptionRow::preset(
@@ -137,7 +137,7 @@ mod tests {
         let file = load("{ retain = \"last 9\" }", &[]).unwrap();
         let automatic = file.reclaim().unwrap();
         assert_eq!(automatic.retention.to_string(), "keep last 9");
-        assert_eq!(automatic.every, Duration::from_secs(600));
+        assert_eq!(automatic.every, Duration::from_secs(1));
         assert_eq!((automatic.garbage, automatic.rate), (0.3, 32 << 20));
         let all = "{ retain = \"newest\", every = \"1 h\", garbage = 1, rate = \"1 MiB\" }";
         let file = load(all, &[]).unwrap();

@@ -110,13 +110,15 @@ impl File {
 
     /// What of the choice is in force here.
     pub(super) fn reading(&self) -> String {
-        match (self.read, no_depth()) {
-            (Read::Mmap, _) => "proven bytes are read through a map".to_owned(),
-            (Read::Pread, _) => "bytes are read by copying".to_owned(),
-            (Read::Uring, None) => "what memory lacks is read through io_uring".to_owned(),
-            (Read::Uring, Some(why)) => format!(
-                "bytes are read by copying, though io_uring was asked for: the system says {why}"
-            ),
+        match self.read {
+            Read::Mmap => "proven bytes are read through a map".to_owned(),
+            Read::Pread => "bytes are read by copying".to_owned(),
+            Read::Uring => match no_depth() {
+                None => "what memory lacks is read through io_uring".to_owned(),
+                Some(why) => format!(
+                    "bytes are read by copying, though io_uring was asked for: the system says {why}"
+                ),
+            },
         }
     }
 
