@@ -1,5 +1,5 @@
 //! Sizes, orders and moments that trees meet and nobody plans for. What every index must stand at
-//! ordinary sizes is in the suite for indexes; here is what takes an engine, or room.
+//! ordinary sizes is in the suite for indexes; here is what takes an engine, a disk, or room.
 //!
 //! `TRAVERTINE_BIG=1` runs at full size: ten million keys of one prefix, a value of a gigabyte.
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use travertine::conformance::env::SimEnv;
 use travertine::conformance::sim::{Plan, SimDisk};
-use travertine::contract::{Env, ErrorKind, Level, Name};
+use travertine::contract::{Env, ErrorKind, Level, Name, Result};
 use travertine::front::{Change, Engine, Hint, Options, Reclaiming, chunk};
 use travertine::interfaces::{Btree, CursorExt, Journal, Map, Tree};
 use travertine::log::{Log, LogOptions};
@@ -287,4 +287,70 @@ fn a_cursor_goes_on_over_its_snapshot_while_the_tree_is_rewritten_and_reclaimed(
     assert!(cursor.next().unwrap().is_none());
     assert!(freed > 0);
     engine.close().unwrap();
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_commit_or_checkpoint_loses_nothing_and_goes_on_with_room() {
+    for capacity in [900_u64 << 10, 1_100 << 10, 1_300 << 10, 1_700 << 10] {
+        let (sim, disk) = (SimEnv::new(1), SimDisk::new(1, Plan::calm()));
+        let mut engine = on_disk(&disk, &sim);
+        let (map, mut rng, mut rows) = (small(), Rng::new(capacity, 0), Rows::new());
+        let mut refused = 0;
+        disk.set_capacity(Some(capacity));
+        for round in 0..6_000 {
+            let mut next = rows.clone();
+            let done = if round % 7 == 6 {
+                checkpoint(&engine, &map)
+            } else {
+                commit(&engine, &map, &mut rng, &mut next)
+            };
+            match done {
+                Ok(()) => rows = next,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+                    compare(&engine, &map, &rows);
+                    refused += 1;
+                    if refused % 2 == 0 {
+                        engine.close().ok();
+                        drop(engine);
+                        engine = on_disk(&disk, &sim);
+                        compare(&engine, &map, &rows);
+                    }
+                    let report = engine.reclaim(&"newest".parse().unwrap(), &Reclaiming::default());
+                    report.unwrap_or_else(|error| panic!("capacity {capacity}: {error}"));
+                    compare(&engine, &map, &rows);
+                }
+            }
+            if refused == 4 {
+                break;
+            }
+        }
+        assert_eq!(refused, 4, "{capacity} bytes were never full");
+        disk.set_capacity(None);
+        let mut next = rows.clone();
+        commit(&engine, &map, &mut rng, &mut next).unwrap();
+        checkpoint(&engine, &map).unwrap();
+        compare(&engine, &map, &next);
+        engine.close().unwrap();
+    }
+}
+
+fn commit(engine: &Engine, map: &Map<Tree>, rng: &mut Rng, rows: &mut Rows) -> Result<()> {
+    let session = engine.session()?;
+    let mut writer = map.writer(&session);
+    for _ in 0..=rng.below(20) {
+        let (key, value) = (rng.below(400), rng.next_u64());
+        let key = key.to_be_bytes().to_vec();
+        writer.put(&key, &value.to_le_bytes().repeat(8))?;
+        rows.insert(key, value.to_le_bytes().repeat(8));
+    }
+    writer.commit(None)?.wait().map(drop)
+}
+
+fn checkpoint(engine: &Engine, map: &Map<Tree>) -> Result<()> {
+    let session = engine.session()?;
+    match map.checkpoint(&session)? {
+        Some(change) => session.commit(&[change], None).wait().map(drop),
+        None => Ok(()),
+    }
 }

@@ -137,7 +137,7 @@ impl Run {
         // Not enough for the claim of a first segment, or for that of a later one.
         let room = match self.rng.chance(1, 2) {
             true => (64 << 10) + self.rng.below(500_000),
-            false => (33 << 20) + self.rng.below(8 << 20),
+            false => (10 << 20) + self.rng.below(16 << 20),
         };
         let faults = Faults {
             room: Some(room),

@@ -95,8 +95,13 @@ impl LogOptions {
         Ok(())
     }
 
-    /// Room that is kept claimed ahead of the tail, in bytes.
+    /// Room that is kept claimed ahead of the tail, in bytes: more than an engine has on its way.
     pub(super) fn ahead(&self) -> u64 {
+        10 << 20
+    }
+
+    /// Room that is claimed for somebody who asks for more: enough for the longest batch.
+    pub(super) fn longest(&self) -> u64 {
         BATCH_MAX as u64 + (1 << 20)
     }
 }

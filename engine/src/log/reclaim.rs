@@ -261,11 +261,20 @@ impl Shared {
 
     /// Writes what stays of a run to a new file, and puts that in the place of the run.
     fn put_in_place(&self, decision: &Reclaim, run: &[Whole], length: u64) -> Result<()> {
+        // Given back once the old files are gone, which is the last thing that happens here.
+        let _lent;
         let (medium, last) = (&*self.medium, &run[run.len() - 1]);
         let (base, end) = (run[0].segment.base, last.end.position);
         let name = sparse_name(base, end);
         let new = format!("{name}.new");
-        let written = self.write_sparse(decision, run, &new, length);
+        let written = || self.write_sparse(decision, run, &new, length);
+        let written = match written() {
+            Err(error) if error.kind() == ErrorKind::Full => {
+                _lent = Lent::new(self);
+                written()
+            }
+            done => done,
+        };
         if let Err(error) = written.and_then(|()| medium.rename(&new, &name)) {
             // Nothing has changed. A file that stays behind is removed by the next writer.
             let _ = medium.remove(&new);
@@ -414,6 +423,27 @@ impl<'a> Places<'a> {
             let text = format!("what lay at {position} was freed before: it cannot stay");
             Error::new(ErrorKind::Invalid, text)
         })
+    }
+}
+
+/// The room that is kept for a recovery, lent to a reclaim on a full medium. A crash meanwhile leaves a
+/// file that the recovery removes before it needs the room; no batch is promised any until it is back.
+struct Lent<'a> {
+    to: &'a Shared,
+    bytes: u64,
+}
+
+impl<'a> Lent<'a> {
+    fn new(to: &'a Shared) -> Option<Self> {
+        let bytes = to.writing().lend_reserve(&*to.medium);
+        (bytes > 0).then_some(Self { to, bytes })
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut writing = self.to.writing();
+        writing.take_reserve_back(&*self.to.medium, self.bytes);
     }
 }
 

@@ -393,36 +393,47 @@ impl Writing {
 
     /// Claims room ahead, here or in a spare file. That there is none is told by the ceiling.
     pub(super) fn keep_room(&mut self, medium: &dyn Medium, options: &LogOptions) {
+        // A little at a time is claimed often, but seldom enough.
+        self.claim_ahead(medium, options, options.ahead(), options.ahead() / 5 * 4);
+    }
+
+    /// As [`Writing::keep_room`], for somebody who asks: as much as the longest batch takes, and room that
+    /// was scarce may be there again.
+    pub(super) fn look_for_room(&mut self, medium: &dyn Medium, options: &LogOptions) {
+        if let Some((file, claimed)) = self.spare.take() {
+            let wanted = options.longest() + 2 * SEGMENT_HEADER;
+            let claimed = self.claim(medium, &*file, claimed, wanted);
+            self.spare = Some((file, claimed));
+        }
+        self.claim_ahead(medium, options, options.longest(), options.longest());
+    }
+
+    /// Claims so many bytes ahead of the tail, if fewer than `least` are.
+    fn claim_ahead(&mut self, medium: &dyn Medium, options: &LogOptions, ahead: u64, least: u64) {
         let Some(mut open) = self.open.take() else {
             return;
         };
         let offset = open.segment.offset(self.end.position);
         let most = options.segment + SEGMENT_HEADER;
-        let wanted = (offset + options.ahead()).min(most);
-        if open.claimed < wanted.min(offset + options.ahead() / 2) {
+        let wanted = (offset + ahead).min(most);
+        if open.claimed < wanted.min(offset + least) {
             open.claimed = self.claim(medium, &*open.file, open.claimed, wanted);
         }
         self.open = Some(open);
-        if most.saturating_sub(offset) < options.ahead() {
-            self.keep_spare(medium, options);
+        if most.saturating_sub(offset) < ahead {
+            self.spare_of(medium, ahead);
         }
-    }
-
-    /// As [`Writing::keep_room`], for somebody who asks: room that was scarce may be there again.
-    pub(super) fn look_for_room(&mut self, medium: &dyn Medium, options: &LogOptions) {
-        let ahead = options.ahead() + 2 * SEGMENT_HEADER;
-        if let Some((file, claimed)) = self.spare.take() {
-            let claimed = self.claim(medium, &*file, claimed, ahead);
-            self.spare = Some((file, claimed));
-        }
-        self.keep_room(medium, options);
     }
 
     /// Claims room for the next segment, or for the first before there is one. That there is none is
     /// told by the ceiling.
     pub(super) fn keep_spare(&mut self, medium: &dyn Medium, options: &LogOptions) {
+        self.spare_of(medium, options.longest());
+    }
+
+    fn spare_of(&mut self, medium: &dyn Medium, room: u64) {
         if self.spare.is_none() {
-            let _ = self.make_spare(medium, options.ahead());
+            let _ = self.make_spare(medium, room);
         }
     }
 
@@ -472,6 +483,10 @@ impl Writing {
             ..=8 => RECOVERY,
             _ => length + RECOVERY,
         };
+        self.keep_reserve(medium, wanted)
+    }
+
+    fn keep_reserve(&mut self, medium: &dyn Medium, wanted: u64) -> Result<()> {
         let (file, claimed) = match self.reserve.take() {
             Some(reserve) => reserve,
             None => {
@@ -489,6 +504,21 @@ impl Writing {
         };
         self.reserve = Some((file, claimed));
         grown
+    }
+
+    /// Lets somebody have the room that is kept, who brings it back: how much it was.
+    pub(super) fn lend_reserve(&mut self, medium: &dyn Medium) -> u64 {
+        let lent = self.reserved();
+        self.drop_reserve(medium);
+        lent
+    }
+
+    /// Keeps again what was lent. Where somebody else has taken the room, the next batches are kept from
+    /// making it worse: no more is claimed for them.
+    pub(super) fn take_reserve_back(&mut self, medium: &dyn Medium, lent: u64) {
+        if let Err(error) = self.keep_reserve(medium, lent) {
+            tracing::warn!(%error, "the room that is kept for a recovery is gone");
+        }
     }
 
     /// Gives back what the reserve has grown by. What it had stays claimed all the while.
