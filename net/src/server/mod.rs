@@ -32,8 +32,8 @@ use crate::accept::{Accept, Listener};
 use crate::engine_service::{self, EngineService};
 use crate::limits::Limits;
 use crate::proto::DESCRIPTORS;
-use crate::rights::{Asks, Guard, Live, Paths, Verb};
-use crate::store_service::StoreService;
+use crate::rights::{Guard, Live, Paths};
+use crate::store_service::{self, StoreService};
 
 /// Threads for what may block, at most: more of it waits.
 const BLOCKING_MAX: usize = 64;
@@ -106,15 +106,13 @@ impl Server {
         self.add(service.server(), asks, move || draining.drain())
     }
 
-    /// Carries these floors, for an engine elsewhere. Whoever uses them needs every right. Nothing drains:
-    /// what a client has no answer to it sends again, to whoever serves next.
+    /// Carries these floors, for an engine elsewhere.
     #[must_use]
     pub fn store(self, service: &StoreService) -> Self {
-        let all = |path: &str| {
-            let ours = path.starts_with("/travertine.v1.Store/");
-            ours.then_some(Asks::Verb(Verb::Close))
-        };
-        self.add(service.server(), all, || {})
+        let draining = service.clone();
+        self.add(service.server(), store_service::asks, move || {
+            draining.drain();
+        })
     }
 
     /// Carries a service whose paths ask for these rights, and which is called to `drain` once it shall

@@ -172,18 +172,17 @@ impl Serve {
         let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
         let limits = Limits::default();
         let server = Server::new(limits.clone(), self.door.rights(env)?, env)?;
-        let (server, probe, drain, sequence) = match offered {
+        let (server, probe, sequence) = match offered {
             Offered::Engine(opened, service) => {
                 let engine = opened.engine.clone();
                 let sequence = Some(engine.snapshot().sequence());
                 let probe: Probe = Arc::new(move || engine.status().refusing);
-                (server.engine(service), probe, self.drain, sequence)
+                (server.engine(service), probe, sequence)
             }
             Offered::Store(_, service) => {
                 let floors = service.clone();
                 let probe: Probe = Arc::new(move || floors.store().status().refusing);
-                // What has no answer is sent again: there is nothing to wait for.
-                (server.store(service), probe, Duration::ZERO, None)
+                (server.store(service), probe, None)
             }
         };
         let incoming = Accept::bind(self.listen, self.door.door(), &limits, env).await?;
@@ -216,7 +215,7 @@ impl Serve {
                 _ = interrupted.recv() => {}
             }
         };
-        terminal.note(match server.serve(incoming, stop, drain).await? {
+        terminal.note(match server.serve(incoming, stop, self.drain).await? {
             Ended::Drained => "what was asked is answered; the stack is being closed",
             Ended::Cut => "connections that had not ended are cut; the stack is being closed",
         })
