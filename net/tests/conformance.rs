@@ -173,18 +173,3 @@ mod cache_over_a_file {
         ]))
     );
 }
-
-mod cluster_over_three_files {
-    use super::*;
-
-    conformance_suite!(
-        suite,
-        Over::new(vec![file(), file(), file()], |at| {
-            let child = |at: &SocketAddr| {
-                let notes = format!("notes-{}", at.port());
-                vec![remote(*at).with("notes", notes.as_str())]
-            };
-            spec_of([Layer::new("cluster").over(at.iter().map(child).collect())])
-        })
-    );
-}

@@ -163,13 +163,6 @@ pub(super) const KIND: PluginKind = PluginKind {
             "what was stored and is not durable there yet is kept up to here, to be sent again if the \
              server was lost; beyond it the oldest is let go",
         ),
-        OptionRow::optional(
-            "notes",
-            OptionType::Place,
-            "nothing is kept on this machine",
-            "a directory of this machine for what a `cluster` above knows of this child, which it \
-             cannot do without",
-        ),
     ],
     declared: Declared::bottom(Level::Disk, Properties::all_but(&[Property::Parts])),
     structural: true,

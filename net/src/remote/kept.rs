@@ -128,9 +128,14 @@ impl Kept {
         points.extend(line.batches.iter().map(end_of));
         if points.contains(&told.end) {
             let after = |at: usize| line.batches.get(at).map(|batch| batch.header().base);
+            // Of what lies further back the server tells no ends, and adopts none.
+            let known = |point: &End| {
+                *point == told.end || told.chain.iter().any(|link| link.end == *point)
+            };
             let apart = |(at, point): &(usize, &End)| {
                 let may = (told.durable..=told.end.position).contains(&point.position);
-                may && after(*at).is_none_or(|base| base.align_down(unit) >= point.position)
+                may && known(point)
+                    && after(*at).is_none_or(|base| base.align_down(unit) >= point.position)
             };
             if let Some((at, cut)) = points.iter().enumerate().find(apart) {
                 return Ok((*cut, line.batches.range(at..).cloned().collect()));
