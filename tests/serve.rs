@@ -28,7 +28,11 @@ struct Serving {
 
 impl Serving {
     fn start(desk: &Desk, more: &str) -> Self {
-        let line = format!("serve s.toml --listen 127.0.0.1:0 --json {more}");
+        Self::of(desk, "s.toml", more)
+    }
+
+    fn of(desk: &Desk, stack: &str, more: &str) -> Self {
+        let line = format!("serve {stack} --listen 127.0.0.1:0 --json {more}");
         let mut command = desk.command(&line);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -128,6 +132,43 @@ fn strangers_are_not_let_in_by_mistake() {
     let anybody = format!("{open} --cert c.pem --key k.pem");
     desk.fails(&anybody, 2, &["anybody could connect"]);
     assert!(!desk.path().join("data").exists());
+}
+
+#[test]
+fn a_takeover_fences_the_writer_who_says_so() {
+    let desk = Desk::new();
+    let floors = Serving::start(&desk, "--store");
+    let stack = format!(
+        "[[layer]]\nuse = \"remote\"\naddress = \"{}\"\n",
+        floors.address
+    );
+    desk.file("r.toml", stack);
+    let first = Serving::of(&desk, "r.toml", "--engine");
+    let put = |value: &'static str| {
+        let records = vec![NewRecord::blob(value)];
+        let own = travertine::net::client::Target::Own(0);
+        (records, vec![Change::set(name("n"), own)])
+    };
+    runs(async {
+        let client = first.client().await;
+        let (records, changes) = put("before");
+        client.commit(records, changes, None).await.unwrap();
+    });
+    desk.ok("takeover r.toml");
+    runs(async {
+        let client = first.client().await;
+        let (records, changes) = put("after");
+        let refused = client.commit(records, changes, None).await;
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Fenced);
+        // It goes on reading.
+        assert!(client.root(&name("n")).await.unwrap().is_some());
+        assert!(client.status().await.unwrap().refusing.is_some());
+    });
+    drop(first);
+    let root = desk.ok("root r.toml n");
+    assert_eq!(desk.ok(&format!("read r.toml {root}")), "before");
+    let (code, words) = floors.stop();
+    assert_eq!(code, Some(0), "{words}");
 }
 
 /// Commits numbers under one name, many on their way, until the server is gone. Returns the last that was
