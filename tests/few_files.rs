@@ -37,7 +37,7 @@ fn loads(stack: &str, parts: usize) {
     desk.file("rows.csv", rows);
     frugal(
         &desk,
-        "load s.toml rows.csv --tree t --key 0 --no-header --batch 80",
+        "load s.toml rows.csv --tree t --key 0 --no-header --batch 20",
     );
     assert_eq!(frugal(&desk, "count s.toml --tree t"), "30000\n");
     let rows = frugal(&desk, "scan s.toml --tree t");

@@ -95,6 +95,8 @@ pub struct PluginKind {
     pub growth: Growth,
     /// Whether it is there for tests only, and refused unless the stack file says so.
     pub test_only: bool,
+    /// Whether it goes on in another process: random stacks of the kit, which has none, do without.
+    pub elsewhere: bool,
 }
 
 impl PluginKind {
@@ -114,6 +116,7 @@ impl PluginKind {
             stays: None,
             growth: Growth::Fixed,
             test_only: false,
+            elsewhere: false,
         }
     }
 }

@@ -166,6 +166,7 @@ pub(super) const KIND: PluginKind = PluginKind {
     ],
     declared: Declared::bottom(Level::Disk, Properties::all_but(&[Property::Parts])),
     structural: true,
+    elsewhere: true,
     ..PluginKind::new("remote", Arity::Bottom)
 };
 

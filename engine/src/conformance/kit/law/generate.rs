@@ -20,7 +20,8 @@ const TRIES: usize = 200;
 #[must_use]
 pub fn random_stack(rng: &mut Rng, registry: &Registry) -> Option<Spec> {
     let of = |wanted: fn(Arity) -> bool| -> Vec<&PluginKind> {
-        registry.kinds().filter(|kind| wanted(kind.arity)).collect()
+        let here = registry.kinds().filter(|kind| !kind.elsewhere);
+        here.filter(|kind| wanted(kind.arity)).collect()
     };
     let kinds = Kinds {
         bottoms: of(|arity| arity == Arity::Bottom),
