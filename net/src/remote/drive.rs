@@ -152,9 +152,9 @@ async fn attempt(
             return Err(Error::closed("the floor is gone"));
         }
     };
-    take_in(link, &welcome)?;
+    let fresh = take_in(link, &welcome)?;
     greeted();
-    let recover = recover(link);
+    let recover = recover(link, fresh);
     tokio::pin!(recover);
     let mut recovering = true;
     let mut assembly = Assembly::default();
@@ -221,10 +221,10 @@ fn hello(link: &Link) -> Hello {
     }
 }
 
-/// Looks at who answered, and notes whether it is another run of the server than before.
+/// Looks at who answered. Whether it is another run of the server than before.
 ///
 /// Errors: `Invalid`, if it is another store, or gives less than is needed, or stands in a loop.
-fn take_in(link: &Link, welcome: &Welcome) -> Result<()> {
+fn take_in(link: &Link, welcome: &Welcome) -> Result<bool> {
     if !(OLDEST..=NEWEST).contains(&welcome.version) {
         return Err(Error::unsupported(format!(
             "the server speaks version {} of the protocol, and {OLDEST} to {NEWEST} are known here",
@@ -276,41 +276,33 @@ fn take_in(link: &Link, welcome: &Welcome) -> Result<()> {
             travertine_engine::contract::Status::identity_text(&wanted)
         )));
     }
-    let known = state.known.as_ref();
-    if known.is_some_and(|known| known.instance != instance) {
-        // A session that breaks off before all is brought leaves it to the next.
-        state.behind = true;
-    }
+    let fresh = state
+        .known
+        .as_ref()
+        .is_some_and(|known| known.instance != instance);
     state.known = Some(Known {
         identity,
         instance,
         status,
     });
-    Ok(())
+    Ok(fresh)
 }
 
 /// A server that began anew is brought what it lacks of what was stored by this floor.
-async fn recover(link: &Arc<Link>) -> Result<()> {
-    let epoch = {
-        let state = link.lock();
-        state.kept.epoch().filter(|_| state.behind)
+async fn recover(link: &Arc<Link>, fresh: bool) -> Result<()> {
+    let epoch = link.lock().kept.epoch();
+    let Some(epoch) = epoch.filter(|_| fresh && !link.settings.read_only) else {
+        return Ok(());
     };
-    let brought = match epoch {
-        Some(epoch) => bring_back(link, epoch).await,
-        None => Ok(()),
-    };
-    match brought {
+    let refused = bring_back(link, epoch).await;
+    match refused {
         Err(error) if error.kind() != ErrorKind::Unavailable => {
             // Others may read on; this floor writes no more.
             tracing::warn!(%error, address = link.settings.address, "writing ends");
             link.refuse(&error);
             Ok(())
         }
-        Ok(()) => {
-            link.lock().behind = false;
-            Ok(())
-        }
-        lost => lost,
+        done => done,
     }
 }
 

@@ -72,8 +72,6 @@ pub(super) struct State {
     pub(super) refused: Option<Error>,
     pub(super) kept: Kept,
     pub(super) known: Option<Known>,
-    /// The server began anew, and was not brought yet what it lacks.
-    pub(super) behind: bool,
     /// The last time that the other side was asked how it is.
     asked: Option<Instant>,
     adoptions: u64,
