@@ -31,7 +31,7 @@ fn frugal(desk: &Desk, line: &str) -> String {
 fn loads(stack: &str, parts: usize) {
     let desk = Desk::new();
     desk.file("s.toml", stack);
-    let rows: String = (0..30_000)
+    let rows: String = (0..40_000)
         .map(|row| format!("{row:06},{}\n", "x".repeat(700)))
         .collect();
     desk.file("rows.csv", rows);
@@ -39,9 +39,9 @@ fn loads(stack: &str, parts: usize) {
         &desk,
         "load s.toml rows.csv --tree t --key 0 --no-header --batch 20",
     );
-    assert_eq!(frugal(&desk, "count s.toml --tree t"), "30000\n");
+    assert_eq!(frugal(&desk, "count s.toml --tree t"), "40000\n");
     let rows = frugal(&desk, "scan s.toml --tree t");
-    assert_eq!(rows.lines().count(), 30_000);
+    assert_eq!(rows.lines().count(), 40_000);
     assert!(frugal(&desk, "verify s.toml").contains("all is well"));
     let status = &desk.run("inspect s.toml --json").json()[0];
     let found = status["below"][0]["parts"].as_array().unwrap().len();
