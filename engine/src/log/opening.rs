@@ -9,7 +9,7 @@ use super::options::LogOptions;
 use super::segment::{Files, Segment};
 use super::writer::Writing;
 use super::{IDENTITY, LOCK, Log, Shared, WRITER, recovery};
-use crate::contract::{Env, Error, ErrorKind, Extent, Result};
+use crate::contract::{Env, Error, ErrorKind, Extent, Position, Result};
 use crate::medium::{Medium, read_small, replace_small};
 
 impl Log {
@@ -196,39 +196,33 @@ fn read_writer(medium: &dyn Medium) -> Result<Option<Writer>> {
     Ok(None)
 }
 
-/// A reader may look while the writer writes: a durable mark ahead of the chain is damage only if
-/// the chain does not catch up.
+/// A reader may look while somebody writes: a durable mark ahead of the chain is damage only if a
+/// second look, which knows of a writer that took over meanwhile, does not get as far as the first one
+/// heard of.
 pub(super) fn recover_settled(
     files: &Arc<Files>,
     writer: &Writer,
     options: &LogOptions,
 ) -> Result<recovery::Found> {
-    let recover = || {
-        let mut found = recovery::recover(files, writer, &options.extent);
+    let recover = |writer: &Writer, known| {
+        let mut found = recovery::recover(files, writer, &options.extent, known);
         for _ in 0..8 {
             match found {
                 // A segment was reclaimed between the listing and the look.
                 Err(error) if options.read_only && error.kind() == ErrorKind::Unavailable => {
-                    found = recovery::recover(files, writer, &options.extent);
+                    found = recovery::recover(files, writer, &options.extent, known);
                 }
                 found => return found,
             }
         }
         found
     };
-    let mut found = recover()?;
-    for _ in 0..8 {
-        if !options.read_only || found.damage.is_none() {
-            break;
-        }
-        let again = recover()?;
-        let stuck = again.end == found.end;
-        found = again;
-        if stuck {
-            break;
-        }
+    let found = recover(writer, Position::LIMIT)?;
+    if !options.read_only || found.damage.is_none() {
+        return Ok(found);
     }
-    Ok(found)
+    let writer = read_writer(&*files.medium)?.unwrap_or_default();
+    recover(&writer, found.durable)
 }
 
 fn refuse_foreign(names: &[String]) -> Result<()> {

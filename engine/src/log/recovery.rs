@@ -59,7 +59,16 @@ const START: End = End {
 };
 
 /// Reads the log on `medium`.
-pub(super) fn recover(files: &Arc<Files>, writer: &Writer, extent: &Extent) -> Result<Found> {
+///
+/// While somebody writes, durable marks may be seen ahead of a chain that was read a moment before.
+/// Once it reaches as far as was known durable before this look began, nothing is missing of it:
+/// `known` is that position, or the limit where nobody writes.
+pub(super) fn recover(
+    files: &Arc<Files>,
+    writer: &Writer,
+    extent: &Extent,
+    known: Position,
+) -> Result<Found> {
     let (medium, identity) = (&*files.medium, &files.identity);
     let mut segments = files.segments()?;
     let mut found = Found {
@@ -107,7 +116,7 @@ pub(super) fn recover(files: &Arc<Files>, writer: &Writer, extent: &Extent) -> R
         if elsewhere && first.is_some_and(|first| found.durable <= first) {
             found.durable = Position::START;
         }
-        judge(&mut found);
+        judge(&mut found, known);
         return Ok(found);
     };
     begin_with_marker(identity, k, &mut found)?;
@@ -116,7 +125,7 @@ pub(super) fn recover(files: &Arc<Files>, writer: &Writer, extent: &Extent) -> R
     let read = found.segments[k..].to_vec();
     look_on(identity, &read, p, &mut found)?;
     look_on(identity, &torn, p, &mut found)?;
-    judge(&mut found);
+    judge(&mut found, known);
     Ok(found)
 }
 
@@ -381,7 +390,7 @@ pub(super) fn go_on(identity: &Identity, writer: &Writer, found: &mut Found) -> 
     {
         let from = (found.end, Position::LIMIT);
         found.end = read_segment(identity, writer, &last, from, found)?;
-        judge(found);
+        judge(found, Position::LIMIT);
     }
     Ok(())
 }
@@ -457,7 +466,7 @@ fn look_on(
     Ok(())
 }
 
-fn judge(found: &mut Found) {
+fn judge(found: &mut Found, known: Position) {
     if planted!(CeilingForgotten) {
         found.ceiling = found.end.position;
     }
@@ -465,7 +474,10 @@ fn judge(found: &mut Found) {
         found.durable = found.durable.min(found.end.position);
     }
     let Found { end, durable, .. } = found;
-    if *durable > end.position {
+    if *durable > end.position && end.position >= known {
+        *durable = end.position;
+        found.clean = false;
+    } else if *durable > end.position {
         found.clean = false;
         found.damage = Some(Error::corrupt(format!(
             "durable bytes are damaged: the chain of batches is whole up to {}, yet {} was known \

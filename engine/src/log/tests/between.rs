@@ -20,6 +20,8 @@ enum At {
     Create,
     /// Before the first write to a file that was just renamed.
     Rolled,
+    /// After bytes were read.
+    Read,
 }
 
 type Step = Box<dyn FnOnce() -> Result<()> + Send>;
@@ -126,7 +128,9 @@ impl MediumFile for ToldFile {
         self.below.len()
     }
     fn read_at(&self, offset: u64, length: usize) -> Result<bytes::Bytes> {
-        self.below.read_at(offset, length)
+        let bytes = self.below.read_at(offset, length)?;
+        self.story.reached(At::Read)?;
+        Ok(bytes)
     }
     fn fetch(&self, env: &Env, offset: u64, length: usize) -> Op<bytes::Bytes> {
         self.below.fetch(env, offset, length)
@@ -223,6 +227,66 @@ fn what_is_stored_while_a_sync_runs_is_synced_by_the_next_one() {
     assert!(oids.len() > 1);
     for oid in oids.iter().chain([&last]) {
         assert!(log.read(*oid).wait().unwrap().is_some(), "{oid}");
+    }
+}
+
+/// Commits, and lets the next commit say that this one is proven.
+fn commit_and_prove(bones: &mut Bones) -> Oid {
+    let (batch, stored) = bones.batch(b"while somebody looks", false);
+    let commit = Commit {
+        sender: bones.epoch,
+        level: Level::Disk,
+        last: vec![batch.clone()],
+    };
+    bones.log.commit(commit).wait().unwrap();
+    bones.take(&batch);
+    bones.proven = Some(Proven {
+        sequence: bones.sequence,
+        epoch: bones.epoch.number,
+        oid: batch.header().marker.unwrap(),
+    });
+    stored.oid
+}
+
+/// Commits after each read, for ever: often enough that what follows vouches for what was not read.
+fn commit_beside(story: &Arc<Story>, bones: &Arc<Mutex<Bones>>) {
+    let (again, writer) = (story.clone(), bones.clone());
+    story.tell(At::Read, move || {
+        for _ in 0..3 {
+            commit_and_prove(&mut writer.lock().unwrap());
+        }
+        commit_beside(&again, &writer);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_reader_that_is_slower_than_the_writer_at_every_look_reports_no_damage() {
+    let (disk, told) = disk();
+    let log = |medium: Arc<dyn Medium>, read_only| {
+        let options = LogOptions {
+            read_only,
+            segment: 64 << 20,
+            ..options()
+        };
+        Log::open("file", medium, &Env::system(), options).unwrap()
+    };
+    let mut bones = Bones::begin(log(Arc::new(disk.medium()), false));
+    let mut oids: Vec<_> = (0..9).map(|_| commit_and_prove(&mut bones)).collect();
+    let bones = Arc::new(Mutex::new(bones));
+    commit_beside(&told.story, &bones);
+    let mut reader = log(Arc::new(told.clone()), true);
+    for turn in 0..60 {
+        let known = bones.lock().unwrap().proven.unwrap();
+        oids.push(commit_and_prove(&mut bones.lock().unwrap()));
+        if turn % 3 == 0 {
+            reader = log(Arc::new(told.clone()), true);
+        }
+        let (_, marker) = reader.root(RootAt::Newest).wait().unwrap().unwrap();
+        assert!(marker.sequence >= known.sequence, "{turn}");
+        for oid in &oids[..oids.len() - 2] {
+            assert!(reader.read(*oid).wait().unwrap().is_some(), "{oid}");
+        }
     }
 }
 
