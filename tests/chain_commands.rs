@@ -41,6 +41,48 @@ fn what_is_pushed_is_popped_shifted_and_scanned() {
 }
 
 #[test]
+fn consumers_see_every_entry_and_what_all_have_done_is_trimmed() {
+    let desk = Desk::new();
+    for entry in 0..5 {
+        desk.ok(&format!("chain push s.toml --chain jobs {entry}"));
+    }
+    let numbers = |line: &str| -> Vec<u64> {
+        let lines = desk.run(line).json();
+        lines
+            .iter()
+            .map(|line| line["number"].as_u64().unwrap())
+            .collect()
+    };
+    let consume = "chain consume s.toml --chain jobs --as";
+    assert_eq!(numbers(&format!("{consume} mail --limit 2")), [0, 1]);
+    assert_eq!(numbers(&format!("{consume} mail --limit 2")), [2, 3]);
+    assert_eq!(numbers(&format!("{consume} bill --limit 1")), [0]);
+    let stand = desk.ok("chain consumers s.toml --chain jobs");
+    let says = "{\"consumer\":\"bill\",\"position\":1,\"behind\":4}\n\
+                {\"consumer\":\"mail\",\"position\":4,\"behind\":1}\n";
+    assert_eq!(stand, says);
+    let trim = "chain trim s.toml --chain jobs";
+    assert_eq!(desk.ok(&format!("{trim} --consumed")), "1\n");
+    desk.ok("chain forget s.toml --chain jobs --as bill");
+    assert_eq!(desk.ok(&format!("{trim} --consumed")), "3\n");
+    assert_eq!(numbers(&format!("{consume} mail")), [4]);
+    assert_eq!(desk.ok(&format!("{consume} mail")), "");
+    assert_eq!(desk.ok(&format!("{trim} --before 5")), "1\n");
+    desk.fails(&format!("{trim} --before 9"), 2, &["ends before entry 5"]);
+    desk.fails(trim, 2, &["--before", "--consumed"]);
+    desk.fails(
+        "chain forget s.toml --chain jobs --as bill",
+        2,
+        &["no consumer bill"],
+    );
+    desk.fails(
+        &format!("{consume} mail").replace("jobs", "nix"),
+        1,
+        &["there are: jobs"],
+    );
+}
+
+#[test]
 fn a_linked_chain_tells_its_link_and_every_command_knows_its_records() {
     let desk = Desk::new();
     for entry in 0..40 {

@@ -1,10 +1,13 @@
 //! `chain`: entries one behind the other, for shells.
 
+mod consumers;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
 use clap::{Args, Subcommand};
 
+use self::consumers::{Consume, Consumers, Forget, Trim};
 use super::put::standard_input;
 use super::text::{self, CommitFacts};
 use super::tree::AtArg;
@@ -15,12 +18,14 @@ use crate::interfaces::Direction;
 use crate::interfaces::chain::{self, CHAIN_ROOT, Reader, Turn};
 use crate::stack::Registry;
 
-/// Push, pop and shift entries of a chain, print them, or check its links
+/// Push, pop, shift, print and consume entries of a chain, or check its links
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine chain push stack.toml --chain jobs 'boil water'
   travertine chain shift stack.toml --chain jobs         the oldest entry, taken away
   travertine chain scan stack.toml --chain jobs --reverse --limit 10
+  travertine chain consume stack.toml --chain jobs --as mailer --limit 10
+  travertine chain trim stack.toml --chain jobs --consumed
   travertine chain verify stack.toml --chain jobs")]
 pub(super) struct Chain {
     #[command(subcommand)]
@@ -33,6 +38,10 @@ enum What {
     Pop(Pop),
     Shift(Shift),
     Scan(Scan),
+    Consume(Consume),
+    Consumers(Consumers),
+    Forget(Forget),
+    Trim(Trim),
     Verify(Verify),
 }
 
@@ -111,6 +120,10 @@ impl Run for Chain {
             What::Pop(pop) => pop.chain.take(registry, terminal, |turn| turn.pop()),
             What::Shift(shift) => shift.chain.take(registry, terminal, |turn| turn.shift()),
             What::Scan(scan) => scan.run(registry, terminal),
+            What::Consume(consume) => consume.run(registry, terminal),
+            What::Consumers(consumers) => consumers.run(registry, terminal),
+            What::Forget(forget) => forget.run(registry, terminal),
+            What::Trim(trim) => trim.run(registry, terminal),
             What::Verify(verify) => verify.run(registry, terminal),
         }
     }
@@ -203,32 +216,48 @@ impl ChainArg {
     ) -> Result<Reader, Failure> {
         let chain = self.chain(chain::Options::default())?;
         let opened = self.stack.open_to_read(registry, terminal)?;
-        let snapshot = at.snapshot(&opened.engine)?;
-        if snapshot.root(chain.name()).is_none() {
-            return Err(absent(&snapshot, chain.name())?);
-        }
-        Ok(chain.reader(&snapshot).wait()?)
+        self.reader(&chain, &at.snapshot(&opened.engine)?)
     }
 
-    /// Takes one entry away, in a commit of its own, and prints it once that has reached its level.
+    /// The chain in a snapshot, which must hold it.
+    fn reader(
+        &self,
+        chain: &crate::interfaces::Chain,
+        snapshot: &Snapshot,
+    ) -> Result<Reader, Failure> {
+        if snapshot.root(chain.name()).is_none() {
+            return Err(absent(snapshot, chain.name())?);
+        }
+        Ok(chain.reader(snapshot).wait()?)
+    }
+
+    /// Changes a chain that is there, in a commit of its own.
+    fn turn<T>(
+        &self,
+        registry: &Registry,
+        change: impl FnOnce(&mut Turn<'_>) -> crate::contract::Result<T>,
+    ) -> Result<T, Failure> {
+        let chain = self.chain(chain::Options::default())?;
+        self.stack.write(registry, |engine| {
+            let session = engine.session()?;
+            if session.base().root(chain.name()).is_none() {
+                return Err(absent(session.base(), chain.name())?);
+            }
+            let mut turn = chain.writer(&session)?;
+            let changed = change(&mut turn)?;
+            turn.commit(None)?.wait()?;
+            Ok(changed)
+        })
+    }
+
+    /// Takes one entry away, and prints it once that has reached its level.
     fn take<B: AsRef<[u8]>>(
         &self,
         registry: &Registry,
         terminal: &mut Terminal<'_>,
         take: impl FnOnce(&mut Turn<'_>) -> crate::contract::Result<Option<B>>,
     ) -> Result<Outcome, Failure> {
-        let chain = self.chain(chain::Options::default())?;
-        let entry = self.stack.write(registry, |engine| {
-            let session = engine.session()?;
-            if session.base().root(chain.name()).is_none() {
-                return Err(absent(session.base(), chain.name())?);
-            }
-            let mut turn = chain.writer(&session)?;
-            let entry = take(&mut turn)?;
-            turn.commit(None)?.wait()?;
-            Ok(entry)
-        })?;
-        match entry {
+        match self.turn(registry, take)? {
             Some(entry) => terminal.bytes(entry.as_ref())?,
             None => return Err(Failure::fault(format!("{} is empty", self.chain))),
         }
