@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::contract::record::RECORD_HEADER;
 use crate::contract::{
-    Batch, BatchBuilder, BatchHeader, End, Env, Epoch, Kind, NewRecord, Oid, Position, Record,
-    RootAt, RootMarker, Store, Stream, marker,
+    Batch, BatchBuilder, BatchHeader, End, Env, Epoch, Kind, NewRecord, Oid, Position, Reclaim,
+    Record, RootAt, RootMarker, Store, Stream, marker,
 };
 use crate::log::{Log, LogOptions};
 use crate::medium::Medium;
@@ -68,6 +68,15 @@ pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let torn = directory[..directory.len().saturating_sub(200)].to_vec();
     seeds.push(("segment_recover", "whole", directory));
     seeds.push(("segment_recover", "torn", torn));
+    let medium = sparse_log();
+    let mut directory = (identity.len() as u16).to_le_bytes().to_vec();
+    directory.extend_from_slice(&identity);
+    directory.extend_from_slice(
+        &sparse_of(&medium)
+            .map(|(_, bytes)| bytes)
+            .unwrap_or_default(),
+    );
+    seeds.push(("segment_recover", "sparse", directory));
     // File, place (three bytes), whether to cut, three bytes to write.
     let changes = vec![1, 40, 16, 0, 0, 9, 9, 9, 1, 0, 17, 0, 0, 1, 2, 3];
     seeds.push(("segment_mutate", "two-writes", changes));
@@ -124,20 +133,27 @@ pub fn batch_decode(bytes: &[u8]) {
 
 /// Opens a directory whose identity and segment hold these bytes, beside a writer's file that is
 /// whole; twice, with the same outcome. The first two bytes say how long the identity is; the segment
-/// is the rest.
+/// is the rest. One that says of itself that it is sparse lies where a reclaim left one.
 pub fn segment_recover(bytes: &[u8]) {
     let medium = laid(bytes);
     assert_eq!(look(&medium), look(&medium), "looking changed what is seen");
 }
 
 fn laid(bytes: &[u8]) -> MemoryMedium {
-    let medium = small_log();
     let Some((length, bytes)) = bytes.split_first_chunk() else {
-        return medium;
+        return small_log();
     };
     let length = usize::from(u16::from_le_bytes(*length)).min(bytes.len());
     let (identity, segment) = bytes.split_at(length);
-    for (name, bytes) in [("identity", identity), ("seg-000000000000", segment)] {
+    let (medium, name) = match segment.starts_with(b"TRAVREC\0") {
+        true => {
+            let medium = sparse_log();
+            let name = sparse_of(&medium).map(|(name, _)| name);
+            (medium, name.unwrap_or_default())
+        }
+        false => (small_log(), "seg-000000000000".to_owned()),
+    };
+    for (name, bytes) in [("identity", identity), (name.as_str(), segment)] {
         if let Ok(file) = medium.open(name, true) {
             let _ = file.set_len(0);
             let _ = file.write_at(0, &[bytes]);
@@ -146,10 +162,14 @@ fn laid(bytes: &[u8]) -> MemoryMedium {
     medium
 }
 
-/// Takes a whole log, changes bytes of it as the input says, mends the checksums so that the damage
-/// gets past them, and opens it.
+/// Takes whole logs, changes bytes of them as the input says, mends the checksums so that the damage
+/// gets past them, and opens them.
 pub fn segment_mutate(bytes: &[u8]) {
-    let medium = small_log();
+    mutate(&small_log(), bytes);
+    mutate(&sparse_log(), bytes);
+}
+
+fn mutate(medium: &MemoryMedium, bytes: &[u8]) {
     let Ok(names) = medium.list() else { return };
     for change in bytes.chunks_exact(8).take(64) {
         let name = &names[change[0] as usize % names.len()];
@@ -168,7 +188,7 @@ pub fn segment_mutate(bytes: &[u8]) {
             mend(&*file, length);
         }
     }
-    let _ = look(&medium);
+    let _ = look(medium);
 }
 
 /// Mends the checksums of small files, of the segment header and of the first batch header.
@@ -179,6 +199,7 @@ fn mend(file: &dyn crate::medium::MediumFile, length: u64) {
     let mut bytes = bytes.to_vec();
     let sealed = match bytes.get(..8) {
         Some(b"TRAVSEG\0") => 128,
+        Some(b"TRAVREC\0") => 160,
         Some(b"TRAVLOG\0" | b"TRAVWRT\0") => bytes.len(),
         _ => return,
     };
@@ -186,7 +207,7 @@ fn mend(file: &dyn crate::medium::MediumFile, length: u64) {
         let crc = crc32fast::hash(&bytes[12..sealed]);
         bytes[8..12].copy_from_slice(&crc.to_le_bytes());
     }
-    if bytes.len() >= 4096 + 128 {
+    if bytes.len() >= 4096 + 128 && !bytes.starts_with(b"TRAVREC\0") {
         let crc = crc32fast::hash(&bytes[4096 + 48..4096 + 128]);
         bytes[4096 + 44..4096 + 48].copy_from_slice(&crc.to_le_bytes());
     }
@@ -211,7 +232,8 @@ fn look(medium: &MemoryMedium) -> String {
         let Ok(some) = log.scan(Stream(0), from).wait() else {
             break;
         };
-        for (oid, _) in some.batches.iter().flat_map(Batch::records) {
+        let left = some.sparse.iter().flat_map(|left| left.records.clone());
+        for (oid, _) in some.batches.iter().flat_map(Batch::records).chain(left) {
             seen += &format!("{:?}", log.read(oid).wait().map_err(|error| error.kind()));
         }
         match some.next {
@@ -223,17 +245,55 @@ fn look(medium: &MemoryMedium) -> String {
 }
 
 fn small_log() -> MemoryMedium {
+    log_of(&[40], LogOptions::default()).0
+}
+
+/// A log of which a reclaim has left something.
+fn sparse_log() -> MemoryMedium {
+    let options = LogOptions {
+        segment: 64 << 10,
+        ..LogOptions::default()
+    };
+    let (medium, log) = log_of(&[50_000, 40], options);
+    let Some((log, sender, to)) = log else {
+        return medium;
+    };
+    let scanned = log.scan(Stream(0), Position::START).wait();
+    let batches = scanned.iter().flat_map(|some| &some.batches);
+    let stays = batches.flat_map(Batch::records);
+    let stays = stays.filter(|(_, record)| record.body().len() < 100);
+    let decision = Reclaim {
+        sender,
+        stream: Stream(0),
+        from: Position::START,
+        to,
+        alive: stays.map(|(oid, _)| oid.position()).collect(),
+        left: None,
+    };
+    let _ = log.reclaim(decision).wait();
+    medium
+}
+
+/// The sparse segment that lies there.
+fn sparse_of(medium: &MemoryMedium) -> Option<(String, Vec<u8>)> {
+    let names = medium.list().ok()?;
+    let name = names.into_iter().find(|name| name.starts_with("rec-"))?;
+    let file = medium.open(&name, false).ok()?;
+    let bytes = file.read_at(0, file.len().ok()? as usize).ok()?;
+    Some((name, bytes.to_vec()))
+}
+
+/// A log of a few batches, each with a record of each of these lengths, and where it ends.
+fn log_of(
+    lengths: &[usize],
+    options: LogOptions,
+) -> (MemoryMedium, Option<(Log, Epoch, Position)>) {
     let medium = MemoryMedium::new();
     let env: Env = super::env::SimEnv::new(7).env().clone();
-    let open = || {
-        Log::open(
-            "memory",
-            Arc::new(medium.clone()),
-            &env,
-            LogOptions::default(),
-        )
+    let open = || Log::open("memory", Arc::new(medium.clone()), &env, options);
+    let Ok(log) = open() else {
+        return (medium, None);
     };
-    let Ok(log) = open() else { return medium };
     let epoch = Epoch { number: 1, tag: 9 };
     let start = End {
         position: Position::START,
@@ -246,14 +306,16 @@ fn small_log() -> MemoryMedium {
     let mut before = start;
     for n in 0..4_u8 {
         let mut builder = BatchBuilder::new(Stream(0), before.position, before, epoch, 0);
-        let body = [n; 40];
-        let record = NewRecord {
-            kind: Kind::BLOB,
-            references: &[],
-            body: &[&body],
-        };
-        if begun.is_err() || builder.push(&record).is_err() {
-            return medium;
+        for length in lengths {
+            let body = vec![n; *length];
+            let record = NewRecord {
+                kind: Kind::BLOB,
+                references: &[],
+                body: &[&body],
+            };
+            if begun.is_err() || builder.push(&record).is_err() {
+                return (medium, None);
+            }
         }
         let batch = builder.finish(None, n == 3);
         before = End {
@@ -262,7 +324,7 @@ fn small_log() -> MemoryMedium {
         };
         let _ = log.store(epoch, batch).wait();
     }
-    medium
+    (medium, Some((log, epoch, before.position)))
 }
 
 #[cfg(test)]
@@ -275,7 +337,12 @@ mod tests {
             if target == "segment_recover" {
                 let seen = look(&laid(&bytes));
                 assert!(seen.starts_with("Ok("), "{name}: {seen}");
-                let records = if name == "whole" { 4 } else { 2 };
+                let records = match name {
+                    "whole" => 4,
+                    // Three segments of four lost one of their two records each.
+                    "sparse" => 5,
+                    _ => 2,
+                };
                 assert_eq!(seen.matches("Ok(Some").count(), records, "{name}: {seen}");
             }
         }
