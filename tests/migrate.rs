@@ -55,6 +55,28 @@ fn everything_of_the_newest_commit_arrives_and_is_compared() {
 }
 
 #[test]
+fn tags_of_what_is_copied_are_copied_and_once() {
+    let desk = desk();
+    desk.ok("tag s.toml before");
+    desk.ok("put s.toml --tree small later 1");
+    desk.ok("tag s.toml now");
+    for history in ["", " --history"] {
+        let call = format!("migrate s.toml list.toml{history}");
+        for _ in 0..2 {
+            let said = desk.ok(&call);
+            let left = "1 tag of other commits left behind";
+            assert_eq!(said.contains(left), history.is_empty(), "{said}");
+            let told = desk.ok("tag list.toml");
+            assert!(told.contains("now"), "{told}");
+            assert_eq!(told.contains("before"), !history.is_empty(), "{told}");
+        }
+        for part in ["a", "b"] {
+            std::fs::remove_dir_all(desk.path().join(part)).unwrap();
+        }
+    }
+}
+
+#[test]
 fn with_history_every_commit_can_be_read_in_the_copy() {
     let desk = desk();
     desk.ok("migrate s.toml list.toml --history");

@@ -40,7 +40,8 @@ const COMMITS_MAX: usize = 256;
 ///
 /// Every name with all that it leads to, of the newest commit; with --history of every commit, in the
 /// same order, so that older states can be read in the copy as well. Addresses differ in the copy, and
-/// times are those of the copying. Indexes, values and records of any kind are copied alike.
+/// times are those of the copying. Indexes, values and records of any kind are copied alike. The tags of
+/// the commits that are copied come last, each in a commit of its own.
 ///
 /// Nothing is written to the first stack, unless its last writer died: then it is recovered first. The
 /// second must be empty, or hold what an earlier call that was broken off has copied. In the end it is
@@ -72,6 +73,9 @@ struct Facts {
     names: u64,
     records: u64,
     bytes: u64,
+    /// Tags of the commits that were copied, and those of others.
+    tags: u64,
+    tags_left: u64,
     /// Commits that an earlier call had copied.
     there_before: u64,
     compared: bool,
@@ -99,11 +103,20 @@ impl Run for Migrate {
         let target: Opened = to.open_to_read(registry, terminal)?;
         let compared = self.compare(&commits, &self.commits(&target.engine)?, &progress)?;
         progress.finish();
+        drop(target);
+        let (tags, tags_left) = match source.engine.tags()?.is_empty() {
+            true => (0, 0),
+            false => to.write(registry, |target| {
+                copy_tags(&source.engine, target, &commits, &self.commits(target)?)
+            })?,
+        };
         let facts = Facts {
             commits: commits.len() as u64,
             names,
             records: compared.records(),
             bytes,
+            tags,
+            tags_left,
             there_before,
             compared: true,
         };
@@ -120,6 +133,15 @@ impl Run for Migrate {
                 count(names, "name"),
                 count(facts.records, "record"),
             ))?;
+            if tags > 0 {
+                terminal.say(format_args!("{} copied", count(tags, "tag")))?;
+            }
+            if tags_left > 0 {
+                let tags = count(tags_left, "tag");
+                terminal.say(format_args!(
+                    "{tags} of other commits left behind: --history copies them"
+                ))?;
+            }
         }
         Ok(Outcome::Fine)
     }
@@ -166,7 +188,12 @@ impl Migrate {
         commits: &[Snapshot],
         progress: &Progress,
     ) -> Result<(u64, u64, u64), Failure> {
-        let there = self.commits(target)?;
+        let mut there = self.commits(target)?;
+        // The commits of tags that an earlier call has copied come after all that it copied.
+        let tags = target.tags()?.len();
+        if there.len() <= commits.len() + tags {
+            there.truncate(commits.len());
+        }
         if there.len() > commits.len() {
             return Err(occupied(format!("it has {} commits", there.len())));
         }
@@ -217,6 +244,8 @@ impl Migrate {
         to: &[Snapshot],
         progress: &Progress,
     ) -> Result<Comparison, Failure> {
+        // Tags have commits of their own.
+        let to = to.get(..from.len()).unwrap_or(to);
         if from.len() != to.len() {
             return Err(Failure::fault(format!(
                 "the copy has {} commits, {} were copied",
@@ -231,6 +260,45 @@ impl Migrate {
         }
         Ok(comparison)
     }
+}
+
+/// Copies the tags of commits that are in the copy. Answers how many are there now, and how many name
+/// commits that were not copied.
+fn copy_tags(
+    source: &Engine,
+    target: &Engine,
+    from: &[Snapshot],
+    to: &[Snapshot],
+) -> Result<(u64, u64), Failure> {
+    let there = target.tags()?;
+    let (mut copied, mut left) = (0, 0);
+    for tag in source.tags()? {
+        let same = from
+            .iter()
+            .zip(to)
+            .find(|(from, _)| from.sequence() == tag.sequence);
+        // The tag of a commit is a commit itself, which changes no name.
+        let alike = || -> Result<Option<&Snapshot>, Failure> {
+            let tagged = source.at_tag(&tag.name)?;
+            let newest = from.last().zip(to.last());
+            let newest = newest
+                .filter(|(from, _)| tagged.is_some_and(|tagged| tagged.names() == from.names()));
+            Ok(newest.map(|(_, to)| to))
+        };
+        let snapshot = match same {
+            Some((_, to)) => Some(to),
+            None => alike()?,
+        };
+        match snapshot {
+            Some(_) if there.iter().any(|there| there.name == tag.name) => copied += 1,
+            Some(snapshot) => {
+                target.tag(&tag.name, snapshot)?;
+                copied += 1;
+            }
+            None => left += 1,
+        }
+    }
+    Ok((copied, left))
 }
 
 fn occupied(what: String) -> Failure {

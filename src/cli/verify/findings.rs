@@ -10,13 +10,13 @@ use super::super::{Failure, Terminal};
 const PLACES_MAX: usize = 100;
 
 /// Damage.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Clone, Serialize)]
 pub(in super::super) struct Findings {
     pub(in super::super) damaged: u64,
     places: Vec<Place>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 struct Place {
     place: String,
     what: String,

@@ -36,7 +36,8 @@ use crate::stack::{ByteSize, Registry};
 ///
 /// Exit code 1 if anything is damaged, with the places. Works beside a writer, on what it has proven, and
 /// with --rate hardly takes anything from it. Every batch that lies on the media is read, of whatever
-/// commit; references and indexes are followed from the newest commit, with --history from each.
+/// commit; references and indexes are followed from the newest commit, with --history from each. What
+/// the writer frees meanwhile is no damage: then what is left is followed anew.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine verify stack.toml
@@ -78,6 +79,9 @@ struct TreeFacts {
     damaged: u64,
 }
 
+/// So often a writer may free what is being looked at before what is missing is called damage.
+const ATTEMPTS: u32 = 8;
+
 impl Run for Verify {
     fn run(self, registry: &Registry, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
         self.stack.recover(registry, terminal)?;
@@ -92,20 +96,26 @@ impl Run for Verify {
             self.rate.map(|rate| rate.0),
             progress,
         ));
-        let findings = &mut facts.findings;
-        facts.batches = batches::check(&*stack.store(), findings, &pace)?;
-        match Engine::open(stack.store(), &env, Options::reading()) {
-            Ok(engine) => {
-                facts.references = reach::check(&engine, self.history, findings, &pace)?;
-                facts.trees = trees(&engine.snapshot(), &pace, findings);
-                if self.history {
-                    older(&engine, &pace, findings)?;
+        facts.batches = batches::check(&*stack.store(), &mut facts.findings, &pace)?;
+        let open = || Engine::open(stack.store(), &env, Options::reading());
+        let before = facts.findings.clone();
+        for attempt in 1.. {
+            facts.findings = before.clone();
+            match open() {
+                Ok(engine) => {
+                    self.follow(&engine, &mut facts, &pace)?;
+                    // What a writer freed meanwhile is no damage: what is left now is looked at instead.
+                    let found = facts.findings.damaged > before.damaged;
+                    if found && attempt < ATTEMPTS && self.is_freed(&engine, &open()?)? {
+                        continue;
+                    }
                 }
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    facts.findings.add("the newest commit", &error);
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                findings.add("the newest commit", &error);
-            }
-            Err(error) => return Err(error.into()),
+            break;
         }
         pace.progress.finish();
         let damaged = facts.findings.damaged;
@@ -120,6 +130,38 @@ impl Run for Verify {
         terminal.complain(&format!("{damaged} things are damaged"))?;
         Ok(Outcome::Fault)
     }
+}
+
+impl Verify {
+    /// Follows the references, and checks the indexes.
+    fn follow(&self, engine: &Engine, facts: &mut Facts, pace: &Arc<Pace>) -> Result<(), Failure> {
+        let findings = &mut facts.findings;
+        facts.references = reach::check(engine, self.history, findings, pace)?;
+        facts.trees = trees(&engine.snapshot(), pace, findings);
+        match self.history {
+            true => older(engine, pace, findings),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a commit that was looked at is kept no more, as somebody sees it who looks now.
+    fn is_freed(&self, engine: &Engine, now: &Engine) -> Result<bool, Failure> {
+        let newest = engine.snapshot().sequence();
+        let looked_at: Vec<u64> = match self.history {
+            true => commits(engine)?,
+            false => vec![newest],
+        };
+        let left = commits(now)?;
+        Ok(looked_at.iter().any(|commit| !left.contains(commit)))
+    }
+}
+
+/// The numbers of all commits that are left.
+fn commits(engine: &Engine) -> Result<Vec<u64>, Failure> {
+    let commits = engine.history().map(|found| Ok(found?.1.sequence));
+    commits
+        .collect::<crate::contract::Result<_>>()
+        .map_err(Failure::from)
 }
 
 /// Every name that is an index, as the index sees it.
