@@ -21,12 +21,14 @@ use super::chunk::{self, Chunk, Row, What, Writing};
 use crate::contract::{
     Epoch, Error, Kind, Names, NewRecord, Oid, Record, Reference, Result, RootAt, RootMarker,
 };
-use crate::medium::{Medium, read_small, replace_small};
+use crate::medium::{Medium, replace_small};
 
 /// A chunk that has become so long is ended.
 pub(super) const CHUNK: u64 = 64 << 20;
 const FORMAT: u32 = 1;
 const BACKUP: &str = "backup";
+/// Most bytes of the file of a run. With its tags it has far fewer.
+const RUN_MAX: usize = 32 << 20;
 
 /// What a run added, and what there is since.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,6 +51,17 @@ pub(super) struct Run {
     pub(super) time: u64,
     pub(super) records: u64,
     pub(super) bytes: u64,
+    /// All tags that there were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) tags: Vec<Tagged>,
+}
+
+/// A tag, and the number of the commit that it names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tagged {
+    pub(super) tag: String,
+    pub(super) sequence: u64,
 }
 
 /// A backup, opened.
@@ -86,8 +99,8 @@ impl Book {
     }
 
     fn run(&self, number: u64) -> Result<Run> {
-        let bytes = match read_small(&*self.medium, &run_name(number)) {
-            Ok(bytes) => bytes,
+        let bytes = match self.medium.open(&run_name(number), false) {
+            Ok(file) => file.read_at(0, (RUN_MAX as u64).min(file.len()?) as usize)?,
             Err(error) if error.kind() == crate::contract::ErrorKind::Invalid => {
                 return Err(Error::corrupt("it is missing, and a later one is there"));
             }
@@ -230,6 +243,11 @@ impl Book {
             offset,
         };
         self.chunks[chunk as usize].read(&row).map(Some)
+    }
+
+    /// The tags that there were when the newest run ended.
+    pub(super) fn tags(&self) -> &[Tagged] {
+        self.runs.last().map_or(&[], |run| &run.tags)
     }
 
     /// Whether the backup has the record of an address.
@@ -392,7 +410,7 @@ impl<'b> Adding<'b> {
 
     /// Makes it all durable, and says so last. Nothing was added: nothing is written. What the book had in
     /// memory is opened anew.
-    pub(super) fn finish(mut self, stack: &str) -> Result<Option<Run>> {
+    pub(super) fn finish(mut self, stack: &str, tags: Vec<Tagged>) -> Result<Option<Run>> {
         self.end()?;
         let Some((last, epoch, time)) = self.newest else {
             return Ok(None);
@@ -413,10 +431,15 @@ impl<'b> Adding<'b> {
             time,
             records: self.records,
             bytes: self.bytes,
+            tags,
         };
         let line = serde_json::to_string(&run)
             .map_err(|error| Error::invalid(format!("a run cannot be told: {error}")))?;
         let text = format!("{line}\n{:016x}\n", xxh3_64(line.as_bytes()));
+        if text.len() > RUN_MAX {
+            let what = format!("a backup with {} tags", run.tags.len());
+            return Err(Error::unsupported(what));
+        }
         replace_small(&*self.book.medium, &run_name(run.run), text.as_bytes())?;
         Ok(Some(run))
     }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
-use self::book::{Adding, Book, CHUNK, Run as RunFacts};
+use self::book::{Adding, Book, CHUNK, Run as RunFacts, Tagged};
 pub(super) use self::restore::Restore;
 use super::progress::Progress;
 use super::roots::time;
@@ -42,7 +42,8 @@ use crate::stack::Registry;
 /// Every commit with all that it leads to; of what the directory holds already nothing is written again.
 /// `restore` makes a stack of it, as of any commit. Nothing that an earlier run finished is touched, so a run
 /// that is broken off leaves the backup as it was. Works beside a writer, on what it has proven. Commits
-/// that were reclaimed between two runs are told, and missing.
+/// that were reclaimed between two runs are told, and missing. Tags come along: those that there are when a
+/// run ends.
 ///
 /// Bodies are kept as they were given: the backup of an encrypted stack is not encrypted. Takes at most
 /// 80 bytes of memory for each record of the backup.
@@ -185,8 +186,12 @@ impl Backup {
 }
 
 fn tell(run: &RunFacts, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let tags = match run.tags.len() {
+        0 => String::new(),
+        tags => format!(", {}", count(tags as u64, "tag")),
+    };
     terminal.say(format_args!(
-        "{:>8}  {}  commits {} to {}, {} and {} bytes",
+        "{:>8}  {}  commits {} to {}, {} and {} bytes{tags}",
         run.run,
         time(run.time),
         run.first,
@@ -256,7 +261,11 @@ fn add_locked(
             Followed::Freed(freed) => tell(Event::Freed(*freed.start(), *freed.end())),
         }
     }
-    Ok(adding.finish(&stack)?)
+    let tags = engine.tags()?.into_iter().map(|tag| Tagged {
+        tag: tag.name,
+        sequence: tag.sequence,
+    });
+    Ok(adding.finish(&stack, tags.collect())?)
 }
 
 /// Refuses a stack that is not the one that was backed up before.

@@ -3,6 +3,7 @@
 //! Records come in as [`migrate`](super::super::migrate) copies them: each once, what it names before it,
 //! every reference named anew. So a stack of any shape can be made, with an identity of its own. Every
 //! record is checked on its way; names change in the last commit alone, unless the history comes along.
+//! Tags come last, each in a commit of its own.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -27,7 +28,8 @@ use crate::stack::Registry;
 /// The stack must be empty; it has an identity of its own, and addresses differ. Without --at: as of the
 /// newest commit of the backup. With --history every commit up to there, in the same order, though with
 /// numbers and times of their own. Every record is checked on its way; what is damaged is named, and the
-/// names are set once all that they lead to is there.
+/// names are set once all that they lead to is there. The tags of what is restored come along, as the last run
+/// of the backup found them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine restore /mnt/backup new.toml
@@ -60,6 +62,7 @@ pub(super) struct Facts {
     names: u64,
     records: u64,
     bytes: u64,
+    pub(super) tags: u64,
 }
 
 impl Run for Restore {
@@ -84,6 +87,9 @@ impl Run for Restore {
                 count(facts.records, "record"),
                 facts.bytes
             ))?;
+            if facts.tags > 0 {
+                terminal.say(format_args!("{} restored", count(facts.tags, "tag")))?;
+            }
         }
         Ok(Outcome::Fine)
     }
@@ -112,17 +118,33 @@ pub(super) fn restore(
     let marker = book.commit(found)?;
     let mut copy = Copy::new(book, engine.session()?, HashMap::new());
     let (mut names, mut commits) = (Names::new(), 0);
+    let mut tagged = Vec::new();
     if history {
         let mut next = Names::new();
         for index in 0..=found {
-            book.change(index, &mut next)?;
+            let sequence = book.change(index, &mut next)?.sequence;
             commits += commit(&mut copy, &names, &next, true, &tick)?;
             names.clone_from(&next);
+            let tags = book.tags().iter().filter(|tag| tag.sequence == sequence);
+            tagged.extend(tags.map(|tag| (tag, engine.snapshot())));
         }
     } else {
         let wanted = book.names(found)?;
         commits += commit(&mut copy, &names, &wanted, false, &tick)?;
         names = wanted;
+        for tag in book.tags() {
+            // A tag is a commit itself, which changes no name: it may be the one that is restored.
+            let same = match book.find(RootAt::Sequence(tag.sequence))? {
+                Some(index) => index == found || index < found && book.names(index)? == names,
+                None => false,
+            };
+            if same && commits > 0 {
+                tagged.push((tag, engine.snapshot()));
+            }
+        }
+    }
+    for (tag, snapshot) in &tagged {
+        engine.tag(&tag.tag, snapshot)?;
     }
     Ok(Facts {
         sequence: marker.sequence,
@@ -131,6 +153,7 @@ pub(super) fn restore(
         names: names.len() as u64,
         records: copy.records,
         bytes: copy.bytes,
+        tags: tagged.len() as u64,
     })
 }
 

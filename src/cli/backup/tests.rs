@@ -197,6 +197,46 @@ fn a_history_comes_back_commit_by_commit() {
 }
 
 #[test]
+fn tags_come_back_on_the_commits_that_they_named() {
+    let mut churn = Churn::new(6);
+    let (_, medium) = disk(1);
+    churn.commits(10);
+    let tag = |churn: &mut Churn, name: &str, at: u64| {
+        let there = churn.engine.at(RootAt::Sequence(at)).unwrap().unwrap();
+        churn.engine.tag(name, &there).unwrap();
+        let same = churn.states.last().unwrap().clone();
+        churn.states.push(same);
+    };
+    tag(&mut churn, "third", 3);
+    tag(&mut churn, "gone", 5);
+    assert_eq!(run(&churn.engine, &medium).unwrap().tags.len(), 2);
+    churn.engine.untag("gone").unwrap();
+    churn.states.push(churn.states.last().unwrap().clone());
+    churn.commits(10);
+    let newest = churn.engine.snapshot().sequence();
+    tag(&mut churn, "last", newest);
+    assert_eq!(run(&churn.engine, &medium).unwrap().tags.len(), 2);
+    let book = Book::open(medium).unwrap();
+    let engine = store(99);
+    let facts = restore(&book, &engine, RootAt::Newest, true, || ()).unwrap();
+    assert_eq!(facts.tags, 2);
+    let at = |engine: &Engine, tag: &str| {
+        let there = engine.at_tag(tag).unwrap().unwrap();
+        (there.sequence(), there.names().len())
+    };
+    assert_eq!(at(&engine, "third"), (3, churn.states[3].len()));
+    assert_eq!(at(&engine, "last").0, newest);
+    assert!(engine.at_tag("gone").unwrap().is_none());
+    // Without a history there is only what the newest commit has.
+    let engine = store(99);
+    restore(&book, &engine, RootAt::Newest, false, || ()).unwrap();
+    let tags = engine.tags().unwrap();
+    let names: Vec<_> = tags.iter().map(|tag| tag.name.as_str()).collect();
+    assert_eq!(names, ["last"]);
+    assert!(state(&engine) == *churn.states.last().unwrap());
+}
+
+#[test]
 fn a_crash_at_any_step_leaves_the_backup_that_was_there_before() {
     let mut finished = 0;
     for step in 0..10_000 {

@@ -7,13 +7,15 @@
 //! ```
 //!
 //! It promises that damage in one place does not hide damage in another, as far as the places can be
-//! reached. Memory: one bit for each 16 bytes of records that have references, and no more.
+//! reached. Memory: one bit for each 16 bytes of records that have references, and, where a writer freed
+//! something meanwhile, a few words for each commit.
 
 mod batches;
 pub(super) mod findings;
 mod indexes;
 pub(super) mod reach;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::Args;
@@ -147,17 +149,16 @@ impl Verify {
     /// Whether a commit that was looked at is kept no more, as somebody sees it who looks now.
     fn is_freed(&self, engine: &Engine, now: &Engine) -> Result<bool, Failure> {
         let newest = engine.snapshot().sequence();
-        let looked_at: Vec<u64> = match self.history {
+        let looked_at = match self.history {
             true => commits(engine)?,
-            false => vec![newest],
+            false => BTreeSet::from([newest]),
         };
-        let left = commits(now)?;
-        Ok(looked_at.iter().any(|commit| !left.contains(commit)))
+        Ok(!looked_at.is_subset(&commits(now)?))
     }
 }
 
 /// The numbers of all commits that are left.
-fn commits(engine: &Engine) -> Result<Vec<u64>, Failure> {
+fn commits(engine: &Engine) -> Result<BTreeSet<u64>, Failure> {
     let commits = engine.history().map(|found| Ok(found?.1.sequence));
     commits
         .collect::<crate::contract::Result<_>>()
