@@ -11,13 +11,15 @@
 //!
 //! Promises no more than [`ROOM`] bytes a view, each node in bytes of its own, so that nothing larger
 //! is kept alive; a view that is asked once or twice keeps none. Leaves are never kept: caches and
-//! maps are the business of the floors below.
+//! maps are the business of the floors below. What is kept of a leaf is its [filter](super::filter), and
+//! only by a view that was asked for absent keys.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use travertine_engine::contract::{Error, Oid, Record, Reference, Result};
 
+use super::filter::Filters;
 use super::node::{Frame, Node};
 use crate::edits::head_of;
 
@@ -25,6 +27,8 @@ use crate::edits::head_of;
 const ROOM: usize = 16 << 20;
 /// A view begins to keep nodes after so many that it had to read.
 const READS: usize = 8;
+/// A view begins to keep filters after so many leaves that were read for nothing.
+const MISSES: usize = 16;
 /// Children of a block: their heads are a line.
 const BLOCK: usize = 8;
 
@@ -41,6 +45,8 @@ pub(super) struct Held {
     /// What all keys begin with, if that is short.
     prefix: Option<Prefix>,
     below: OnceLock<Box<[OnceLock<Self>]>>,
+    /// Of its children, if those are leaves.
+    filters: OnceLock<Filters>,
     record: Record,
     frame: Frame,
 }
@@ -160,6 +166,7 @@ impl Held {
             blocks: blocks.into(),
             prefix,
             below: OnceLock::new(),
+            filters: OnceLock::new(),
             record,
             frame,
         })
@@ -224,6 +231,21 @@ impl Held {
     pub(super) fn child(&self, child: usize) -> Option<&Self> {
         self.below.get()?.get(child)?.get()
     }
+
+    /// Whether the child with this index, a leaf, is known not to hold `key`.
+    #[inline]
+    pub(super) fn lacks(&self, child: usize, key: &[u8]) -> bool {
+        match self.filters.get() {
+            Some(filters) => filters.lacks(child, key),
+            None => false,
+        }
+    }
+
+    /// Looks at what [`Held::lacks`] will look at.
+    #[inline]
+    pub(super) fn near_filter(&self, child: usize) -> u64 {
+        self.filters.get().map_or(0, |filters| filters.near(child))
+    }
 }
 
 /// What a view has left to keep nodes in.
@@ -231,6 +253,7 @@ impl Held {
 pub(super) struct Room {
     left: AtomicUsize,
     reads: AtomicUsize,
+    misses: AtomicUsize,
 }
 
 impl Room {
@@ -238,6 +261,7 @@ impl Room {
         Self {
             left: AtomicUsize::new(ROOM),
             reads: AtomicUsize::new(0),
+            misses: AtomicUsize::new(0),
         }
     }
 
@@ -249,10 +273,7 @@ impl Room {
         record: &Record,
         level: u8,
     ) -> Result<Option<&'h Held>> {
-        // Threads may race: then a few reads count once, which is of no matter.
-        let reads = self.reads.load(Ordering::Relaxed);
-        if reads < READS {
-            self.reads.store(reads + 1, Ordering::Relaxed);
+        if !comes_to(&self.reads, READS) {
             return Ok(None);
         }
         let children = held.node().children();
@@ -263,9 +284,7 @@ impl Room {
             None => children * size_of::<OnceLock<Held>>(),
         };
         let bytes = 2 * record.encoded().len() + places;
-        let take = |left: usize| left.checked_sub(bytes);
-        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
-        if self.left.fetch_update(set, fetch, take).is_err() {
+        if !self.take(bytes) {
             return Ok(None);
         }
         let below = held
@@ -277,4 +296,36 @@ impl Room {
         let mine = Held::of(record.detached(), level)?;
         Ok(Some(place.get_or_init(|| mine)))
     }
+
+    /// Takes note that a child of `held`, this leaf, was read for a key that it does not hold.
+    #[cold]
+    pub(super) fn missed(&self, held: &Held, child: usize, leaf: &Node<'_>) -> Result<()> {
+        if !comes_to(&self.misses, MISSES) {
+            return Ok(());
+        }
+        let filters = match held.filters.get() {
+            Some(filters) => filters,
+            None if self.take(Filters::bytes_below(&held.node())) => {
+                held.filters.get_or_init(|| Filters::below(&held.node()))
+            }
+            None => return Ok(()),
+        };
+        filters.learn(child, leaf)
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let take = |left: usize| left.checked_sub(bytes);
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        self.left.fetch_update(set, fetch, take).is_ok()
+    }
+}
+
+/// Counts up to `most`, and says whether it was there already. Threads may race: then a few calls count
+/// once, which is of no matter.
+fn comes_to(counter: &AtomicUsize, most: usize) -> bool {
+    let count = counter.load(Ordering::Relaxed);
+    if count < most {
+        counter.store(count + 1, Ordering::Relaxed);
+    }
+    count >= most
 }

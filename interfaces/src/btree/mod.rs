@@ -15,6 +15,7 @@
 mod cursor;
 mod diff;
 mod draft;
+mod filter;
 mod held;
 mod level;
 mod node;

@@ -98,4 +98,51 @@ fn a_view_that_is_asked_often_reads_a_leaf_a_key() {
     assert_eq!(heap.reads() - before, keys.len() as u64);
 }
 
+#[test]
+fn a_view_that_is_often_asked_for_absent_keys_reads_hardly_a_leaf_for_them() {
+    let heap = Arc::new(Heap::new());
+    // Of all lengths, none included, with what they share and without; every third is there.
+    let keys: Vec<Vec<u8>> = (0..6_000u32)
+        .map(|number| match number % 7 {
+            _ if number == 0 => Vec::new(),
+            0 => number.to_be_bytes().to_vec(),
+            1 => [&number.to_be_bytes()[..], &[0; 9]].concat(),
+            2 => [
+                &b"all alike, to the eighth byte "[..],
+                &number.to_be_bytes(),
+            ]
+            .concat(),
+            length => number.to_be_bytes().repeat(length as usize),
+        })
+        .collect();
+    for index in [SMALL, Btree::default()] {
+        let mut log = EditLog::new();
+        for key in keys.iter().step_by(3) {
+            log.push(key, Edit::Put(Value::Inline(b"here"))).unwrap();
+        }
+        let root = index.apply(&*heap, None, &log.sorted()).unwrap();
+        let view = index.view(heap.clone(), root).wait().unwrap();
+        let one_by_one = || {
+            for (nth, key) in keys.iter().enumerate() {
+                let found = view.find(key).wait().unwrap();
+                assert_eq!(found.is_some(), nth % 3 == 0, "{key:?}");
+            }
+        };
+        let together = || {
+            let asked: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+            let found = view.find_many(&asked).wait().unwrap();
+            for (nth, found) in found.iter().enumerate() {
+                assert_eq!(found.is_some(), nth % 3 == 0, "{:?}", keys[nth]);
+            }
+        };
+        one_by_one();
+        for ask in [&one_by_one as &dyn Fn(), &together] {
+            let before = heap.reads();
+            ask();
+            let reads = heap.reads() - before;
+            assert!((2_000..2_200).contains(&reads), "{reads} reads");
+        }
+    }
+}
+
 crate::index_suite!(usual_nodes, Btree::default());

@@ -115,7 +115,7 @@ impl View for BtreeView {
             }
             touch(&near, ENTRY_NEAR);
             let done = chains.drain(..).zip(places);
-            found.extend(done.map(|(chain, place)| chain.done(place)));
+            found.extend(done.map(|(chain, place)| chain.done(place, &self.shared.room)));
         }
         gather(found)
     }
@@ -159,6 +159,9 @@ impl Shared {
                 held = kept;
                 continue;
             }
+            if level == 0 && held.lacks(child, key) {
+                return Op::ok(None);
+            }
             let reference = match held.reference(child) {
                 Ok(reference) => reference,
                 Err(error) => return Op::err(error),
@@ -168,8 +171,12 @@ impl Shared {
                 && let Some(Ok(record)) = op.as_ready()
             {
                 // Moved once all is known: what was written a moment ago is slow to be copied.
-                return match there(record, key) {
-                    Ok(None) => Op::ok(None),
+                let node = match Node::of(record, 0) {
+                    Ok(node) => node,
+                    Err(error) => return Op::err(error),
+                };
+                return match there_in(&node, key, node.nearest(key)) {
+                    Ok(None) => Op::ready(self.room.missed(held, child, &node).map(|()| None)),
                     Ok(Some(there)) => op.map(move |record| Some(there.of(record))),
                     Err(error) => Op::err(error),
                 };
@@ -199,24 +206,30 @@ impl Shared {
         std::hint::black_box(near.fold(0, |seen, near| seen ^ near));
         for (chain, coming) in chains.iter_mut().zip(&mut coming) {
             match chain.step(level) {
-                Ok(Some((held, child, reference))) => {
-                    *coming = Some((held, child));
-                    asked.push(reference);
-                }
-                Ok(None) => {}
+                Ok(wanted) => *coming = wanted,
                 Err(error) => chain.at = At::Done(Op::err(error)),
             }
         }
+        let below = level - 1;
+        if below == 0 {
+            let near = coming.iter().flatten().map(Wanted::near_filter);
+            std::hint::black_box(near.fold(0, |seen, near| seen ^ near));
+            for (chain, coming) in chains.iter_mut().zip(&mut coming) {
+                if coming.is_some_and(|wanted| wanted.is_lacking(chain.key)) {
+                    chain.at = At::Done(Op::ok(None));
+                    *coming = None;
+                }
+            }
+        }
+        asked.extend(coming.iter().flatten().map(|wanted| wanted.reference));
         if asked.is_empty() {
             return;
         }
-        let below = level - 1;
         ahead(asked, || {
             let wanting = chains.iter_mut().zip(coming);
-            let wanting = wanting.filter_map(|(chain, coming)| Some((chain, coming?)));
-            for ((chain, (held, child)), reference) in wanting.zip(&*asked) {
-                chain.at = match self.source.read(reference).try_ready() {
-                    Ok(Ok(record)) => self.arrived(held, child, record, below),
+            for (chain, wanted) in wanting.filter_map(|(chain, coming)| Some((chain, coming?))) {
+                chain.at = match self.source.read(&wanted.reference).try_ready() {
+                    Ok(Ok(record)) => self.arrived(wanted, record, below),
                     Ok(Err(error)) => At::Done(Op::err(error)),
                     Err(op) => At::Done(descend(&self.source, chain.key, below, op)),
                 };
@@ -225,19 +238,13 @@ impl Shared {
     }
 
     /// A node that was read, kept if it can be.
-    fn arrived<'v>(
-        &'v self,
-        held: Option<&'v Held>,
-        child: usize,
-        record: Record,
-        level: u8,
-    ) -> At<'v> {
-        let Some(held) = held.filter(|_| level > 0) else {
-            return At::Read(record);
+    fn arrived<'v>(&'v self, wanted: Wanted<'v>, record: Record, level: u8) -> At<'v> {
+        let Some((held, child)) = wanted.place.filter(|_| level > 0) else {
+            return At::Read(record, wanted.place);
         };
         match self.room.keep(held, child, &record, level) {
             Ok(Some(kept)) => At::Held(kept),
-            Ok(None) => At::Read(record),
+            Ok(None) => At::Read(record, None),
             Err(error) => At::Done(Op::err(error)),
         }
     }
@@ -252,14 +259,32 @@ struct Chain<'k, 'v> {
 enum At<'v> {
     /// A node that is kept.
     Held(&'v Held),
-    /// One that is not.
-    Read(Record),
+    /// One that is not. Of a leaf, whose child it is, if that is kept.
+    Read(Record, Option<(&'v Held, usize)>),
     /// The answer, or the rest of the way.
     Done(Op<Option<Found>>),
 }
 
-/// What a chain wants read: the node that it is a child of, if that is kept, and which child.
-type Wanted<'v> = (Option<&'v Held>, usize, Reference);
+/// What a chain wants read.
+#[derive(Clone, Copy)]
+struct Wanted<'v> {
+    /// The node that it is a child of, if that is kept, and which child.
+    place: Option<(&'v Held, usize)>,
+    reference: Reference,
+}
+
+impl Wanted<'_> {
+    fn near_filter(&self) -> u64 {
+        self.place
+            .map_or(0, |(held, child)| held.near_filter(child))
+    }
+
+    /// Whether it is a leaf that is known not to hold `key`.
+    fn is_lacking(&self, key: &[u8]) -> bool {
+        self.place
+            .is_some_and(|(held, child)| held.lacks(child, key))
+    }
+}
 
 impl<'k, 'v> Chain<'k, 'v> {
     fn new(key: &'k [u8], held: &'v Held) -> Self {
@@ -276,13 +301,21 @@ impl<'k, 'v> Chain<'k, 'v> {
                 let child = held.child_of(self.key)?;
                 match held.child(child) {
                     Some(kept) => self.at = At::Held(kept),
-                    None => return Ok(Some((Some(*held), child, held.reference(child)?))),
+                    None => {
+                        return Ok(Some(Wanted {
+                            place: Some((*held, child)),
+                            reference: held.reference(child)?,
+                        }));
+                    }
                 }
             }
-            At::Read(record) => {
+            At::Read(record, _) => {
                 let node = Node::of(record, level)?;
                 let child = node.child_of(self.key)?;
-                return Ok(Some((None, child, node.child(child)?)));
+                return Ok(Some(Wanted {
+                    place: None,
+                    reference: node.child(child)?,
+                }));
             }
             At::Done(_) => {}
         }
@@ -293,7 +326,7 @@ impl<'k, 'v> Chain<'k, 'v> {
     #[inline]
     fn near(&self) -> (Place, &[u8]) {
         let nowhere = (Place::default(), &[][..]);
-        let At::Read(record) = &self.at else {
+        let At::Read(record, _) = &self.at else {
             return nowhere;
         };
         let Ok(node) = Node::of(record, 0) else {
@@ -304,10 +337,10 @@ impl<'k, 'v> Chain<'k, 'v> {
         (Place { frame, at }, node.entry_bytes(at))
     }
 
-    fn done(self, place: Place) -> Op<Option<Found>> {
-        let record = match self.at {
-            At::Read(record) => record,
-            At::Held(held) => held.record().clone(),
+    fn done(self, place: Place, room: &Room) -> Op<Option<Found>> {
+        let (record, of) = match self.at {
+            At::Read(record, of) => (record, of),
+            At::Held(held) => (held.record().clone(), None),
             At::Done(op) => return op,
         };
         let Some(frame) = place.frame else {
@@ -315,7 +348,11 @@ impl<'k, 'v> Chain<'k, 'v> {
         };
         let node = Node::again(&record, &frame);
         match there_in(&node, self.key, place.at) {
-            Ok(found) => Op::ok(found.map(|found| found.of(record))),
+            Ok(None) => Op::ready(match of {
+                Some((held, child)) => room.missed(held, child, &node).map(|()| None),
+                None => Ok(None),
+            }),
+            Ok(Some(there)) => Op::ok(Some(there.of(record))),
             Err(error) => Op::err(error),
         }
     }
@@ -363,14 +400,9 @@ pub(super) fn in_leaf<T>(
 
 /// Looks for `key` in a leaf.
 fn in_leaf_record(record: Record, key: &[u8]) -> Result<Option<Found>> {
-    Ok(there(&record, key)?.map(|there| there.of(record)))
-}
-
-#[inline]
-fn there(record: &Record, key: &[u8]) -> Result<Option<There>> {
-    let node = Node::of(record, 0)?;
-    let at = node.nearest(key);
-    there_in(&node, key, at)
+    let node = Node::of(&record, 0)?;
+    let there = there_in(&node, key, node.nearest(key))?;
+    Ok(there.map(|there| there.of(record)))
 }
 
 /// What a leaf has of a key.
