@@ -12,12 +12,11 @@ use std::sync::{Arc, Mutex};
 
 use rig::{Served, plan_of, remote};
 use travertine_engine::conformance::kit::{
-    Between, Crash, Fixture, Machine, Nothing, Promises, StackFixture,
+    Between, Crash, Fixture, Machine, Promises, StackFixture,
 };
 use travertine_engine::conformance_suite;
 use travertine_engine::contract::{Env, Level, Result, Store};
 use travertine_engine::stack::{Layer, Opening, Plan, Probe, Spec};
-use travertine_net::store_service::Offer;
 
 /// A stack over servers, each of which serves a stack of a fixture of its own.
 #[derive(Debug)]
@@ -56,13 +55,7 @@ impl Over {
     fn serve(&self) -> Result<()> {
         let mut servers = self.servers.lock().unwrap();
         for fixture in self.served.iter().skip(servers.len()) {
-            let promises = fixture.promises();
-            let opened = fixture.clone();
-            let nothing: Arc<dyn Between> = Arc::new(Nothing);
-            let offer = Offer::new(promises.level, promises.properties, move || {
-                opened.open(&nothing)
-            });
-            servers.push(Served::offer(offer, fixture.env())?);
+            servers.push(Served::plan(fixture.plan().clone(), fixture.env())?);
         }
         Ok(())
     }
@@ -171,5 +164,17 @@ mod cache_over_a_file {
             Layer::new("cache").with("memory", "64 KiB"),
             remote(at[0])
         ]))
+    );
+}
+
+mod cluster_over_files {
+    use super::*;
+
+    conformance_suite!(
+        suite,
+        Over::new(vec![file(), file(), file()], |at| {
+            let children = at.iter().map(|at| vec![remote(*at)]).collect();
+            spec_of([Layer::new("cluster").over(children)])
+        })
     );
 }

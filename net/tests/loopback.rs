@@ -133,3 +133,82 @@ fn an_engine_goes_on_when_its_server_was_killed_and_came_back() {
     assert_eq!(body(&engine, "it").unwrap(), b"at last");
     engine.close().unwrap();
 }
+
+fn opening(read_only: bool, identity: [u8; 16]) -> Opening {
+    Opening {
+        read_only,
+        identity: Some(identity),
+        ..Opening::default()
+    }
+}
+
+#[test]
+fn a_store_is_made_by_the_first_who_writes_and_gets_the_identity_that_it_wants() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = Served::plan(file(directory.path()), &Env::system()).unwrap();
+    let (plan, env) = (over(served.address), Env::system());
+    assert!(served.service.store().is_none());
+    let nothing = |wanted| plan.open(&env, wanted).unwrap_err();
+    let reads = nothing(opening(true, [7; 16]));
+    assert_eq!(reads.kind(), ErrorKind::Invalid, "{reads}");
+    assert!(!directory.path().join("log").exists());
+    let made = plan.open(&env, opening(false, [7; 16])).unwrap();
+    assert_eq!(made.status().identity_bytes().unwrap(), [7; 16]);
+    made.close().unwrap();
+    let other = nothing(opening(false, [8; 16]));
+    assert_eq!(other.kind(), ErrorKind::Invalid, "{other}");
+    assert!(other.to_string().contains("another store"), "{other}");
+    plan.open(&env, opening(true, [7; 16])).unwrap();
+}
+
+#[test]
+fn a_server_that_was_emptied_is_not_taken_for_a_new_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let env = Env::system();
+    let served = Served::plan(file(directory.path()), &env).unwrap();
+    let engine = engine(open(&over(served.address)).unwrap()).unwrap();
+    commit(&engine, "it", b"is there").unwrap();
+    let service = served.service.clone();
+    let address = served.kill();
+    service.close().unwrap();
+    drop(service);
+    let empty = tempfile::tempdir().unwrap();
+    let offer = Offer::of_plan(file(empty.path()), env.clone(), Opening::default());
+    let service = StoreService::open(offer, Limits::default(), &env).unwrap();
+    let served = Served::at(address, service);
+    let error = commit(&engine, "it", b"is lost").unwrap_err();
+    assert!(error.to_string().contains("nothing lies here"), "{error}");
+    assert!(served.service.store().is_none());
+}
+
+#[test]
+fn notes_lie_beside_the_served_store_and_are_replaced_by_who_knows_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let env = Env::system();
+    let home = Served::plan(file(directory.path()), &env).unwrap();
+    let proxy = Served::plan(over(home.address), &env).unwrap();
+    let shelf = |server: &Served| over(server.address).shelves(&env, &Opening::default());
+    let (near, far) = (&shelf(&home)[0], &shelf(&proxy)[0]);
+    assert!(near.is_shared() && near.is_bare().unwrap() && far.is_bare().unwrap());
+    assert_eq!(near.read("it").unwrap(), None);
+    // Beside nothing there is no note.
+    let error = near.replace("it", None, b"text").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    engine(open(&over(proxy.address)).unwrap())
+        .unwrap()
+        .close()
+        .unwrap();
+    assert!(!near.is_bare().unwrap() && !far.is_bare().unwrap());
+    near.replace("it", None, b"near").unwrap();
+    far.replace("it", None, b"far").unwrap();
+    let error = near.replace("it", None, b"late").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    near.replace("it", Some(b"near"), b"nearer").unwrap();
+    // They are there again, each its own.
+    home.service.close().unwrap();
+    drop((proxy, home));
+    let home = Served::plan(file(directory.path()), &env).unwrap();
+    let proxy = Served::plan(over(home.address), &env).unwrap();
+    assert_eq!(shelf(&home)[0].read("it").unwrap().unwrap(), "nearer");
+    assert_eq!(shelf(&proxy)[0].read("it").unwrap().unwrap(), "far");
+}

@@ -1,4 +1,4 @@
-//! The directories that lie below a floor, for those that keep something of their own in them.
+//! The places below a floor, for those that keep something of their own in them.
 
 use travertine_engine::contract::{Error, Result};
 use travertine_engine::stack::{Below, Property};
@@ -18,13 +18,12 @@ pub(crate) fn refuse_leftovers(below: &[Below], kind: &str) -> Result<()> {
         return Ok(());
     }
     let lasting = below.iter().filter(|below| lasts(below));
-    for medium in lasting.flat_map(|below| below.media(UNIT)) {
-        let names = medium.list()?;
-        if let Some(name) = names.iter().find(|name| name.as_str() != "lock") {
+    for shelf in lasting.flat_map(|below| below.shelves()) {
+        if !shelf.is_bare()? {
             return Err(Error::invalid(format!(
-                "{} holds {name:?}, and this {kind} begins anew each time: another stack in its list \
-                 keeps nothing; use stacks that all outlive the process, or clear the directory",
-                medium.place()
+                "{} holds something, and this {kind} begins anew each time: another stack in its list \
+                 keeps nothing; use stacks that all outlive the process, or clear that place",
+                shelf.place()
             )));
         }
     }

@@ -16,6 +16,7 @@ use super::options::OptionType;
 use super::plan::{Floor, Opening};
 use super::plugin::Arity;
 use super::secret::Secret;
+use super::shelf::Shelf;
 use super::traced;
 
 /// Stands at a boundary between two floors and sees every call.
@@ -246,6 +247,16 @@ impl Below {
             .filter(|setting| setting.row.kind == OptionType::Place)
             .filter_map(|setting| setting.value.as_ref()?.as_text())
             .map(|place| self.context.medium(place, unit))
+            .collect()
+    }
+
+    /// The places for notes below, in order: one for each floor that bytes come to rest in.
+    #[must_use]
+    pub fn shelves(&self) -> Vec<Arc<dyn Shelf>> {
+        let floors = self.floor.walk().map(|(_, floor)| floor);
+        let bottoms = floors.filter(|floor| floor.kind().arity == Arity::Bottom);
+        bottoms
+            .filter_map(|floor| floor.config.shelf(&self.context))
             .collect()
     }
 

@@ -23,16 +23,19 @@ pub enum Property {
     OneStream,
     /// It can be opened several times side by side, as numbered parts that share nothing.
     Parts,
+    /// Whoever stands on it may keep small notes beside what it stores, and finds them again with it.
+    Notes,
 }
 
 impl Property {
     /// All there are.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Persists,
         Self::Fences,
         Self::ProvesAbsence,
         Self::OneStream,
         Self::Parts,
+        Self::Notes,
     ];
 
     /// The word for it.
@@ -44,6 +47,7 @@ impl Property {
             Self::ProvesAbsence => "proves absence",
             Self::OneStream => "one stream",
             Self::Parts => "parts",
+            Self::Notes => "notes",
         }
     }
 
@@ -56,6 +60,7 @@ impl Property {
             Self::ProvesAbsence => "what was never stored is answered with absent",
             Self::OneStream => "all batches lie in one order",
             Self::Parts => "it can be opened several times, as parts that share nothing",
+            Self::Notes => "small notes of who stands on it are kept beside what it stores",
         }
     }
 

@@ -16,6 +16,7 @@ use super::opened::Stack;
 use super::options::{OptionType, Setting};
 use super::plugin::{AnyFloor, Declared, FlushRule, PluginKind};
 use super::registry::Registry;
+use super::shelf::Shelf;
 use super::spec::{LAYERS_MAX, Spec};
 use super::tree::{Builder, Draft, lexical};
 use super::units::level_from_text;
@@ -302,11 +303,21 @@ impl Plan {
         &self.fingerprint
     }
 
+    /// The places for notes beside what the stack stores. Touches nothing.
+    #[must_use]
+    pub fn shelves(&self, env: &Env, opening: &Opening) -> Vec<Arc<dyn Shelf>> {
+        self.below(env, opening).shelves()
+    }
+
+    fn below(&self, env: &Env, opening: &Opening) -> Below {
+        let context = OpenContext::new(env, (&self.base, &self.home), &self.top, opening);
+        Below::new(self.top.clone(), context)
+    }
+
     /// Opens the stack, top down. For reading only, it is opened again whenever it is asked for the
     /// newest root: a writer elsewhere may have gone on.
     pub fn open(&self, env: &Env, opening: Opening) -> Result<Stack> {
-        let context = OpenContext::new(env, (&self.base, &self.home), &self.top, &opening);
-        let below = Below::new(self.top.clone(), context);
+        let below = self.below(env, &opening);
         // What does not persist cannot be found again by opening it again.
         let store: Arc<dyn Store> =
             if opening.read_only && self.top.gives().properties.has(Property::Persists) {

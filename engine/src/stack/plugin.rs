@@ -49,6 +49,7 @@ use super::below::{Below, OpenContext};
 use super::fault::Fault;
 use super::guarantee::{LevelRule, Properties};
 use super::options::OptionRow;
+use super::shelf::Shelf;
 use super::value::Value;
 
 /// A plug-in is its config: a type that serde reads, once every option was checked by the rows of
@@ -65,6 +66,12 @@ pub trait Plugin: DeserializeOwned + Debug + Send + Sync + 'static {
     /// Opens the floor. `below` has as many entries as the stack file put below it, and none of them
     /// is open yet.
     fn open(&self, context: &OpenContext, below: Vec<Below>) -> Result<Arc<dyn Store>>;
+
+    /// Where notes lie beside what this floor stores: of a kind that adds
+    /// [`Property::Notes`](super::Property::Notes). Opens nothing.
+    fn shelf(&self, _context: &OpenContext) -> Option<Arc<dyn Shelf>> {
+        None
+    }
 }
 
 /// The data of a kind.
@@ -293,6 +300,7 @@ pub(super) trait AnyPlugin: Debug + Send + Sync {
 pub(super) trait AnyFloor: Debug + Send + Sync {
     fn declare(&self, declared: &mut Declared) -> std::result::Result<Vec<String>, Fault>;
     fn open(&self, context: &OpenContext, below: Vec<Below>) -> Result<Arc<dyn Store>>;
+    fn shelf(&self, context: &OpenContext) -> Option<Arc<dyn Shelf>>;
 }
 
 /// The one adapter between the typed and the untyped side.
@@ -329,5 +337,9 @@ impl<P: Plugin> AnyFloor for P {
 
     fn open(&self, context: &OpenContext, below: Vec<Below>) -> Result<Arc<dyn Store>> {
         Plugin::open(self, context, below)
+    }
+
+    fn shelf(&self, context: &OpenContext) -> Option<Arc<dyn Shelf>> {
+        Plugin::shelf(self, context)
     }
 }

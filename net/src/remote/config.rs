@@ -105,7 +105,7 @@ pub(super) const KIND: PluginKind = PluginKind {
         OptionRow::preset(
             "expects",
             OptionType::Text,
-            "persists, fences, proves absence, one stream",
+            "persists, fences, proves absence, one stream, notes",
             "what the other side must guarantee, by the words that `travertine check` prints",
         ),
         OptionRow::preset(

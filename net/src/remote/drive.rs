@@ -20,7 +20,7 @@ use tonic::Streaming;
 use travertine_engine::contract::{Epoch, Error, ErrorKind, Promise, Result, Vector};
 
 use super::Reach;
-use super::link::{Known, Link};
+use super::link::{Behind, Known, Link};
 use super::slot::unfit;
 use super::store::fenced;
 use crate::proto::answer::Answer as Payload;
@@ -152,9 +152,9 @@ async fn attempt(
             return Err(Error::closed("the floor is gone"));
         }
     };
-    let fresh = take_in(link, &welcome)?;
+    take_in(link, &welcome)?;
     greeted();
-    let recover = recover(link, fresh);
+    let recover = recover(link);
     tokio::pin!(recover);
     let mut recovering = true;
     let mut assembly = Assembly::default();
@@ -206,6 +206,8 @@ async fn message(inbound: &mut Streaming<Answers>) -> Result<Answers> {
 
 fn hello(link: &Link) -> Hello {
     let known = link.lock().known.as_ref().map(|known| known.identity);
+    // What was there and is gone is not made anew: that is no store which has all that it had.
+    let makes = known.is_none() && !link.settings.read_only;
     let store = known.or(link.settings.identity);
     Hello {
         oldest: OLDEST,
@@ -218,13 +220,14 @@ fn hello(link: &Link) -> Hello {
             .collect(),
         reads_only: link.settings.read_only,
         store: store.map(|store| store.to_vec().into()).unwrap_or_default(),
+        makes,
     }
 }
 
-/// Looks at who answered. Whether it is another run of the server than before.
+/// Looks at who answered, and notes whether it is another run of the server than before.
 ///
 /// Errors: `Invalid`, if it is another store, or gives less than is needed, or stands in a loop.
-fn take_in(link: &Link, welcome: &Welcome) -> Result<bool> {
+fn take_in(link: &Link, welcome: &Welcome) -> Result<()> {
     if !(OLDEST..=NEWEST).contains(&welcome.version) {
         return Err(Error::unsupported(format!(
             "the server speaks version {} of the protocol, and {OLDEST} to {NEWEST} are known here",
@@ -276,34 +279,36 @@ fn take_in(link: &Link, welcome: &Welcome) -> Result<bool> {
             travertine_engine::contract::Status::identity_text(&wanted)
         )));
     }
-    let fresh = state
-        .known
-        .as_ref()
-        .is_some_and(|known| known.instance != instance);
+    let known = state.known.as_ref();
+    if known.is_some_and(|known| known.instance != instance) {
+        state.behind = Some(Behind::default());
+    }
     state.known = Some(Known {
         identity,
         instance,
         status,
     });
-    Ok(fresh)
+    Ok(())
 }
 
 /// A server that began anew is brought what it lacks of what was stored by this floor.
-async fn recover(link: &Arc<Link>, fresh: bool) -> Result<()> {
-    let epoch = link.lock().kept.epoch();
-    let Some(epoch) = epoch.filter(|_| fresh && !link.settings.read_only) else {
-        return Ok(());
+async fn recover(link: &Arc<Link>) -> Result<()> {
+    let writer = {
+        let state = link.lock();
+        state.kept.epoch().filter(|_| state.behind.is_some())
     };
-    let refused = bring_back(link, epoch).await;
-    match refused {
-        Err(error) if error.kind() != ErrorKind::Unavailable => {
-            // Others may read on; this floor writes no more.
-            tracing::warn!(%error, address = link.settings.address, "writing ends");
-            link.refuse(&error);
-            Ok(())
+    if let Some(epoch) = writer {
+        match bring_back(link, epoch).await {
+            Err(error) if error.kind() != ErrorKind::Unavailable => {
+                // Others may read on; this floor writes no more.
+                tracing::warn!(%error, address = link.settings.address, "writing ends");
+                link.refuse(&error);
+            }
+            brought => brought?,
         }
-        done => done,
     }
+    link.lock().behind = None;
+    Ok(())
 }
 
 async fn bring_back(link: &Arc<Link>, epoch: Epoch) -> Result<()> {
@@ -311,17 +316,29 @@ async fn bring_back(link: &Arc<Link>, epoch: Epoch) -> Result<()> {
         epoch: Some(epoch.into()),
     });
     let states = link.prepare(fence, fenced).await?;
-    let mut lacking = Vec::new();
-    let mut vector = Vector::new();
-    {
-        let state = link.lock();
+    let (vector, lacking) = {
+        let mut state = link.lock();
         let unit = state.known.as_ref().map_or(8, |known| known.status.unit);
-        for told in &states {
-            let (cut, batches) = state.kept.goes_on(told, unit)?;
-            lacking.extend(batches);
-            vector.push((told.stream, cut));
+        let told_before = state.behind.as_ref().and_then(|behind| behind.cut.clone());
+        let vector = match told_before {
+            Some(vector) => vector,
+            None => {
+                let cuts = states.iter().map(|told| {
+                    let cut = state.kept.goes_on(told, unit)?;
+                    Ok((told.stream, cut))
+                });
+                cuts.collect::<Result<Vector>>()?
+            }
+        };
+        let mut lacking = Vec::new();
+        for (stream, cut) in &vector {
+            lacking.extend(state.kept.after(*stream, *cut)?);
         }
-    }
+        state.behind = Some(Behind {
+            cut: Some(vector.clone()),
+        });
+        (vector, lacking)
+    };
     let adopt = Verb::Adopt(convert::adopt(epoch, &vector));
     let adopted = link.prepare(adopt, |answer, _| match answer {
         Payload::Adopted(_) => Ok(()),

@@ -115,14 +115,13 @@ impl Kept {
         }
     }
 
-    /// Where a server that began anew is to go on, and the batches that follow there. It goes on where
-    /// a commit ended: what comes after one begins at a unit of its own. So what lies there and is not
-    /// known durable is brought again.
+    /// Where a server that began anew is to go on: where a commit ended, for what comes after one begins
+    /// at a unit of its own. So what lies there and is not known durable is brought again.
     ///
     /// Errors: `Corrupt`, if it lost what was durable; `Unavailable`, if it lost what is kept no more.
-    pub(super) fn goes_on(&self, told: &StreamState, unit: u64) -> Result<(End, Vec<Batch>)> {
+    pub(super) fn goes_on(&self, told: &StreamState, unit: u64) -> Result<End> {
         let Some(line) = self.lines.get(&told.stream) else {
-            return Ok((told.end, Vec::new()));
+            return Ok(told.end);
         };
         let mut points = vec![line.base];
         points.extend(line.batches.iter().map(end_of));
@@ -137,22 +136,41 @@ impl Kept {
                 may && known(point)
                     && after(*at).is_none_or(|base| base.align_down(unit) >= point.position)
             };
-            if let Some((at, cut)) = points.iter().enumerate().find(apart) {
-                return Ok((*cut, line.batches.range(at..).cloned().collect()));
+            if let Some((_, cut)) = points.iter().enumerate().find(apart) {
+                return Ok(*cut);
             }
         }
         let (stream, there, here) = (told.stream, told.end.position, line.base.position);
         if line.gap && there <= here {
-            return Err(Error::unavailable(format!(
-                "the server was lost and ends at {there} of {stream}: what was stored up to {here} was \
-                 not durable there, and was kept here no more"
-            )));
+            return Err(let_go(stream, there, here));
         }
         Err(Error::corrupt(format!(
             "the server came back and ends at {there} of {stream}: what it acknowledged as durable ends \
              at {here}"
         )))
     }
+
+    /// The batches that follow on a place of a stream.
+    ///
+    /// Errors: `Unavailable`, if the first of them were let go.
+    pub(super) fn after(&self, stream: Stream, cut: End) -> Result<Vec<Batch>> {
+        let Some(line) = self.lines.get(&stream) else {
+            return Ok(Vec::new());
+        };
+        if line.base.position > cut.position {
+            return Err(let_go(stream, cut.position, line.base.position));
+        }
+        let above = |batch: &&Batch| batch.header().before_end >= cut.position;
+        Ok(line.batches.iter().filter(above).cloned().collect())
+    }
+}
+
+/// What a server lacks is not kept any more.
+fn let_go(stream: Stream, there: Position, here: Position) -> Error {
+    Error::unavailable(format!(
+        "the server was lost and ends at {there} of {stream}: what was stored up to {here} was not \
+         durable there, and was kept here no more"
+    ))
 }
 
 fn end_of(batch: &Batch) -> End {

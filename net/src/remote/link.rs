@@ -72,6 +72,8 @@ pub(super) struct State {
     pub(super) refused: Option<Error>,
     pub(super) kept: Kept,
     pub(super) known: Option<Known>,
+    /// This run of the server may lack what was stored.
+    pub(super) behind: Option<Behind>,
     /// The last time that the other side was asked how it is.
     asked: Option<Instant>,
     adoptions: u64,
@@ -86,6 +88,14 @@ pub(super) struct Known {
     /// The run of the server.
     pub(super) instance: [u8; 16],
     pub(super) status: Status,
+}
+
+/// A run of the server that may lack what was stored, until it was brought all of it: by this session or
+/// by a later one.
+#[derive(Debug, Default)]
+pub(super) struct Behind {
+    /// Where it was told to go on. It may have taken batches since, so it can be told no other place.
+    pub(super) cut: Option<Vector>,
 }
 
 /// A call that has no answer yet.

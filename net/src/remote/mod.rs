@@ -21,6 +21,7 @@ mod config;
 mod drive;
 mod kept;
 mod link;
+mod shelf;
 mod slot;
 mod store;
 mod thread;
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 use travertine_engine::contract::{Env, Error, Level, Promise, Result, Status, Store};
 use travertine_engine::stack::{
-    Below, Declared, Fault, OpenContext, Plugin, PluginKind, Properties, Property,
+    Below, Declared, Fault, OpenContext, Plugin, PluginKind, Properties, Property, Shelf,
 };
 
 pub use config::Remote;
@@ -40,7 +41,6 @@ use crate::connect::{Channel, Endpoint};
 use crate::hop;
 use crate::proto::Welcome;
 use link::Link;
-use thread::NetThread;
 
 /// What a `remote` floor goes by.
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ impl Plugin for Remote {
             ));
         }
         let settings = self.settings(context)?;
-        let thread = context.common(|_| NetThread::start(&context.env));
+        let thread = thread::shared(context);
         let handle = thread.as_ref().as_ref().map_err(Clone::clone)?.handle();
         let endpoint = Arc::new(self.endpoint(context)?);
         let store = RemoteStore::begin(&context.env, settings, endpoint, |task| {
@@ -96,6 +96,12 @@ impl Plugin for Remote {
         store._thread = Some(thread.clone());
         opened.wait()?;
         Ok(Arc::new(store))
+    }
+
+    fn shelf(&self, context: &OpenContext) -> Option<Arc<dyn Shelf>> {
+        let (_, expects) = self.needs().ok()?;
+        let shelf = || Arc::new(shelf::RemoteShelf::new(self, context)) as _;
+        expects.has(Property::Notes).then(shelf)
     }
 }
 

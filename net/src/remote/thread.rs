@@ -1,6 +1,14 @@
 //! The thread on which the connections of a stack live: one for all `remote` floors of an opening.
 
+use std::sync::Arc;
+
 use travertine_engine::contract::{Env, Error, Result};
+use travertine_engine::stack::OpenContext;
+
+/// The one of an opening.
+pub(super) fn shared(context: &OpenContext) -> Arc<Result<NetThread>> {
+    context.common(|_| NetThread::start(&context.env))
+}
 
 /// A runtime on a thread of its own, which ends when nobody holds this any more.
 #[derive(Debug)]

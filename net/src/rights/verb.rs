@@ -74,6 +74,10 @@ named! {
         Status "status",
         /// The end of a served store. A client that leaves asks for nothing.
         Close "close",
+        /// What a note beside a served store says.
+        Recall "recall",
+        /// A note beside a served store.
+        Note "note",
         /// A session of a shared engine: a place to store records that nobody else sees yet.
         Session "session",
         /// The names of a shared engine, and what they point to.
@@ -90,12 +94,12 @@ impl Verb {
     #[must_use]
     pub const fn right(self) -> Right {
         match self {
-            Self::Read | Self::Root | Self::Scan | Self::Status => Right::Read,
+            Self::Read | Self::Root | Self::Scan | Self::Status | Self::Recall => Right::Read,
             Self::Names | Self::Snapshot | Self::Follow => Right::Read,
             Self::Store | Self::Session => Right::Append,
             Self::Commit => Right::Commit,
             // Each of these takes something from whoever else uses the store.
-            Self::Fence | Self::Adopt | Self::Reclaim | Self::Close => Right::Admin,
+            Self::Fence | Self::Adopt | Self::Reclaim | Self::Close | Self::Note => Right::Admin,
         }
     }
 }

@@ -21,6 +21,7 @@
 //! behind whatever accepts them.
 
 mod flying;
+mod notes;
 mod offer;
 mod rights;
 mod serving;
@@ -34,7 +35,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use travertine_engine::contract::{Env, Error, Result};
+use travertine_engine::contract::{Env, Result};
 
 use crate::hop::Host;
 use crate::proto::store_server::StoreServer;
@@ -93,18 +94,12 @@ struct Shared {
 }
 
 impl StoreService {
-    /// Opens what is offered.
+    /// Opens what is offered; where there is no store yet, the first client that writes makes it.
     ///
     /// Errors: those of the opening; `Unsupported`, if bodies go through codecs there.
     pub fn open(offer: Offer, limits: Limits, env: &Env) -> Result<Self> {
         let host = Arc::new(Host::new(env.identity()));
         let serving = Serving::open(offer, &host)?;
-        if !serving.store().status().codecs.is_empty() {
-            return Err(Error::unsupported(
-                "a stack that packs or seals bodies is not served as a store: the engine does that, \
-                 so put those layers on top of the client's stack, over `remote`",
-            ));
-        }
         Ok(Self(Arc::new(Shared {
             env: env.clone(),
             limits,
@@ -129,10 +124,10 @@ impl StoreService {
         self.0.host.instance
     }
 
-    /// The floors as they are open now.
+    /// The floors as they are open now; `None`: there is no store yet.
     #[must_use]
-    pub fn store(&self) -> Arc<dyn travertine_engine::contract::Store> {
-        self.0.serving.store()
+    pub fn store(&self) -> Option<Arc<dyn travertine_engine::contract::Store>> {
+        self.0.serving.there()
     }
 
     /// Takes nothing more in: sessions end once what they began is answered, and their clients go on
@@ -143,6 +138,9 @@ impl StoreService {
 
     /// Closes what is served. Calls that come later are refused by the floors.
     pub fn close(&self) -> Result<()> {
-        self.0.serving.store().close().wait()
+        match self.0.serving.there() {
+            Some(store) => store.close().wait(),
+            None => Ok(()),
+        }
     }
 }

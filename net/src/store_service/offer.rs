@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use travertine_engine::contract::{Env, Level, Result, Store};
-use travertine_engine::stack::{Floor, Gives, Opening, Plan, Properties, Property};
+use travertine_engine::medium::memory::MemoryMedium;
+use travertine_engine::stack::{Beside, Floor, Gives, Opening, Plan, Properties, Property, Shelf};
 
-type Open = Box<dyn Fn() -> Result<Arc<dyn Store>> + Send + Sync>;
+type Identity = Option<[u8; 16]>;
+type Open = Box<dyn Fn(Identity) -> Result<Arc<dyn Store>> + Send + Sync>;
 
 /// A stack to be served.
 pub struct Offer {
@@ -14,10 +16,15 @@ pub struct Offer {
     pub(super) gives: Gives,
     /// What it does not give, and which layer is to blame.
     pub(super) lacks: Vec<(Property, String)>,
+    /// Where notes lie beside it.
+    pub(super) shelves: Vec<Arc<dyn Shelf>>,
+    /// Whether a store is made there only when a client wants one.
+    pub(super) waits: bool,
 }
 
 impl Offer {
-    /// The stack of a plan. It is opened, and opened anew when another writer takes over.
+    /// The stack of a plan. It is opened, and opened anew when another writer takes over. Where nothing
+    /// lies yet, a store is made when the first client wants to write, with the identity that it expects.
     #[must_use]
     pub fn of_plan(plan: Plan, env: Env, opening: Opening) -> Self {
         let gives = *plan.top().gives();
@@ -28,12 +35,18 @@ impl Offer {
                 .map(|property| (property, blame(plan.top(), property)))
                 .collect(),
             gives,
-            open: Box::new(move || Ok(plan.open(&env, opening.clone())?.store())),
+            shelves: plan.shelves(&env, &opening),
+            waits: !opening.read_only,
+            open: Box::new(move |identity| {
+                let mut opening = opening.clone();
+                opening.identity = opening.identity.or(identity);
+                Ok(plan.open(&env, opening)?.store())
+            }),
         }
     }
 
     /// Something that is no stack of a plan. `open` is called again when another writer takes over, after
-    /// what it opened before was closed.
+    /// what it opened before was closed. Notes beside it lie in memory, unless they are given a place.
     #[must_use]
     pub fn new(
         level: Level,
@@ -42,13 +55,35 @@ impl Offer {
     ) -> Self {
         let lacks = Properties::ALL.without(properties);
         Self {
-            open: Box::new(open),
+            open: Box::new(move |_| open()),
+            shelves: vec![Arc::new(Beside(Arc::new(MemoryMedium::new())))],
+            waits: false,
             gives: Gives { level, properties },
             lacks: lacks
                 .iter()
                 .map(|it| (it, "what is served".to_owned()))
                 .collect(),
         }
+    }
+
+    /// The same, with notes beside it here.
+    #[must_use]
+    pub fn notes(mut self, shelf: Arc<dyn Shelf>) -> Self {
+        self.shelves = vec![shelf];
+        self
+    }
+
+    /// Whether there is no store yet, and it is made when a client wants one.
+    pub(super) fn is_bare(&self) -> Result<bool> {
+        if !self.waits || self.shelves.is_empty() {
+            return Ok(false);
+        }
+        for shelf in &self.shelves {
+            if !shelf.is_bare()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -25,6 +25,8 @@ pub fn asks(path: &str) -> Option<Asks> {
                 Verb::Reclaim,
                 Verb::Status,
                 Verb::Close,
+                Verb::Recall,
+                Verb::Note,
             ];
             Asks::Verb(ours.contains(&verb).then_some(verb)?)
         }
@@ -59,7 +61,7 @@ mod tests {
     #[test]
     fn every_way_in_asks_for_something() {
         let set = prost_names();
-        assert_eq!(set.len(), 12, "{set:?}");
+        assert_eq!(set.len(), 14, "{set:?}");
         for method in set {
             let asked = asks(&format!("/travertine.v1.Store/{method}"));
             assert!(!matches!(asked, None | Some(Asks::Nothing)), "{method}");

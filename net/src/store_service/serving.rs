@@ -5,14 +5,19 @@
 //!                          └──> fenced: from here on the client before is answered with `Fenced`
 //! ```
 //!
+//! Where there is no store yet, nothing is open until a client wants one: a store that is to be one of
+//! several must get their identity, which only the client knows.
+//!
 //! The floors are opened anew where a writer at home would open them: when they take no more writes, and
 //! when a client comes again in an epoch that is in force. What was left behind is recovered then.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 
 use travertine_engine::contract::{Epoch, Error, ErrorKind, Result, Store, StreamState};
+use travertine_engine::stack::Property;
 
+use super::notes::Notes;
 use super::offer::Offer;
 use crate::hop::{Host, serving};
 
@@ -22,7 +27,10 @@ pub(super) type Client = [u8; 16];
 pub(super) struct Serving {
     pub(super) offer: Offer,
     host: Arc<Host>,
-    store: RwLock<Arc<dyn Store>>,
+    /// None: there is no store yet.
+    store: RwLock<Option<Arc<dyn Store>>>,
+    /// What clients note beside it.
+    notes: Option<Notes>,
     /// The client that fenced last, and its epoch. None: nobody yet.
     writer: RwLock<Option<(Client, Epoch)>>,
     /// Takeovers come one after the other. Nothing else takes this lock.
@@ -31,19 +39,59 @@ pub(super) struct Serving {
 
 impl Serving {
     pub(super) fn open(offer: Offer, host: &Arc<Host>) -> Result<Self> {
-        let store = serving(host, || (offer.open)())?;
+        let bare = offer.is_bare()?;
+        let store = (!bare).then(|| serving(host, || opened(&offer, None)));
+        let notes = offer.gives.properties.has(Property::Notes);
+        let shelf = offer.shelves.first().filter(|_| notes);
         Ok(Self {
+            notes: shelf.cloned().map(Notes::new),
             offer,
             host: host.clone(),
-            store: RwLock::new(store),
+            store: RwLock::new(store.transpose()?),
             writer: RwLock::default(),
             takeover: Mutex::default(),
         })
     }
 
-    pub(super) fn store(&self) -> Arc<dyn Store> {
+    /// The floors as they are open now, if there is a store.
+    pub(super) fn there(&self) -> Option<Arc<dyn Store>> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
         store.clone()
+    }
+
+    /// The floors as they are open now.
+    ///
+    /// Errors: `Invalid`, if there is no store.
+    pub(super) fn store(&self) -> Result<Arc<dyn Store>> {
+        self.there().ok_or_else(|| {
+            Error::invalid(
+                "nothing lies here: the place is new and no client has made a store, or it was emptied",
+            )
+        })
+    }
+
+    /// Makes a store, if there is none. Whoever comes meanwhile is not kept waiting: in a loop of servers
+    /// it would be this one.
+    pub(super) fn make(&self, identity: Option<[u8; 16]>) -> Result<()> {
+        let alone = match self.takeover.try_lock() {
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(lock)) => Some(lock.into_inner()),
+            Ok(lock) => Some(lock),
+        };
+        let _alone = alone.ok_or_else(|| Error::unavailable("a store is being made here"))?;
+        if self.there().is_some() {
+            return Ok(());
+        }
+        let store = serving(&self.host, || opened(&self.offer, identity))?;
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = Some(store);
+        Ok(())
+    }
+
+    /// What clients note beside the store.
+    pub(super) fn notes(&self) -> Result<&Notes> {
+        self.notes
+            .as_ref()
+            .ok_or_else(|| Error::unsupported("no notes are kept beside what is served here"))
     }
 
     fn writer(&self) -> Option<(Client, Epoch)> {
@@ -58,7 +106,7 @@ impl Serving {
             Some((writer, _)) if writer != client => Err(Error::fenced(
                 "another client took over the stack that is served here",
             )),
-            _ => Ok(self.store()),
+            _ => self.store(),
         }
     }
 
@@ -66,17 +114,17 @@ impl Serving {
     pub(super) fn fence(&self, client: Client, epoch: Epoch) -> Result<Vec<StreamState>> {
         let mine = |(writer, _): (Client, Epoch)| writer == client;
         if epoch.number == 0 || self.writer().is_some_and(mine) {
-            return self.store().fence(epoch).wait();
+            return self.store()?.fence(epoch).wait();
         }
         let _alone = self.takeover.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.store().status().refusing.is_some() {
+        if self.store()?.status().refusing.is_some() {
             self.open_again()?;
         }
-        let report = match self.store().fence(epoch).wait() {
+        let report = match self.store()?.fence(epoch).wait() {
             // A log that was closed does not know better.
             Err(error) if error.kind() == ErrorKind::Closed => {
                 self.open_again()?;
-                self.store().fence(epoch).wait()?
+                self.store()?.fence(epoch).wait()?
             }
             report => report?,
         };
@@ -86,7 +134,7 @@ impl Serving {
         };
         if before.is_some_and(|(_, before)| before == epoch) {
             self.open_again()?;
-            return self.store().fence(epoch).wait();
+            return self.store()?.fence(epoch).wait();
         }
         Ok(report)
     }
@@ -106,17 +154,31 @@ impl Serving {
 
     fn open_again(&self) -> Result<()> {
         // What does not close well is let go all the same: it was poisoned, or it is gone.
-        if let Err(error) = self.store().close().wait() {
+        if let Err(error) = self.store()?.close().wait() {
             tracing::warn!(%error, "what was served before a takeover did not close well");
         }
-        let store = serving(&self.host, || (self.offer.open)())?;
+        let store = serving(&self.host, || opened(&self.offer, None))?;
         let old = {
             let mut place = self.store.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *place, store)
+            place.replace(store)
         };
         drop(old);
         Ok(())
     }
+}
+
+/// Opens what is offered.
+///
+/// Errors: `Unsupported`, if bodies go through codecs there.
+fn opened(offer: &Offer, identity: Option<[u8; 16]>) -> Result<Arc<dyn Store>> {
+    let store = (offer.open)(identity)?;
+    if store.status().codecs.is_empty() {
+        return Ok(store);
+    }
+    Err(Error::unsupported(
+        "a stack that packs or seals bodies is not served as a store: the engine does that, so put \
+         those layers on top of the client's stack, over `remote`",
+    ))
 }
 
 impl fmt::Debug for Serving {

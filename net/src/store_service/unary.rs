@@ -12,14 +12,15 @@ use super::session::Session;
 use super::turn::Turn;
 use super::verbs::Caller;
 use super::{Shared, StoreService};
-use crate::hop::Hop;
+use crate::hop::{self, Hop};
 use crate::proto::answer::Answer as Payload;
 use crate::proto::call::Verb;
 use crate::proto::store_server::Store;
 use crate::proto::{
     AdoptAnswer, AdoptCall, Answers, Calls, CloseAnswer, CloseCall, CommitCall, FenceAnswer,
-    FenceCall, Hello, Lack, Level, ReadAnswer, ReadCall, ReclaimAnswer, ReclaimCall, RootAnswer,
-    RootCall, ScanAnswer, ScanCall, Status as ProtoStatus, StatusCall, StoreCall, Tail, Welcome,
+    FenceCall, Hello, Lack, Level, NoteAnswer, NoteCall, ReadAnswer, ReadCall, RecallAnswer,
+    RecallCall, ReclaimAnswer, ReclaimCall, RootAnswer, RootCall, ScanAnswer, ScanCall,
+    Status as ProtoStatus, StatusCall, StoreCall, Tail, Welcome,
 };
 use crate::rights::Caller as Rights;
 use crate::wire::convert::identity;
@@ -48,7 +49,7 @@ impl Shared {
                 depth as usize + hello.path.len()
             )));
         }
-        let store = self.serving.store();
+        let store = self.serving.store()?;
         let status = status::to_proto(&store.status())?;
         if !hello.store.is_empty() && hello.store != status.identity {
             return Err(Error::invalid(format!(
@@ -90,6 +91,41 @@ impl Shared {
             rights,
         };
         Ok((caller, welcome))
+    }
+
+    /// Makes the store that a client wants, if there is none.
+    async fn make(self: &Arc<Self>, rights: Option<&Rights>, hello: &Hello) -> Result<()> {
+        if !hello.makes || hello.reads_only || self.serving.there().is_some() {
+            return Ok(());
+        }
+        if let Some(rights) = rights {
+            let may = rights.may(crate::rights::Verb::Fence);
+            may.map_err(|status| Error::invalid(status.message()))?;
+        }
+        let wanted = (!hello.store.is_empty()).then(|| identity(&hello.store));
+        let (shared, wanted) = (self.clone(), wanted.transpose()?);
+        let made = self.env.offload(move || shared.serving.make(wanted));
+        made.await
+    }
+
+    /// Something about notes, which may take as long as a device.
+    async fn about_notes<T: Send + 'static>(
+        self: &Arc<Self>,
+        hops: u32,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Reply<T> {
+        let hop = Hop {
+            deadline: Some(Instant::now() + self.limits.deadline),
+            passed: hops.saturating_add(1),
+        };
+        let shared = self.clone();
+        let work = self.env.offload(move || hop::under(hop, || work(&shared)));
+        let answer = match hops >= HOPS_MAX {
+            true => Err(Error::invalid("the call passed too many servers")),
+            false => work.await,
+        };
+        let answer = answer.map_err(|error| to_status(&error))?;
+        Ok(Response::new(answer))
     }
 
     /// The next turn of a client.
@@ -178,6 +214,8 @@ impl Store for StoreService {
                 "a session begins with a greeting and nothing else",
             ))
         })?;
+        let made = self.0.make(rights.as_ref(), &hello).await;
+        made.map_err(|error| to_status(&error))?;
         let (caller, welcome) = self
             .0
             .greet(rights, &hello)
@@ -249,5 +287,32 @@ impl Store for StoreService {
 
     async fn close(&self, request: Request<CloseCall>) -> Reply<CloseAnswer> {
         self.twin(request, Verb::Close, only!(Closed)).await
+    }
+
+    async fn recall(&self, request: Request<RecallCall>) -> Reply<RecallAnswer> {
+        let RecallCall { name, hops } = request.into_inner();
+        let recall = move |shared: &Shared| {
+            let bare = shared.serving.there().is_none();
+            let notes = shared.serving.notes()?;
+            let text = match name.is_empty() || bare {
+                true => None,
+                false => notes.read(&name)?,
+            };
+            Ok(RecallAnswer { text, bare })
+        };
+        self.0.about_notes(hops, recall).await
+    }
+
+    async fn note(&self, request: Request<NoteCall>) -> Reply<NoteAnswer> {
+        let call = request.into_inner();
+        let hops = call.hops;
+        let note = move |shared: &Shared| {
+            // Beside a store, or not at all.
+            shared.serving.store()?;
+            let notes = shared.serving.notes()?;
+            notes.replace(&call.name, call.before.as_deref(), call.text)?;
+            Ok(NoteAnswer {})
+        };
+        self.0.about_notes(hops, note).await
     }
 }

@@ -34,7 +34,7 @@ impl Shared {
         let (client, reads_only) = (caller.client, caller.reads_only);
         Ok(match verb {
             Verb::Read(oid) => {
-                let found = self.serving.store().read(convert::oid(oid)?);
+                let found = self.serving.store()?.read(convert::oid(oid)?);
                 found.map(|found| match found {
                     Some(record) => Answer::Record(record.encoded().clone()),
                     None => Answer::Absent(Absent {}),
@@ -77,7 +77,7 @@ impl Shared {
                 let stream = convert::stream(call.stream)?;
                 let from = convert::position(call.from)?;
                 self.later(hop, move |shared| {
-                    let found = shared.serving.store().scan(stream, from).wait()?;
+                    let found = shared.serving.store()?.scan(stream, from).wait()?;
                     Ok(Answer::Scanned(convert::batches(&bounded(found))))
                 })
             }
@@ -90,7 +90,7 @@ impl Shared {
                 })
             }
             Verb::Status(_) => {
-                let status = status::to_proto(&self.serving.store().status())?;
+                let status = status::to_proto(&self.serving.store()?.status())?;
                 Op::ok(Answer::Status(status))
             }
             Verb::Close(_) => self.later(hop, move |shared| {
@@ -123,7 +123,7 @@ impl Shared {
 
     /// A root marker. Who only reads is shown what is proven: the one who wrote it may yet lose it.
     fn root(&self, reads_only: bool, at: RootAt) -> Result<Option<(Oid, RootMarker)>> {
-        let store = self.serving.store();
+        let store = self.serving.store()?;
         let newest = match store.root(RootAt::Newest).wait()? {
             Some(newest) if reads_only => newest,
             found if at == RootAt::Newest => return Ok(found),

@@ -223,6 +223,11 @@ impl Shared {
         let child = &self.children[index];
         let roster = self.lock().roster.clone();
         child.set_store(Some(child.below.open()?));
+        if child.is_shared() {
+            // It may lie there from a try whose answer was lost.
+            let there = child.read_note()?.filter(|note| note.seat == seat);
+            child.found_note(there);
+        }
         child.put_note(Note {
             store: self.identity,
             stream: self.stream,

@@ -4,20 +4,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use travertine_engine::contract::{Error, Position, Result, Store};
-use travertine_engine::medium::Medium;
 use travertine_engine::medium::memory::MemoryMedium;
-use travertine_engine::stack::Below;
+use travertine_engine::stack::{Below, Beside, Shelf};
 
 use super::note::Note;
-use crate::places::UNIT;
 
 #[derive(Debug)]
 pub(super) struct Child {
     /// Its number in the list and the name of its topmost floor, for people.
     pub(super) title: String,
     pub(super) below: Below,
-    /// Where its note lies, if nothing of it outlives the process; else beside its log.
-    fleeting: Option<MemoryMedium>,
+    /// Where its note lies: beside its log, or in memory, if nothing of it outlives the process.
+    shelf: Option<Arc<dyn Shelf>>,
+    fleeting: bool,
     store: RwLock<Option<Arc<dyn Store>>>,
     note: Mutex<Option<Note>>,
     /// Where the line that it holds ends.
@@ -31,10 +30,15 @@ pub(super) struct Child {
 impl Child {
     /// `lasts`: whether it is to be found again when the cluster is opened again.
     pub(super) fn new(index: usize, below: Below, lasts: bool) -> Self {
+        let shelf: Option<Arc<dyn Shelf>> = match lasts {
+            true => below.shelves().into_iter().next(),
+            false => Some(Arc::new(Beside(Arc::new(MemoryMedium::new())))),
+        };
         Self {
             title: format!("child {} ({})", index + 1, below.floor().title()),
             below,
-            fleeting: (!lasts).then(MemoryMedium::new),
+            shelf,
+            fleeting: !lasts,
             store: RwLock::default(),
             note: Mutex::default(),
             applied: AtomicU64::default(),
@@ -43,22 +47,24 @@ impl Child {
         }
     }
 
-    /// Where its note lies: in the first directory below.
-    fn shelf(&self) -> Result<Arc<dyn Medium>> {
-        if let Some(medium) = &self.fleeting {
-            return Ok(Arc::new(medium.clone()));
-        }
-        self.below.media(UNIT).into_iter().next().ok_or_else(|| {
+    /// Where its note lies: the first place below.
+    fn shelf(&self) -> Result<&dyn Shelf> {
+        self.shelf.as_deref().ok_or_else(|| {
             Error::unsupported(format!(
-                "`cluster` keeps a note beside each child, and `{}` has no directory",
+                "`cluster` keeps a note beside each child, and `{}` has no place for one",
                 self.below.floor().title()
             ))
         })
     }
 
+    /// Whether others may write its note, which no lock keeps off.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shelf.as_ref().is_some_and(|shelf| shelf.is_shared())
+    }
+
     /// The note that lies there; `None`: there is none.
     pub(super) fn read_note(&self) -> Result<Option<Note>> {
-        Note::read(&*self.shelf()?)
+        Note::read(self.shelf()?)
     }
 
     pub(super) fn store(&self) -> Option<Arc<dyn Store>> {
@@ -74,7 +80,7 @@ impl Child {
 
     /// Whether it keeps nothing when it is closed.
     pub(super) fn is_fleeting(&self) -> bool {
-        self.fleeting.is_some()
+        self.fleeting
     }
 
     pub(super) fn set_store(&self, store: Option<Arc<dyn Store>>) {
@@ -125,7 +131,7 @@ impl Child {
     /// Writes a note, durably.
     pub(super) fn put_note(&self, note: Note) -> Result<()> {
         self.shelf()
-            .and_then(|shelf| note.write(&*shelf))
+            .and_then(|shelf| note.write(shelf, self.note().as_ref()))
             .map_err(|error| error.at(self.title.clone()))?;
         self.found_note(Some(note));
         Ok(())

@@ -102,7 +102,7 @@ pub(super) const KIND: PluginKind = PluginKind {
         ),
     ],
     declared: Declared {
-        requires: Properties::of(&[Property::OneStream, Property::Fences]),
+        requires: Properties::of(&[Property::OneStream, Property::Fences, Property::Notes]),
         keeps: Properties::all_but(&[Property::Parts]),
         level: LevelRule::Copies { least: 2 },
         ..Declared::NOTHING

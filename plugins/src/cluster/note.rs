@@ -13,7 +13,7 @@
 //! one that anybody holds is in force.
 
 use travertine_engine::contract::{Epoch, Error, Position, Result, Stream};
-use travertine_engine::medium::{Medium, read_small, replace_small};
+use travertine_engine::stack::Shelf;
 
 use super::config::CHILDREN_MAX;
 
@@ -70,24 +70,24 @@ pub(super) struct Note {
 }
 
 impl Note {
-    /// The note on a medium; `None`: there is none.
-    pub(super) fn read(medium: &dyn Medium) -> Result<Option<Self>> {
-        if !medium.list()?.iter().any(|name| name == FILE) {
+    /// The note on a shelf; `None`: there is none.
+    pub(super) fn read(shelf: &dyn Shelf) -> Result<Option<Self>> {
+        let Some(bytes) = shelf.read(FILE)? else {
             return Ok(None);
-        }
-        let bytes = read_small(medium, FILE)?;
+        };
         let damaged = || {
             Error::corrupt(format!(
                 "the file `{FILE}` in {} is damaged: clear the directory and replace the child",
-                medium.place()
+                shelf.place()
             ))
         };
         Self::decode(&bytes).ok_or_else(damaged).map(Some)
     }
 
-    /// Replaces the note on a medium, durably.
-    pub(super) fn write(&self, medium: &dyn Medium) -> Result<()> {
-        replace_small(medium, FILE, &self.encode())
+    /// Replaces the note on a shelf, durably. `before`: what it is known to say.
+    pub(super) fn write(&self, shelf: &dyn Shelf, before: Option<&Self>) -> Result<()> {
+        let before = before.map(Self::encode);
+        shelf.replace(FILE, before.as_deref(), &self.encode())
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -8,9 +8,9 @@ use travertine_engine::contract::{
     Commit, End, Epoch, Error, ErrorKind, Level, Position, Result, Store, StreamState, Vector,
 };
 
-use super::catchup::START;
+use super::catchup::{START, wiped};
 use super::join::{Report, join, own};
-use super::note::Seen;
+use super::note::{Seen, Standing};
 use super::shared::{Figures, Shared, give, is_lost};
 use super::state::{Lane, Looked, Role, State};
 
@@ -105,7 +105,11 @@ impl Shared {
                 true => Epoch::default(),
                 false => epoch,
             };
-            shared.report_of(&*shared.children[index].open_store()?, epoch)
+            let report = shared.report_of(&*shared.children[index].open_store()?, epoch)?;
+            if epoch.number != 0 {
+                shared.note_again(index)?;
+            }
+            Ok(report)
         });
         let mut reports = Vec::new();
         let mut troubles = Vec::new();
@@ -134,6 +138,22 @@ impl Shared {
         drop(state);
         give(answers);
         looked
+    }
+
+    /// Where notes are shared, what another writer noted until this one fenced it counts.
+    fn note_again(&self, index: usize) -> Result<()> {
+        let child = &self.children[index];
+        let known = child.note().filter(|_| child.is_shared());
+        let Some(known) = known else { return Ok(()) };
+        let now = child.read_note()?.ok_or_else(wiped)?;
+        if (now.store, now.seat) != (known.store, known.seat) {
+            return Err(Error::invalid(
+                "somebody else has made a cluster of this child since it was opened here",
+            ));
+        }
+        self.lock().lanes[index].counts |= now.standing != Standing::Joining;
+        child.found_note(Some(now));
+        Ok(())
     }
 
     fn join(&self, state: &mut State, states: Vec<(usize, StreamState)>) -> Result<Looked> {

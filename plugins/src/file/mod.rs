@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use travertine_engine::contract::{Error, Result, Store};
 use travertine_engine::log::{Log, LogOptions};
-use travertine_engine::stack::{Below, Declared, Fault, OpenContext, Plugin, PluginKind};
+use travertine_engine::stack::{
+    Below, Beside, Declared, Fault, OpenContext, Plugin, PluginKind, Shelf,
+};
 
 pub use config::File;
 
@@ -45,5 +47,10 @@ impl Plugin for File {
             )));
         }
         Ok(Arc::new(log))
+    }
+
+    fn shelf(&self, context: &OpenContext) -> Option<Arc<dyn Shelf>> {
+        let medium = context.medium(&self.path, self.unit());
+        Some(Arc::new(Beside(medium)))
     }
 }

@@ -10,8 +10,8 @@ use travertine_engine::contract::{Level, Result, Store};
 use travertine_engine::log::{Log, LogOptions};
 use travertine_engine::medium::memory::MemoryMedium;
 use travertine_engine::stack::{
-    Arity, Below, ByteSize, Declared, Fault, OpenContext, OptionRow, OptionType, Plugin,
-    PluginKind, Properties, Property,
+    Arity, Below, Beside, ByteSize, Declared, Fault, OpenContext, OptionRow, OptionType, Plugin,
+    PluginKind, Properties, Property, Shelf,
 };
 
 /// The config of a `memory` layer.
@@ -62,5 +62,10 @@ impl Plugin for Memory {
             &context.env,
             options,
         )?))
+    }
+
+    fn shelf(&self, _context: &OpenContext) -> Option<Arc<dyn Shelf>> {
+        // Whoever holds on to it has its notes as long as the log.
+        Some(Arc::new(Beside(Arc::new(MemoryMedium::new()))))
     }
 }

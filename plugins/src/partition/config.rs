@@ -49,7 +49,7 @@ pub(super) const KIND: PluginKind = PluginKind {
         ),
     ],
     declared: Declared {
-        requires: Properties::of(&[Property::OneStream, Property::Fences]),
+        requires: Properties::of(&[Property::OneStream, Property::Fences, Property::Notes]),
         keeps: Properties::all_but(&[Property::OneStream]),
         ..Declared::NOTHING
     },

@@ -4,14 +4,13 @@
 use std::sync::Arc;
 
 use travertine_engine::contract::{Error, ErrorKind, Result, Stream};
-use travertine_engine::medium::{Medium, read_small, replace_small};
-use travertine_engine::stack::{Below, OpenContext};
+use travertine_engine::stack::{Below, OpenContext, Shelf};
 
 use super::card::{self, Card};
 use super::child::Child;
 use super::members::{Members, Seen};
 use super::store::ROOT;
-use crate::places::{UNIT, lasts};
+use crate::places::lasts;
 
 /// All stacks of the list, none of them open.
 pub(super) struct Seats<'a> {
@@ -38,7 +37,7 @@ impl<'a> Seats<'a> {
     /// Refuses what no card can be kept for.
     pub(super) fn check(&self) -> Result<()> {
         for seat in &self.seats {
-            if self.persist && seat.media.is_empty() {
+            if self.persist && seat.shelves.is_empty() {
                 return Err(Error::unsupported(format!(
                     "`partition` keeps the number of each stack in a directory of it, and {} has none",
                     seat.place
@@ -167,20 +166,20 @@ pub(super) fn give_up(opened: &[Result<Child>]) {
 struct Seat {
     below: Below,
     /// Where its bytes rest, and its card with them.
-    media: Vec<Arc<dyn Medium>>,
+    shelves: Vec<Arc<dyn Shelf>>,
     place: String,
 }
 
 impl Seat {
     fn new(below: Below) -> Self {
-        let media = below.media(UNIT);
-        let place = match media.first() {
-            Some(medium) => medium.place(),
+        let shelves = below.shelves();
+        let place = match shelves.first() {
+            Some(shelf) => shelf.place(),
             None => format!("`{}`", below.floor().title()),
         };
         Self {
             below,
-            media,
+            shelves,
             place,
         }
     }
@@ -190,15 +189,15 @@ impl Seat {
     fn card(&self) -> Result<Option<Card>> {
         let mut found: Option<Card> = None;
         let mut failed = None;
-        for medium in &self.media {
-            match card_in(&**medium) {
+        for shelf in &self.shelves {
+            match card_in(&**shelf) {
                 Ok(Some(card)) => {
                     if let Some(found) = &found
                         && (found.store, found.stream) != (card.store, card.stream)
                     {
                         return Err(Error::invalid(format!(
                             "{} belongs to another stack of the list than the places beside it",
-                            medium.place()
+                            shelf.place()
                         )));
                     }
                     let next = found.map_or(card.next, |found| found.next.max(card.next));
@@ -222,11 +221,11 @@ impl Seat {
             "nothing lies in {}",
             self.place
         )));
-        for medium in &self.media {
-            match sign_in(&**medium, card) {
+        for shelf in &self.shelves {
+            match sign_in(&**shelf, card) {
                 Ok(true) => signed = Ok(()),
                 Ok(false) => {}
-                Err(error) => signed = signed.map_err(|_| error.at(medium.place())),
+                Err(error) => signed = signed.map_err(|_| error.at(shelf.place())),
             }
         }
         signed
@@ -234,20 +233,20 @@ impl Seat {
 }
 
 /// Leaves the card in one place. `false`: the place is empty.
-fn sign_in(medium: &dyn Medium, card: &Card) -> Result<bool> {
-    if medium.list()?.iter().all(|name| name == "lock") {
+fn sign_in(shelf: &dyn Shelf, card: &Card) -> Result<bool> {
+    if shelf.is_bare()? {
         return Ok(false);
     }
-    if card_in(medium).is_ok_and(|found| found == Some(*card)) {
+    let (before, now) = (shelf.read(card::NAME)?, card.encode());
+    if before.as_deref() == Some(&now[..]) {
         return Ok(true);
     }
-    replace_small(medium, card::NAME, &card.encode()).map(|()| true)
+    let signed = shelf.replace(card::NAME, before.as_deref(), &now);
+    signed.map(|()| true)
 }
 
 /// The card in one place.
-fn card_in(medium: &dyn Medium) -> Result<Option<Card>> {
-    if !medium.list()?.iter().any(|name| name == card::NAME) {
-        return Ok(None);
-    }
-    Card::decode(&read_small(medium, card::NAME)?).map(Some)
+fn card_in(shelf: &dyn Shelf) -> Result<Option<Card>> {
+    let text = shelf.read(card::NAME)?;
+    text.map(|text| Card::decode(&text)).transpose()
 }

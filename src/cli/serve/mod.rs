@@ -86,7 +86,8 @@ struct Facts {
     /// `engine` or `store`.
     offers: &'static str,
     health: Option<SocketAddr>,
-    identity: String,
+    /// None: the first client that writes makes the store.
+    identity: Option<String>,
     stack: String,
     level: Level,
     level_max: Level,
@@ -125,10 +126,11 @@ impl Offered {
         }
     }
 
-    fn status(&self) -> Status {
+    /// How it is; `None`: there is no store yet.
+    fn status(&self) -> Option<Status> {
         match self {
-            Self::Engine(opened, _) => opened.engine.status(),
-            Self::Store(_, service) => service.store().status(),
+            Self::Engine(opened, _) => Some(opened.engine.status()),
+            Self::Store(_, service) => service.store().map(|store| store.status()),
         }
     }
 
@@ -181,7 +183,7 @@ impl Serve {
             }
             Offered::Store(_, service) => {
                 let floors = service.clone();
-                let probe: Probe = Arc::new(move || floors.store().status().refusing);
+                let probe: Probe = Arc::new(move || floors.store()?.status().refusing);
                 (server.store(service), probe, None)
             }
         };
@@ -196,10 +198,12 @@ impl Serve {
             door: self.door.to_string(),
             offers: if self.store { "store" } else { "engine" },
             health: health.as_ref().map(Health::address),
-            identity: status.identity,
+            level_max: status
+                .as_ref()
+                .map_or(plan.top().gives().level, |status| status.level),
+            identity: status.map(|status| status.identity),
             stack: plan.fingerprint().text().to_owned(),
             level: plan.level(),
-            level_max: status.level,
             sequence,
         };
         if let Some(health) = health {
@@ -233,7 +237,10 @@ impl Facts {
             Some(_) => "as        an engine that clients share",
             None => "as        floors, for one engine elsewhere that writes and any that read",
         })?;
-        terminal.say(format_args!("store     {}", self.identity))?;
+        terminal.say(match &self.identity {
+            Some(identity) => format!("store     {identity}"),
+            None => "store     none yet: the first client that writes makes it".to_owned(),
+        })?;
         terminal.say(format_args!("reaches   {}", self.level_max))?;
         if let Some(sequence) = self.sequence {
             terminal.say(format_args!(

@@ -12,9 +12,9 @@ fn a_legal_stack_prints_its_floors_with_what_each_gives() {
     ]);
     assert_eq!(
         plan(&spec).unwrap().to_string(),
-        "pass \"front\": disk; persists, fences, proves absence, one stream\n\
-         └─ roll: disk; persists, fences, proves absence, one stream\n   \
-            └─ disk: disk; persists, fences, proves absence, one stream, parts\n"
+        "pass \"front\": disk; persists, fences, proves absence, one stream, notes\n\
+         └─ roll: disk; persists, fences, proves absence, one stream, notes\n   \
+            └─ disk: disk; persists, fences, proves absence, one stream, parts, notes\n"
     );
 }
 
