@@ -21,6 +21,8 @@ pub mod client;
 pub mod connect;
 pub mod engine_service;
 pub mod hop;
+#[cfg(any(test, feature = "conformance"))]
+pub mod hostile;
 pub mod limits;
 pub mod proto;
 pub mod remote;

@@ -394,6 +394,19 @@ fn committed_of(told: proto::Committed) -> Result<(Committed, Vec<Reference>)> {
     Ok((committed, stored.collect::<Result<_>>()?))
 }
 
+/// Reads an answer as whoever asked for it would.
+#[cfg(any(test, feature = "conformance"))]
+pub(crate) fn understood(told: proto::reply::What) -> Result<()> {
+    use proto::reply::What;
+    match told {
+        What::Stored(told) => convert::reference(told.reference).map(drop),
+        What::Committed(told) => committed_of(told).map(drop),
+        What::Found(told) => Found::of(told).map(drop),
+        What::Root(told) => Names::of(told).map(drop),
+        What::Error(_) | What::Greeting(_) | What::Begun(_) => Ok(()),
+    }
+}
+
 fn identity(told: &[u8]) -> Result<[u8; 16]> {
     told.try_into().map_err(|_| garbled("an identity"))
 }

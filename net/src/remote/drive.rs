@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use prost::Message;
 use tokio::time::Instant;
 use tokio_stream::Stream;
 use tonic::Streaming;
@@ -27,6 +26,7 @@ use crate::proto::answer::Answer as Payload;
 use crate::proto::call::Verb;
 use crate::proto::store_client::StoreClient;
 use crate::proto::{Answer, Answers, Calls, FenceCall, Hello, StoreCall, Welcome};
+use crate::wire::codec::read;
 use crate::wire::error::from_status;
 use crate::wire::parts::Assembly;
 use crate::wire::{HOPS_MAX, MESSAGE_MAX, NEWEST, OLDEST, convert, status};
@@ -138,19 +138,14 @@ async fn attempt(
             .ok_or_else(|| Error::invalid("the server did not say welcome"))?;
         Ok::<_, Error>((inbound, welcome))
     };
-    // While a connection is being made, time passes for those who wait.
-    let timely = tokio::time::timeout_at(limit, timely);
-    tokio::pin!(timely);
-    let (mut inbound, welcome) = loop {
-        tokio::select! {
-            greeted = &mut timely => break greeted.map_err(|_| {
-                Error::unavailable(format!("no connection within {:?}", link.settings.connect))
-            })??,
-            () = tick(link) => {}
-        }
-        if link.is_stopped() {
-            return Err(Error::closed("the floor is gone"));
-        }
+    // While a connection is being made, time passes for those who wait; and so it does afterwards.
+    let watch = watch(link);
+    tokio::pin!(watch);
+    let (mut inbound, welcome) = tokio::select! {
+        greeted = tokio::time::timeout_at(limit, timely) => greeted.map_err(|_| {
+            Error::unavailable(format!("no connection within {:?}", link.settings.connect))
+        })??,
+        () = &mut watch => return Err(gone()),
     };
     take_in(link, &welcome)?;
     greeted();
@@ -164,9 +159,7 @@ async fn attempt(
                 let mut answers = answers?;
                 for part in std::mem::take(&mut answers.parts) {
                     if let Some((_, whole)) = assembly.take(part)? {
-                        let answer = Answer::decode(whole)
-                            .map_err(|error| Error::unavailable(format!("an answer in parts: {error}")))?;
-                        answers.answers.push(answer);
+                        answers.answers.push(read::<Answer>(whole).map_err(broken)?);
                     }
                 }
                 link.land(answers.answers).map_err(broken)?;
@@ -176,12 +169,13 @@ async fn attempt(
                 recovering = false;
                 link.rise();
             }
-            () = tick(link) => {}
-        }
-        if link.is_stopped() {
-            return Err(Error::closed("the floor is gone"));
+            () = &mut watch => return Err(gone()),
         }
     }
+}
+
+fn gone() -> Error {
+    Error::closed("the floor is gone")
 }
 
 /// What breaks the protocol breaks the session; the next may be better.
@@ -189,12 +183,17 @@ fn broken(error: Error) -> Error {
     Error::unavailable(error.message())
 }
 
-/// Until it is time to look at the time, or something has changed.
-async fn tick(link: &Link) {
-    if link.tick() {
-        tokio::time::sleep(TICK).await;
-    } else {
-        link.changed.notified().await;
+/// Looks at the time for those who wait, as long as anybody does, until the floor is gone.
+async fn watch(link: &Link) {
+    while !link.is_stopped() {
+        if link.tick() {
+            tokio::select! {
+                () = tokio::time::sleep(TICK) => {}
+                () = link.changed.notified() => {}
+            }
+        } else {
+            link.changed.notified().await;
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use super::verbs::Caller;
 use crate::hop::Hop;
 use crate::proto::answer::Answer as Payload;
 use crate::proto::{Answer, Answers, Call, Calls, Part, Welcome};
+use crate::wire::codec::read;
 use crate::wire::error::{to_proto, to_status};
 use crate::wire::parts::{Assembly, cut};
 use crate::wire::{FLUSH, HOPS_MAX, ITEMS, PART};
@@ -112,23 +113,27 @@ impl Session {
                 calls.calls.len() + calls.parts.len()
             )));
         }
-        for call in calls.calls {
-            self.begin(call)?;
-        }
-        for part in calls.parts {
-            if let Some((id, whole)) = self.assembly.take(part)? {
-                let call = Call::decode(whole)
-                    .map_err(|error| Error::invalid(format!("call {id} in parts: {error}")))?;
-                if call.id != id {
-                    return Err(Error::invalid("a call has another number than its parts"));
-                }
-                self.begin(call)?;
+        let turn = self.turn.clone();
+        let begun = turn.during(self.number, || {
+            let now = Instant::now();
+            for call in calls.calls {
+                self.begin(call, now)?;
             }
-        }
-        Ok(())
+            for part in calls.parts {
+                if let Some((id, whole)) = self.assembly.take(part)? {
+                    let call: Call = read(whole)?;
+                    if call.id != id {
+                        return Err(Error::invalid("a call has another number than its parts"));
+                    }
+                    self.begin(call, now)?;
+                }
+            }
+            Ok(())
+        });
+        begun.ok_or_else(superseded)?
     }
 
-    fn begin(&mut self, call: Call) -> Result<()> {
+    fn begin(&mut self, call: Call, now: Instant) -> Result<()> {
         if call.id <= self.last {
             return Err(Error::invalid(format!(
                 "call {} came after call {}",
@@ -144,7 +149,7 @@ impl Session {
         } else {
             asked.min(longest)
         };
-        let deadline = Instant::now() + asked;
+        let deadline = now + asked;
         let answer = match call.verb {
             None => Some(Err(Error::unsupported(
                 "this server does not know the verb that was called",
@@ -155,11 +160,7 @@ impl Session {
                     deadline: Some(deadline),
                     passed: call.hops + 1,
                 };
-                let (shared, caller) = (&self.shared, &self.caller);
-                let op = self
-                    .turn
-                    .during(self.number, || shared.begin(caller, hop, verb))
-                    .ok_or_else(superseded)?;
+                let op = self.shared.begin(&self.caller, hop, verb);
                 self.flying.board(call.id, op, bytes, deadline)
             }
         };
@@ -196,12 +197,11 @@ impl Session {
             if tick.as_mut().poll(context).is_pending() {
                 return;
             }
-            self.tick = None;
+            let now = Instant::now();
+            tick.as_mut().reset(now + TICK);
             let out = &mut self.out;
-            self.flying
-                .expire(Instant::now(), |id| out.push(id, Err(too_late())));
+            self.flying.expire(now, |id| out.push(id, Err(too_late())));
         }
-        self.tick = None;
     }
 
     /// The next message: what is ready, up to where a message is worth sending.

@@ -4,9 +4,11 @@
 //! that are no record or batch are told as damage. It refuses nothing by itself: whoever receives a
 //! message decides what to do about it.
 
+pub(crate) mod codec;
 pub(crate) mod convert;
 pub mod error;
 pub(crate) mod parts;
+pub(crate) mod room;
 pub(crate) mod status;
 
 use travertine_engine::contract::limits::BATCH_MAX;

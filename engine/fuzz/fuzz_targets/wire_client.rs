@@ -1,0 +1,4 @@
+//! `engine/fuzz/run wire_client`: see there.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| travertine_net::hostile::client(bytes));

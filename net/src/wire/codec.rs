@@ -1,0 +1,69 @@
+//! How messages are read and written on a connection: as the generator's own codec does, but what a
+//! message will take in memory is reckoned before it is read.
+
+use std::marker::PhantomData;
+
+use bytes::Buf;
+use prost::Message;
+use tonic::Status;
+use tonic::codec::{Codec, DecodeBuf, Decoder};
+use tonic_prost::ProstEncoder;
+use travertine_engine::contract::{Error, Result};
+
+use super::error::to_status;
+use super::room::{self, Shaped};
+
+/// The codec of every service and client here.
+#[derive(Debug)]
+pub(crate) struct Bounded<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for Bounded<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> Codec for Bounded<T, U>
+where
+    T: Message + Send + 'static,
+    U: Message + Shaped + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ProstEncoder<T>;
+    type Decoder = Reader<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstEncoder::default()
+    }
+
+    fn decoder(&mut self) -> Reader<U> {
+        Reader(PhantomData)
+    }
+}
+
+/// Reads messages.
+#[derive(Debug)]
+pub(crate) struct Reader<U>(PhantomData<U>);
+
+impl<U: Message + Shaped + Default> Decoder for Reader<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> std::result::Result<Option<U>, Status> {
+        // The library hands over a message in one piece.
+        let message = match bytes.chunk().len() == bytes.remaining() {
+            true => read(bytes),
+            false => read(bytes.copy_to_bytes(bytes.remaining())),
+        };
+        message.map(Some).map_err(|error| to_status(&error))
+    }
+}
+
+/// A message of these bytes, which lie in one piece.
+///
+/// Errors: `Invalid`, where they are none, or one that would take far more room than it has bytes.
+pub(crate) fn read<U: Message + Shaped + Default>(bytes: impl Buf) -> Result<U> {
+    room::check(U::SHAPE, bytes.chunk())?;
+    U::decode(bytes).map_err(|error| Error::invalid(format!("this is no message: {error}")))
+}
