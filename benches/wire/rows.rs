@@ -1,0 +1,384 @@
+//! The rows.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::Instant;
+
+use bytes::Bytes;
+use travertine::stack::{Spec, Table};
+use travertine_benches::raw::{Timing, median};
+use travertine_engine::contract::{Env, Kind, Name, NewRecord, Oid, Op, Record, Store};
+use travertine_engine::front::{Change, Engine, Hint};
+use travertine_net::accept::Door;
+use travertine_net::certs::{Authority, LEAF, Use};
+use travertine_net::client::{self, Client};
+use travertine_net::connect::Endpoint;
+
+use crate::Outcome;
+use crate::bare::Pair;
+use crate::served::{Served, Writer, engine, file, memory, open, remote, remote_memory};
+
+/// How much is run, and where.
+pub(crate) struct Run<'a> {
+    pub(crate) base: &'a Path,
+    pub(crate) rounds: usize,
+    pub(crate) scale: usize,
+}
+
+type Row = fn(&Run<'_>) -> Outcome<()>;
+
+/// Each by the name it is asked for.
+pub(crate) const ALL: [(&str, Row); 5] = [
+    ("small", small),
+    ("latency", latency),
+    ("large", large),
+    ("commits", commits),
+    ("shared", shared),
+];
+
+const SMALL: usize = 100;
+const LARGE: usize = 64 << 10;
+
+impl Run<'_> {
+    /// Runs both sides in turn.
+    fn row(
+        &self,
+        name: &str,
+        asked: &str,
+        mut without: impl FnMut() -> Outcome<f64>,
+        mut with: impl FnMut() -> Outcome<f64>,
+    ) -> Outcome<()> {
+        let (mut one, mut other, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
+            let (without, with) = (without()?, with()?);
+            one.push(without);
+            other.push(with);
+            ratios.push(with / without);
+        }
+        let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = ratios.iter().copied().fold(0.0, f64::max);
+        println!(
+            "{name:<44} {:>12.0} {:>12.0} {:>7.2}  {asked:<8} {low:.2}..{high:.2}",
+            median(one),
+            median(other),
+            median(ratios)
+        );
+        Ok(())
+    }
+}
+
+/// Keeps so many asked and not answered; how many a second.
+fn flow<T>(
+    count: usize,
+    flight: usize,
+    mut ask: impl FnMut(usize) -> Outcome<T>,
+    mut answer: impl FnMut(usize, T) -> Outcome<()>,
+) -> Outcome<f64> {
+    let mut waiting = VecDeque::with_capacity(flight);
+    let began = Instant::now();
+    for index in 0..count {
+        waiting.push_back((index, ask(index)?));
+        if waiting.len() == flight
+            && let Some((index, first)) = waiting.pop_front()
+        {
+            answer(index, first)?;
+        }
+    }
+    for (index, rest) in waiting {
+        answer(index, rest)?;
+    }
+    Ok(count as f64 / began.elapsed().as_secs_f64())
+}
+
+fn plain(address: &str) -> Outcome<Endpoint> {
+    Ok(Endpoint::parse(address)?)
+}
+
+/// So many bodies, which tell their number.
+fn body(index: usize, length: usize) -> Vec<u8> {
+    let mut body = vec![index as u8; length];
+    body[..8].copy_from_slice(&(index as u64).to_le_bytes());
+    body
+}
+
+fn check(index: usize, length: usize, record: Option<Record>) -> Outcome<()> {
+    let record = record.ok_or("a record is gone")?;
+    let right =
+        record.body().len() == length && record.body().starts_with(&(index as u64).to_le_bytes());
+    if right {
+        Ok(())
+    } else {
+        Err("another record came".into())
+    }
+}
+
+/// Writes records of this length; where they lie.
+fn fill(writer: &mut Writer, count: usize, length: usize) -> Outcome<Vec<Oid>> {
+    let mut oids = Vec::with_capacity(count);
+    for index in 0..count {
+        let (oid, op) = writer.write(&body(index, length))?;
+        op.wait()?;
+        oids.push(oid);
+    }
+    Ok(oids)
+}
+
+fn read_flow(
+    store: &dyn Store,
+    oids: &[Oid],
+    count: usize,
+    flight: usize,
+    length: usize,
+) -> Outcome<f64> {
+    flow(
+        count,
+        flight,
+        |index| Ok(store.read(oids[index % oids.len()])),
+        |index, op: Op<Option<Record>>| check(index % oids.len(), length, op.wait()?),
+    )
+}
+
+fn bare_flow(
+    bare: &Pair,
+    count: usize,
+    flight: usize,
+    body: &Bytes,
+    want: Option<u32>,
+) -> Outcome<f64> {
+    let wanted = want.map_or(body.len(), |want| want as usize);
+    flow(
+        count,
+        flight,
+        |_| bare.ask(body.clone(), want),
+        |_, answer| match answer.blocking_recv()?.len() == wanted {
+            true => Ok(()),
+            false => Err("another answer came".into()),
+        },
+    )
+}
+
+fn small(run: &Run<'_>) -> Outcome<()> {
+    let bare = Pair::open(Door::Plain, plain)?;
+    let served = Served::store(&memory(), run.base, Door::Plain)?;
+    let stack = open(&remote_memory(&served.address, None), run.base)?;
+    let writer = RefCell::new(Writer::new(stack.store())?);
+    let oids = fill(&mut writer.borrow_mut(), 1_000, SMALL)?;
+    let store = stack.store();
+    let (count, bytes) = (20_000 * run.scale, Bytes::from(body(1, SMALL)));
+    let record = body(1, SMALL);
+    for flight in [64, 512] {
+        let bare = || bare_flow(&bare, count, flight, &bytes, None);
+        run.row(
+            &format!("read of 100 bytes, {flight} in flight, /s"),
+            ">= 0.80",
+            bare,
+            || read_flow(&*store, &oids, count, flight, SMALL),
+        )?;
+        run.row(
+            &format!("store of 100 bytes, {flight} in flight, /s"),
+            ">= 0.80",
+            bare,
+            || {
+                flow(
+                    count,
+                    flight,
+                    |_| Ok(writer.borrow_mut().write(&record)?.1),
+                    |_, op| op.wait().map(drop).map_err(Into::into),
+                )
+            },
+        )?;
+    }
+    Ok(())
+}
+
+fn latency(run: &Run<'_>) -> Outcome<()> {
+    let bare = Pair::open(Door::Plain, plain)?;
+    let served = Served::store(&memory(), run.base, Door::Plain)?;
+    let stack = open(&remote_memory(&served.address, None), run.base)?;
+    let oids = fill(&mut Writer::new(stack.store())?, 1_000, SMALL)?;
+    let (store, bytes) = (stack.store(), Bytes::from(body(1, SMALL)));
+    let p50 = |step: &mut dyn FnMut(usize) -> Outcome<()>| -> Outcome<f64> {
+        Ok(1000.0 * Timing::steps(2_000 * run.scale, step)?.quantile_us(0.5))
+    };
+    run.row(
+        "one read, p50 in ns, by a bare unary call",
+        "<= 2.00",
+        || p50(&mut |_| bare.one(bytes.clone()).map(drop)),
+        || {
+            p50(&mut |index| {
+                check(
+                    index % 1_000,
+                    SMALL,
+                    store.read(oids[index % 1_000]).wait()?,
+                )
+            })
+        },
+    )
+}
+
+fn large(run: &Run<'_>) -> Outcome<()> {
+    let papers = run.base.join("papers");
+    std::fs::create_dir(&papers)?;
+    let authority = Authority::new("the bench", &Env::system())?;
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    for (name, pair) in [
+        ("ca", authority.pair()),
+        ("server", authority.sign(&names, Use::Server, LEAF)?),
+        (
+            "client",
+            authority.sign(&["bench".to_owned()], Use::Client, LEAF)?,
+        ),
+    ] {
+        std::fs::write(papers.join(name), &pair.cert)?;
+        std::fs::write(papers.join(format!("{name}.key")), &pair.key)?;
+    }
+    let paper = |name: &str| papers.join(name);
+    for tls in [false, true] {
+        let door = || match tls {
+            true => Door::tls(paper("server"), paper("server.key"), Some(paper("ca"))),
+            false => Door::Plain,
+        };
+        let way = |address: &str| {
+            let plain = Endpoint::parse(address)?;
+            Ok(match tls {
+                true => plain
+                    .ca(paper("ca"))
+                    .cert(paper("client"))
+                    .key(paper("client.key")),
+                false => plain,
+            })
+        };
+        let bare = Pair::open(door(), way)?;
+        let served = Served::store(&memory(), run.base, door())?;
+        let table = tls.then(|| {
+            let path = |name| paper(name).display().to_string();
+            Table::default()
+                .with("ca", path("ca"))
+                .with("cert", path("client"))
+                .with("key", path("client.key"))
+        });
+        let stack = open(&remote_memory(&served.address, table), run.base)?;
+        let store = stack.store();
+        let writer = RefCell::new(Writer::new(stack.store())?);
+        let oids = fill(&mut writer.borrow_mut(), 64, LARGE)?;
+        let (count, flight) = (1_000 * run.scale, 16);
+        let (record, bytes) = (body(1, LARGE), Bytes::from(body(1, LARGE)));
+        let how = if tls { "TLS" } else { "plain" };
+        run.row(
+            &format!("read of 64 KiB, 16 in flight, {how}, /s"),
+            ">= 0.80",
+            || {
+                bare_flow(
+                    &bare,
+                    count,
+                    flight,
+                    &Bytes::from_static(&[1; 8]),
+                    Some(LARGE as u32),
+                )
+            },
+            || read_flow(&*store, &oids, count, flight, LARGE),
+        )?;
+        run.row(
+            &format!("store of 64 KiB, 16 in flight, {how}, /s"),
+            ">= 0.80",
+            || bare_flow(&bare, count, flight, &bytes, Some(16)),
+            || {
+                flow(
+                    count,
+                    flight,
+                    |_| Ok(writer.borrow_mut().write(&record)?.1),
+                    |_, op| op.wait().map(drop).map_err(Into::into),
+                )
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// One thread of an engine, which keeps so many commits in flight.
+fn commit_flow(engine: &Engine, count: usize, flight: usize) -> Outcome<f64> {
+    let (session, name) = (engine.session()?, Name::new("n")?);
+    flow(
+        count,
+        flight,
+        |index| {
+            let record = NewRecord {
+                kind: Kind::BLOB,
+                references: &[],
+                body: &[&body(index, SMALL)],
+            };
+            let stored = session.store(&record, Hint::default())?;
+            Ok(session.commit(&[Change::set(name.clone(), stored)], None))
+        },
+        |_, op| op.wait().map(drop).map_err(Into::into),
+    )
+}
+
+fn commits(run: &Run<'_>) -> Outcome<()> {
+    let home = open(&file("home"), run.base)?;
+    let local = engine(home.store())?;
+    let served = Served::store(&file("away"), run.base, Door::Plain)?;
+    let stack = open(&Spec::linear([remote(&served.address)]), run.base)?;
+    let away = engine(stack.store())?;
+    for flight in [64, 256, 1_000] {
+        let count = 5_000 * run.scale;
+        run.row(
+            &format!("store + commit, {flight} in flight, remote, /s"),
+            ">= 0.70",
+            || commit_flow(&local, count, flight),
+            || commit_flow(&away, count, flight),
+        )?;
+    }
+    away.close()?;
+    Ok(local.close()?)
+}
+
+fn shared(run: &Run<'_>) -> Outcome<()> {
+    let home = open(&file("alone"), run.base)?;
+    let local = engine(home.store())?;
+    let there = open(&file("together"), run.base)?;
+    let shared = engine(there.store())?;
+    let served = Served::engine(&shared)?;
+    let here = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let endpoint = Endpoint::parse(&served.address)?;
+    let client = here.block_on(Client::connect(&endpoint, &Env::system()))?;
+    for flight in [64, 256] {
+        let count = 5_000 * run.scale;
+        run.row(
+            &format!("store + commit, {flight} in flight, shared, /s"),
+            ">= 0.70",
+            || commit_flow(&local, count, flight),
+            || here.block_on(shared_flow(&client, count, flight)),
+        )?;
+    }
+    drop(served);
+    shared.close()?;
+    Ok(local.close()?)
+}
+
+/// The same by a client of a served engine.
+async fn shared_flow(client: &Client, count: usize, flight: usize) -> Outcome<f64> {
+    let (session, name) = (client.session().await?, Name::new("n")?);
+    let mut waiting = VecDeque::with_capacity(flight);
+    let began = Instant::now();
+    for index in 0..count {
+        let stored = session
+            .store(client::NewRecord::blob(body(index, SMALL)))
+            .await?;
+        let change = client::Change::set(name.clone(), stored.target());
+        waiting.push_back(session.commit(vec![change], None).await?);
+        if waiting.len() == flight
+            && let Some(first) = waiting.pop_front()
+        {
+            first.await?;
+        }
+    }
+    for rest in waiting {
+        rest.await?;
+    }
+    Ok(count as f64 / began.elapsed().as_secs_f64())
+}
