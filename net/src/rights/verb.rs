@@ -128,7 +128,7 @@ mod tests {
             .map(|verb| verb.name())
             .collect();
         let reads = [
-            "read", "root", "scan", "status", "names", "snapshot", "follow",
+            "read", "root", "scan", "status", "recall", "names", "snapshot", "follow",
         ];
         assert_eq!(harmless, reads);
     }

@@ -42,7 +42,7 @@ impl Shared {
             }
             Verb::Store(call) => {
                 let sender = convert::to_epoch(call.sender);
-                let batch = convert::to_batch(call.batch)?;
+                let batch = convert::to_store(call.batch)?;
                 let tail = self.writable(caller)?.store(sender, batch);
                 tail.map(|tail| Answer::Stored(convert::tail(tail)))
             }

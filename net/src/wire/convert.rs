@@ -57,11 +57,17 @@ pub(crate) fn to_batch(bytes: Bytes) -> Result<Batch> {
     Ok(batch)
 }
 
+/// A batch that is to be stored. One that is none is the caller's mistake: nothing that lies here is
+/// damaged.
+pub(crate) fn to_store(bytes: Bytes) -> Result<Batch> {
+    to_batch(bytes).map_err(|error| Error::invalid(error.message()))
+}
+
 fn to_batches(bytes: Vec<Bytes>) -> Result<Vec<Batch>> {
     if bytes.len() > STREAMS_MAX {
         return Err(wrong("number of batches"));
     }
-    bytes.into_iter().map(to_batch).collect()
+    bytes.into_iter().map(to_store).collect()
 }
 
 pub(crate) fn end(end: End) -> proto::End {
