@@ -138,7 +138,7 @@ impl Writer {
 
     pub(crate) fn write(&mut self, body: &[u8]) -> Outcome<(Oid, Op<Tail>)> {
         let end = self.before;
-        let base = Position(end.position.0.max(Position::START.0));
+        let base = end.position;
         let stream = travertine_engine::contract::Stream(0);
         let mut builder = BatchBuilder::new(stream, base, end, self.epoch, body.len() + 200);
         let reference = builder.push(&NewRecord {
