@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use travertine::stack::{Layer, Opening, Plan, Spec, Stack, Table};
 use travertine_engine::contract::{
-    BatchBuilder, End, Env, Epoch, Kind, Level, NewRecord, Oid, Op, Position, Store, Tail,
+    BatchBuilder, End, Env, Epoch, Kind, Level, NewRecord, Oid, Op, Store, Tail,
 };
 use travertine_engine::front::{Engine, Options};
 use travertine_net::accept::{Accept, Door};
