@@ -5,7 +5,6 @@
 //! It takes namespaces of users, networks and mounts, `ip`, `python3` and `/dev/net/tun`. Where they are not
 //! to be had, the test says so and passes over.
 #![expect(
-    clippy::disallowed_methods,
     clippy::unwrap_used,
     reason = "a test of processes and files, which fails where it unwraps"
 )]

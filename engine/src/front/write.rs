@@ -20,6 +20,8 @@ use super::tail::Next;
 
 /// Kept free below the ceiling, so that what was stored can still be committed.
 const RESERVE: u64 = 32 << 10;
+/// How often a call asks for room that others take before it: each time something of theirs was stored.
+const GROWS_MAX: u32 = 1000;
 /// A round takes no more commits than this, and no more bytes of markers.
 const ROUND_MAX: usize = 16_384;
 const ROUND_BYTES_MAX: usize = 8 << 20;
@@ -100,7 +102,7 @@ impl Shared {
         stream: Stream,
         spare: u64,
     ) -> Result<Reference> {
-        let mut last_try = false;
+        let mut tries = 0;
         loop {
             let mut state = self.lock();
             match self.try_store(&mut state, record, way, (stream, spare)) {
@@ -114,7 +116,7 @@ impl Shared {
                 }
                 Err(hold) => {
                     drop(state);
-                    self.resolve(hold?, &mut last_try)?;
+                    self.resolve(hold?, &mut tries)?;
                 }
             }
         }
@@ -223,14 +225,14 @@ impl Shared {
         }
         check_changes(changes)?;
         self.admit(Begins::Commit)?;
-        let mut last_try = false;
+        let mut tries = 0;
         loop {
             let mut state = self.lock();
             match self.try_submit(&mut state, changes, level, renew) {
                 Ok(submit) => return Ok(submit),
                 Err(hold) => {
                     drop(state);
-                    self.resolve(hold?, &mut last_try)?;
+                    self.resolve(hold?, &mut tries)?;
                 }
             }
         }
@@ -356,7 +358,7 @@ impl Shared {
     }
 
     /// Removes what stands in a call's way.
-    fn resolve(self: &Arc<Self>, hold: Hold, last_try: &mut bool) -> Result<()> {
+    fn resolve(self: &Arc<Self>, hold: Hold, tries: &mut u32) -> Result<()> {
         match hold {
             Hold::Begin => self.begin(),
             Hold::Round => {
@@ -366,8 +368,9 @@ impl Shared {
             }
             Hold::Room(stream, need) => {
                 let room = self.grow(stream, need)?;
+                *tries += 1;
                 // Somebody else may have taken the room in between, but not without end.
-                if room < need || std::mem::replace(last_try, true) && room < 2 * need {
+                if room < need || *tries == GROWS_MAX {
                     return Err(Error::full(format!(
                         "stream {stream} has room for {room} bytes, {need} are needed"
                     )));

@@ -24,7 +24,7 @@ use super::Shared;
 use super::format::{SEGMENT_HEADER, SegmentHeader, SparseHeader, sparse_name};
 use super::segment::Segment;
 use super::sparse::{self, Place, Sparse};
-use super::walk::Window;
+use super::walk::{self, Window};
 use crate::contract::{
     End, Epoch, Error, ErrorKind, Extent, Freed, Level, Oid, Position, Reclaim, Record, Result,
 };
@@ -47,6 +47,8 @@ struct Whole {
     /// Bytes that it takes, and those of its records that stay.
     bytes: u64,
     stays: u64,
+    /// What stays of it cannot be told: then it stays as it is.
+    damage: Option<Error>,
 }
 
 impl Shared {
@@ -90,6 +92,8 @@ impl Shared {
     fn reclaim_all(&self, decision: &Reclaim) -> Result<Freed> {
         let mut freed = Freed::default();
         let mut from = decision.from;
+        // What is damaged stays where it is, and is told once all the rest is done.
+        let mut damage = None;
         loop {
             // One new file at a time: a fence or a close waits no longer than that.
             let _whole = self.hold_reclaims();
@@ -100,20 +104,67 @@ impl Shared {
             };
             from = last.end.position;
             let old: u64 = run.iter().map(|whole| whole.bytes).sum();
-            let records = decision.alive_in(run[0].segment.base, from).len() as u64;
-            let stays: u64 = run.iter().map(|whole| whole.stays).sum();
-            let new = SEGMENT_HEADER + stays + sparse::index_length(records);
-            let gain = GAIN_MIN.max(new / GAIN_PART);
-            if old < new + gain {
-                freed.kept += old;
-                continue;
-            }
-            self.put_in_place(decision, &run, new)?;
-            freed.bytes += old - new;
-            freed.kept += new;
+            let less = match self.give(decision, &run) {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    self.must_be_damaged(&run)?;
+                    damage.get_or_insert(error);
+                    // One by one: all but the damaged one.
+                    let alone = run.chunks(1).filter(|_| run.len() > 1);
+                    let alone = alone.map(|whole| match self.give(decision, whole) {
+                        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(0),
+                        less => less,
+                    });
+                    alone.sum::<Result<u64>>()?
+                }
+                less => less?,
+            };
+            freed.bytes += less;
+            freed.kept += old - less;
         }
         freed.kept += self.rest(from, decision.to)?;
-        Ok(freed)
+        damage.map_or(Ok(freed), Err)
+    }
+
+    /// Gives a run back if that is worth it, and answers how many bytes less it takes.
+    fn give(&self, decision: &Reclaim, run: &[Whole]) -> Result<u64> {
+        if let Some(error) = run.iter().find_map(|whole| whole.damage.clone()) {
+            return Err(error);
+        }
+        let (first, last) = (&run[0], &run[run.len() - 1]);
+        let old: u64 = run.iter().map(|whole| whole.bytes).sum();
+        let records = decision.alive_in(first.segment.base, last.end.position);
+        let stays: u64 = run.iter().map(|whole| whole.stays).sum();
+        let new = SEGMENT_HEADER + stays + sparse::index_length(records.len() as u64);
+        if old < new + GAIN_MIN.max(new / GAIN_PART) {
+            return Ok(0);
+        }
+        self.put_in_place(decision, run, new)?;
+        Ok(old - new)
+    }
+
+    /// Refuses a decision by which a record stays that cannot be read, though no byte of the run is
+    /// damaged: it speaks of another log.
+    fn must_be_damaged(&self, run: &[Whole]) -> Result<()> {
+        for whole in run {
+            let segment = &whole.segment;
+            if segment.ends().is_some() {
+                return Ok(());
+            }
+            let mut window = Window::new(segment.file()?);
+            let mut end = segment.header()?.before;
+            while end.position < whole.end.position {
+                let Some(found) = walk::next(&mut window, segment, &self.identity, end)? else {
+                    return Ok(());
+                };
+                end = End {
+                    position: found.batch.header().end,
+                    running: found.frame.running,
+                };
+            }
+        }
+        Err(Error::invalid(
+            "what is to stay is no record, and nothing here is damaged",
+        ))
     }
 
     /// Bytes that positions take which no segment was given back of.
@@ -164,10 +215,16 @@ impl Shared {
                 break;
             }
             let alive = decision.alive_in(segment.base, whole.end.position);
-            let (bytes, all) = self.stays(&whole, alive)?;
+            let (bytes, all) = match self.stays(&whole, alive) {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    whole.damage = Some(error);
+                    (0, false)
+                }
+                stays => stays?,
+            };
             whole.stays = bytes;
             // What would only be copied stands for itself, unless it is little.
-            let alone = all && whole.stays > limit / 8;
+            let alone = all && whole.stays > limit / 8 || whole.damage.is_some();
             stays += whole.stays;
             if !run.is_empty() && (alone || stays > limit) {
                 break;
@@ -212,6 +269,7 @@ impl Shared {
             marker,
             bytes,
             stays: 0,
+            damage: None,
         }))
     }
 
@@ -335,7 +393,6 @@ impl Shared {
             }
             self.each(whole, alive, |oid, _, bytes| {
                 let bytes = bytes()?;
-                // What is damaged stays where it is, and is told.
                 Record::decode(oid, bytes.clone())
                     .map_err(|error| error.at(whole.segment.name()))?;
                 lies.push((oid.position(), out.put(&bytes)?));

@@ -294,7 +294,16 @@ impl Room {
             return Ok(None);
         };
         let mine = Held::of(record.detached(), level)?;
-        Ok(Some(place.get_or_init(|| mine)))
+        let mut first = false;
+        let kept = place.get_or_init(|| {
+            first = true;
+            mine
+        });
+        if !first {
+            // Another thread was quicker.
+            self.left.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Ok(Some(kept))
     }
 
     /// Takes note that a child of `held`, this leaf, was read for a key that it does not hold.

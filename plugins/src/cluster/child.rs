@@ -14,9 +14,8 @@ pub(super) struct Child {
     /// Its number in the list and the name of its topmost floor, for people.
     pub(super) title: String,
     pub(super) below: Below,
-    /// Where its note lies: beside its log, or in memory, if nothing of it outlives the process.
-    shelf: Option<Arc<dyn Shelf>>,
-    fleeting: bool,
+    /// Where its note lies, if nothing of it outlives the process; else beside its log.
+    fleeting: Option<MemoryMedium>,
     store: RwLock<Option<Arc<dyn Store>>>,
     note: Mutex<Option<Note>>,
     /// Where the line that it holds ends.
@@ -30,15 +29,10 @@ pub(super) struct Child {
 impl Child {
     /// `lasts`: whether it is to be found again when the cluster is opened again.
     pub(super) fn new(index: usize, below: Below, lasts: bool) -> Self {
-        let shelf: Option<Arc<dyn Shelf>> = match lasts {
-            true => below.shelves().into_iter().next(),
-            false => Some(Arc::new(Beside(Arc::new(MemoryMedium::new())))),
-        };
         Self {
             title: format!("child {} ({})", index + 1, below.floor().title()),
             below,
-            shelf,
-            fleeting: !lasts,
+            fleeting: (!lasts).then(MemoryMedium::new),
             store: RwLock::default(),
             note: Mutex::default(),
             applied: AtomicU64::default(),
@@ -47,9 +41,12 @@ impl Child {
         }
     }
 
-    /// Where its note lies: the first place below.
-    fn shelf(&self) -> Result<&dyn Shelf> {
-        self.shelf.as_deref().ok_or_else(|| {
+    /// Where its note lies: the first place below. Reached anew each time, as its floors are.
+    fn shelf(&self) -> Result<Arc<dyn Shelf>> {
+        if let Some(medium) = &self.fleeting {
+            return Ok(Arc::new(Beside(Arc::new(medium.clone()))));
+        }
+        self.below.shelves().into_iter().next().ok_or_else(|| {
             Error::unsupported(format!(
                 "`cluster` keeps a note beside each child, and `{}` has no place for one",
                 self.below.floor().title()
@@ -59,12 +56,12 @@ impl Child {
 
     /// Whether others may write its note, which no lock keeps off.
     pub(super) fn is_shared(&self) -> bool {
-        self.shelf.as_ref().is_some_and(|shelf| shelf.is_shared())
+        self.shelf().is_ok_and(|shelf| shelf.is_shared())
     }
 
     /// The note that lies there; `None`: there is none.
     pub(super) fn read_note(&self) -> Result<Option<Note>> {
-        Note::read(self.shelf()?)
+        Note::read(&*self.shelf()?)
     }
 
     pub(super) fn store(&self) -> Option<Arc<dyn Store>> {
@@ -80,7 +77,7 @@ impl Child {
 
     /// Whether it keeps nothing when it is closed.
     pub(super) fn is_fleeting(&self) -> bool {
-        self.fleeting
+        self.fleeting.is_some()
     }
 
     pub(super) fn set_store(&self, store: Option<Arc<dyn Store>>) {
@@ -131,7 +128,7 @@ impl Child {
     /// Writes a note, durably.
     pub(super) fn put_note(&self, note: Note) -> Result<()> {
         self.shelf()
-            .and_then(|shelf| note.write(shelf, self.note().as_ref()))
+            .and_then(|shelf| note.write(&*shelf, self.note().as_ref()))
             .map_err(|error| error.at(self.title.clone()))?;
         self.found_note(Some(note));
         Ok(())

@@ -149,7 +149,9 @@ impl Shared {
 
     /// What so many children agree on.
     fn verified(self: &Arc<Self>, oid: Oid) -> Result<Option<Record>> {
-        let (mut agreed, mut first, mut freed) = (0, None, false);
+        // What is there; whether somebody says that nothing is; whether it was freed somewhere. One that
+        // was freed here may not be freed yet elsewhere.
+        let (mut agreed, mut there, mut absent, mut freed) = (0, None::<Record>, false, false);
         let mut trouble = None;
         for index in 0..self.children.len() {
             let Some(store) = self.children[index].in_line() else {
@@ -160,16 +162,19 @@ impl Shared {
             let Some(Ok(found)) = self.judge(from, oid, answer, &mut trouble) else {
                 continue;
             };
-            // One that was freed here may not be freed yet elsewhere.
-            if found.is_none() && self.is_freed(&*store, oid)? {
-                freed = true;
-            } else {
-                first.get_or_insert_with(|| found.clone());
-            }
-            let same = match (first.as_ref().unwrap_or(&None), &found) {
-                _ if freed && found.is_none() => first.as_ref().is_none_or(Option::is_some),
-                (Some(one), Some(other)) => one.encoded() == other.encoded(),
-                (one, other) => one.is_none() && other.is_none(),
+            let same = match found {
+                Some(found) => {
+                    let there = there.get_or_insert_with(|| found.clone());
+                    !absent && there.encoded() == found.encoded()
+                }
+                None if self.is_freed(&*store, oid)? => {
+                    freed = true;
+                    true
+                }
+                None => {
+                    absent = true;
+                    there.is_none()
+                }
             };
             if !same {
                 Figures::add(&self.figures.disagreed);
@@ -177,10 +182,7 @@ impl Shared {
             }
             agreed += 1;
             if agreed == self.verify {
-                return Ok(match freed {
-                    true => None,
-                    false => found,
-                });
+                return Ok(there.filter(|_| !freed));
             }
         }
         Err(trouble.unwrap_or_else(|| {

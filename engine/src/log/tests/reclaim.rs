@@ -5,6 +5,8 @@ use crate::conformance::env::SimEnv;
 use crate::conformance::rng::Rng;
 use crate::conformance::sim::{Fault, Plan, SimDisk};
 use crate::contract::{PartState, Reclaim, Sparse};
+use crate::log::format::segment_name;
+use crate::log::segment::offset_in;
 
 /// A log of a few small segments on a simulated disk, and all that was stored in it.
 struct World {
@@ -182,6 +184,46 @@ fn what_does_not_stay_is_absent_and_all_else_reads_on() {
             world.bones = Bones::begin(log);
             world.check(&world.bones.log, &nothing);
             assert!(world.bones.log.damage().is_none());
+        }
+    }
+}
+
+#[test]
+fn a_damaged_record_that_stays_is_told_and_keeps_its_own_segments_only() {
+    for header in [false, true] {
+        let mut world = World::new(5, maps(true), 120);
+        let decision = world.decision(|index| index % 7 == 0);
+        let (oid, record) = &world.all[7];
+        let segments = world.bones.log.segment_headers().unwrap();
+        let after = segments.partition_point(|(header, _)| header.base <= oid.position());
+        let base = segments[after - 1].0.base;
+        world.bones.log.close().wait().unwrap();
+        // Its length, or a byte of its body.
+        let inside = if header {
+            3
+        } else {
+            record.encoded().len() / 2
+        };
+        let name = segment_name(base);
+        let files = world.disk.files();
+        let (_, whole) = files.iter().find(|(known, _)| *known == name).unwrap();
+        let mut bytes = whole.to_vec();
+        bytes[offset_in(base, oid.position()) as usize + inside] ^= 0x55;
+        world.disk.replace(&name, &bytes);
+        world.bones = Bones::begin(open_by(&world.disk, &world.sim, ReadBy::Map).unwrap());
+        let decision = Reclaim {
+            sender: world.bones.epoch,
+            ..decision
+        };
+        let used = world.disk.used();
+        let told = world.bones.log.reclaim(decision.clone()).wait();
+        assert_eq!(told.unwrap_err().kind(), ErrorKind::Corrupt, "{header}");
+        assert!(world.disk.used() < used / 2, "header: {header}");
+        for (other, record) in world.all.iter().filter(|(other, _)| other != oid) {
+            if decision.alive.contains(&other.position()) {
+                let found = world.bones.log.read(*other).wait().unwrap();
+                assert!(found.unwrap().encoded() == record.encoded(), "{other}");
+            }
         }
     }
 }
@@ -424,7 +466,8 @@ fn a_decision_that_contradicts_itself_or_comes_too_late_changes_nothing() {
         alive: [Position(decision.alive[0].0 + 1)].into(),
         ..decision.clone()
     };
-    assert!(world.bones.log.reclaim(wrong).wait().is_err());
+    let error = world.bones.log.reclaim(wrong).wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
     // Elsewhere, or by somebody who was taken over.
     let wrong = Reclaim {
         stream: Stream(4),

@@ -136,6 +136,56 @@ fn what_a_child_lacks_that_is_away_is_given_back_once_it_has_it() {
 }
 
 #[test]
+fn children_agree_on_a_gap_that_one_of_them_has_given_back() {
+    let rig = Rig::of(3, cluster().with("read", "verify"));
+    let engine = rig.write().unwrap();
+    let mut kept = Kept::new();
+    kept.more(&engine, 4);
+    // What lies between two batches was never a record.
+    let log = |number: usize| {
+        let image = rig.disks[number].image(0);
+        image.kill();
+        let medium = Arc::new(image.medium().within("it"));
+        Log::open("file", medium, rig.env.env(), LogOptions::default()).unwrap()
+    };
+    let found = log(0)
+        .scan(Stream::default(), Position::START)
+        .wait()
+        .unwrap();
+    let pairs = found.batches.windows(2);
+    let gaps = pairs.filter(|pair| pair[0].header().end < pair[1].header().base);
+    let gaps: Vec<_> = gaps
+        .filter_map(|pair| Oid::new(Stream::default(), pair[0].header().end))
+        .collect();
+    assert!(gaps.len() > 5);
+    kept.more(&engine, 30);
+    // One child is away for the reclaim, and has everything still when it is back.
+    rig.disks[2].crash_in(1);
+    commit_to(&engine, "one more", 1).unwrap();
+    assert_eq!(told(&engine, "children_in_line"), 2);
+    reclaim(&engine);
+    rig.disks[2].crash_never();
+    rig.disks[2].kill();
+    catch_up(&rig, &engine);
+    let whole = log(2);
+    let left = log(0);
+    let mut met = 0;
+    for gap in gaps {
+        let sparse = |log: &Log| {
+            log.scan(gap.stream(), gap.position())
+                .wait()
+                .unwrap()
+                .sparse
+                .is_some()
+        };
+        met += usize::from(sparse(&left) && !sparse(&whole));
+        assert_eq!(engine.read(gap).wait().unwrap(), None, "{gap}");
+    }
+    assert!(met > 0);
+    engine.close().unwrap();
+}
+
+#[test]
 fn a_new_child_takes_over_what_is_left_and_counts() {
     let rig = Rig::new(3);
     let engine = rig.write().unwrap();
