@@ -7,9 +7,11 @@
 //!   later session ── cover(hold) ── commit ──>              what was stored is reachable
 //! ```
 //!
-//! What a helper stores is held as if a session were open, but *weakly*: a reclaim that begins gives the
-//! hold up, and nothing covers it after that. So work that nobody takes over keeps no space, and one that
-//! came to nothing is done again. A helper keeps no engine open.
+//! What a helper stores is held as if a session were open, but *weakly*: a reclaim that somebody asks for
+//! gives the hold up, and nothing covers it after that; one that the engine begins by itself spares work
+//! that is under way, and gives who waits for it until the next one to take it over. So work that nobody
+//! takes over keeps no space for long, and one that came to nothing is done again. A helper keeps no engine
+//! open.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -18,7 +20,7 @@ use std::sync::{Arc, Weak};
 use crate::contract::{Error, NewRecord, Op, Record, Reference, Result};
 
 use super::options::Hint;
-use super::pins::{Guard, Held};
+use super::pins::{Guard, Held, Work};
 use super::shared::Shared;
 use super::snapshot::{Beside, Read, Write};
 
@@ -28,7 +30,7 @@ const ASIDE_MAX: usize = 2;
 /// What is done beside.
 pub type Aside = Box<dyn FnOnce(&Helper) + Send>;
 
-/// Holds what a helper stored, until a reclaim begins.
+/// Holds what a helper stored, until a reclaim takes it away.
 #[derive(Debug)]
 pub struct Hold(pub(super) Guard);
 
@@ -78,14 +80,15 @@ impl Shared {
         if self.aside.fetch_update(set, fetch, count).is_err() {
             return Err(work);
         }
-        let done = Done(Arc::downgrade(self));
+        let made = Arc::new(Work::default());
+        let done = Done(Arc::downgrade(self), made.clone());
         let state = self.lock();
         let held = Held {
             owner: "work done aside".into(),
             since: self.env.clock.unix_us(),
             view: state.newest.clone(),
             began: Some(state.ends()),
-            weak: true,
+            weak: Some(made),
         };
         // Under the lock of the state, as a session is pinned.
         let pin = self.pins.hold(held, None);
@@ -103,10 +106,11 @@ impl Shared {
 }
 
 /// Counts a work as done, whatever way it ends.
-struct Done(Weak<Shared>);
+struct Done(Weak<Shared>, Arc<Work>);
 
 impl Drop for Done {
     fn drop(&mut self) {
+        self.1.end();
         if let Some(shared) = self.0.upgrade() {
             shared.aside.fetch_sub(1, Ordering::AcqRel);
         }

@@ -5,15 +5,22 @@
 //! tried again the next time.
 //!
 //! ```text
-//!   positions:  ──── decided last ────┼── written since ──>  now
-//!   bytes:      what that one left    │   held against it
+//!   positions:  ──── the last one began ────┼── written since: a share ──┼─ a quarter ─┼─ more ──> now
+//!   bytes:      what that one left          │   held against it          │             │
+//!                                                                      begins    writers are held back
 //! ```
 //!
 //! Where the last reclaim looked up to is known from its decision, whoever made it, so a process that
 //! lives for a short time gives back as much as one that lives long.
+//!
+//! Who writes finds that a share is full, and wakes the thread. While a reclaim is at it for so long that a
+//! quarter of a share more was written, writers are [held back](Brake): the more has been written beyond that,
+//! the more, until they write a quarter in the time that the reclaim has taken so far. No single call waits for
+//! longer than a moment, and nobody waits for a reclaim that failed.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -22,32 +29,33 @@ use crate::contract::{Error, ErrorKind, Position, Result, Status};
 use super::Engine;
 use super::reclaim::Reclaiming;
 use super::retention::Retention;
-use super::shared::Shared;
+use super::shared::{Shared, State};
 
 /// When to reclaim without being asked to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Automatic {
     /// Which commits stay.
     pub retention: Retention,
-    /// How often to look whether there is enough to do, which costs next to nothing. At least a
-    /// millisecond.
+    /// How often to look whether there is enough to do, which costs next to nothing; writers who find
+    /// that there is wake it earlier. At least a millisecond.
     pub every: Duration,
-    /// Reclaim once so much was written, as a share of what the last reclaim left: 0.3 is a good value,
+    /// Reclaim once so much was written, as a share of what the last reclaim left: 0.25 is a good value,
     /// and 0 is every time. Less than a mebibyte is not enough otherwise. What was never looked at is
-    /// looked at once.
+    /// looked at once. Where writers fill a quarter as much again before it is done, they are held
+    /// back.
     pub garbage: f64,
     /// Most bytes that the mark reads in a second.
     pub rate: u64,
 }
 
 impl Automatic {
-    /// Looked at every second, done where three tenths are new, at 32 MiB a second.
+    /// Looked at every second, done where a quarter is new, at 32 MiB a second.
     #[must_use]
     pub fn new(retention: Retention) -> Self {
         Self {
             retention,
             every: Duration::from_secs(1),
-            garbage: 0.3,
+            garbage: 0.25,
             rate: 32 << 20,
         }
     }
@@ -66,17 +74,21 @@ impl Automatic {
     }
 }
 
-/// What wakes the thread before its time, to end it.
+/// What wakes the thread before its time: to end it, or since there is enough to do.
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
     state: Mutex<Running>,
     changed: Condvar,
+    /// Once so many bytes are written it is to be woken; 0: not by writers.
+    due: AtomicU64,
+    brake: Brake,
 }
 
 #[derive(Debug, Default)]
 struct Running {
     closed: bool,
     busy: bool,
+    rung: bool,
 }
 
 impl Alarm {
@@ -104,12 +116,21 @@ impl Alarm {
         }
     }
 
-    /// Waits for the time to come. `false`: it is over.
+    /// Told how many bytes are written, if anybody wants to know.
+    pub(super) fn look(&self, written: impl FnOnce() -> u64) {
+        let due = self.due.load(Ordering::Relaxed);
+        if due > 0 && written() >= due && self.due.swap(0, Ordering::Relaxed) > 0 {
+            self.lock().rung = true;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits for the time to come, or to be rung. `false`: it is over.
     fn wait(&self, time: Duration) -> bool {
-        let wait = self
-            .changed
-            .wait_timeout_while(self.lock(), time, |state| !state.closed);
+        let idle = |state: &mut Running| !state.closed && !state.rung;
+        let wait = self.changed.wait_timeout_while(self.lock(), time, idle);
         let (mut state, _) = wait.unwrap_or_else(PoisonError::into_inner);
+        state.rung = false;
         state.busy = !state.closed;
         state.busy
     }
@@ -125,106 +146,118 @@ struct Busy<'a>(&'a Alarm);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
+        self.0.brake.from.store(0, Ordering::Relaxed);
         self.0.rest();
     }
 }
 
-/// The thread's body. Ends when the alarm is closed, the engine is gone, or its floors free nothing.
+/// What holds writers back while a reclaim lags.
+#[derive(Debug, Default)]
+struct Brake {
+    /// Nobody is held back until so many bytes are written; 0: however many are.
+    from: AtomicU64,
+    /// So many bytes more in the time since the reclaim began are fine.
+    more: AtomicU64,
+    began_ns: AtomicU64,
+    /// How many were written when somebody was held back last.
+    seen: AtomicU64,
+}
+
+/// The longest that one call is held back.
+const HELD_MAX: Duration = Duration::from_millis(50);
+/// Who stores is held back once for so many bytes.
+const HELD_STEP: u64 = 64 << 10;
+
+impl Brake {
+    fn set(&self, from: u64, more: u64, now_ns: u64) {
+        self.more.store(more, Ordering::Relaxed);
+        self.began_ns.store(now_ns, Ordering::Relaxed);
+        self.seen.store(from, Ordering::Relaxed);
+        self.from.store(from, Ordering::Relaxed);
+    }
+}
+
+/// How long to wait for bytes that were written, where so many lie beyond what is free of it: at most so
+/// long that `more` of them take as long as the reclaim has by now.
+fn held_back(bytes: u64, beyond: u64, more: u64, gone_ns: u64) -> Duration {
+    let more = u128::from(more.max(1));
+    let full = u128::from(bytes) * u128::from(gone_ns) / more;
+    let part = full * u128::from(beyond).min(more) / more;
+    let most = HELD_MAX.as_nanos();
+    Duration::from_nanos(u64::try_from(part.min(most)).unwrap_or(u64::MAX))
+}
+
+/// The thread's body. Ends when the alarm is closed or the engine is gone.
 pub(super) fn run(alarm: &Alarm, shared: &Weak<Shared>, automatic: &Automatic) {
-    let mut looks = Looks::new(automatic);
-    while alarm.wait(looks.rest) {
+    let mut last = None;
+    while alarm.wait(automatic.every) {
         let _busy = Busy(alarm);
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        if looks.look(&Engine(shared), alarm).is_break() {
-            return;
-        }
-    }
-}
-
-/// After what went wrong it waits longer each time, up to this.
-const REST_MAX: Duration = Duration::from_secs(300);
-
-/// What is known from one look to the next.
-struct Looks<'a> {
-    automatic: &'a Automatic,
-    /// How long until the next one.
-    rest: Duration,
-    /// Bytes written when the last reclaim decided, and bytes that lay there after it; `None`: as the
-    /// newest decision tells.
-    last: Option<(u64, u64)>,
-}
-
-impl<'a> Looks<'a> {
-    fn new(automatic: &'a Automatic) -> Self {
-        Self {
-            automatic,
-            rest: automatic.every,
-            last: None,
-        }
-    }
-
-    /// Reclaims if that is due. `Break`: it never will be.
-    fn look(&mut self, engine: &Engine, alarm: &Alarm) -> ControlFlow<()> {
-        let (before, left) = match self.last {
+        let engine = Engine(shared);
+        let (before, left) = match last {
             Some(known) => known,
             None => match engine.0.decided_last() {
-                Ok(known) => *self.last.insert(known),
+                Ok(known) => *last.insert(known),
                 Err(error) => {
                     tracing::warn!(%error, "what the last reclaim decided cannot be read");
                     (0, 0)
                 }
             },
         };
-        let written = engine.0.written().saturating_sub(before);
-        if !is_due(self.automatic.garbage, written, left) {
-            return ControlFlow::Continue(());
+        let share = share(automatic.garbage, left);
+        if engine.0.written().saturating_sub(before) < share.max(1) {
+            alarm.due.store(before + share, Ordering::Relaxed);
+            // Somebody may have written in between.
+            alarm.look(|| engine.0.written());
+            continue;
+        }
+        if share > 0 {
+            let now = engine.0.env.clock.monotonic_ns();
+            alarm.brake.set(before + share + share / 4, share / 4, now);
         }
         let options = Reclaiming {
-            rate: Some(self.automatic.rate),
+            rate: Some(automatic.rate),
             ..Reclaiming::default()
         };
         let mut go_on = |_| match alarm.is_closed() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
-        match engine.reclaim_watched(&self.automatic.retention, &options, &mut go_on) {
+        match engine.reclaim_unasked(&automatic.retention, &options, &mut go_on) {
             Ok(report) => {
-                // All that lies there, also what is too young to be looked at: what holds it may hold it
-                // for long.
-                self.last = Some((engine.0.written(), lying(&engine.0.store.status())));
-                self.rest = self.automatic.every;
+                let looked = report.alive + report.dead + report.young;
+                last = Some((looked, report.freed.kept + report.young));
                 tracing::info!(
                     commits = report.commits,
                     alive = report.alive,
+                    dead = report.dead,
+                    young = report.young,
                     freed = report.freed.bytes,
+                    left = report.freed.kept,
                     "reclaimed"
                 );
             }
             Err(error) if error.kind() == ErrorKind::Unsupported => {
                 tracing::warn!(%error, "this stack frees nothing; no reclaim is tried again");
-                return ControlFlow::Break(());
+                return;
             }
             Err(_) if alarm.is_closed() => {}
-            Err(error) => {
-                // What was decided all the same need not be decided again.
-                self.last = None;
-                self.rest = (self.rest * 2).min(REST_MAX).max(self.automatic.every);
-                tracing::warn!(%error, wait = ?self.rest, "a reclaim ended early");
-            }
+            Err(error) => tracing::warn!(%error, "a reclaim ended early"),
         }
-        ControlFlow::Continue(())
     }
 }
 
 /// Fewer bytes than this are not worth a reclaim, which itself writes some.
 const WRITTEN_MIN: u64 = 1 << 20;
 
-/// Whether so many bytes since the last time are enough.
-fn is_due(garbage: f64, written: u64, left: u64) -> bool {
-    let share = garbage * left as f64;
-    written > 0 && (garbage == 0.0 || written >= WRITTEN_MIN && written as f64 >= share)
+/// So many bytes since the last time are enough, where it left so many. 0: any are.
+fn share(garbage: f64, left: u64) -> u64 {
+    match garbage {
+        0.0 => 0,
+        _ => WRITTEN_MIN.max((garbage * left as f64) as u64),
+    }
 }
 
 /// Bytes that lie below, as far as its floors tell: of replicas, the most that one has.
@@ -256,67 +289,108 @@ impl Shared {
 
     /// Bytes of positions that were handed out, over all streams.
     fn written(&self) -> u64 {
-        let ends = self.lock().ends();
-        ends.iter()
-            .map(|(_, end)| end.bytes_since(Position::START))
-            .sum()
+        self.lock().written()
+    }
+
+    /// Holds back who writes, while a reclaim lags; `always`: however few bytes they wrote.
+    pub(super) fn hold_back(&self, always: bool) {
+        let brake = &self.alarm.brake;
+        let from = brake.from.load(Ordering::Relaxed);
+        if from == 0 {
+            return;
+        }
+        let written = self.written();
+        let seen = brake.seen.load(Ordering::Relaxed);
+        let bytes = written.saturating_sub(seen);
+        if bytes == 0 || !always && bytes < HELD_STEP {
+            return;
+        }
+        brake.seen.store(written, Ordering::Relaxed);
+        let now = self.env.clock.monotonic_ns();
+        let gone = now.saturating_sub(brake.began_ns.load(Ordering::Relaxed));
+        let more = brake.more.load(Ordering::Relaxed);
+        let time = held_back(bytes, written.saturating_sub(from), more, gone);
+        let nanos = time.as_nanos() as u64;
+        self.figures.held_ns.fetch_add(nanos, Ordering::Relaxed);
+        self.env.clock.sleep(time);
+    }
+}
+
+impl State {
+    pub(super) fn written(&self) -> u64 {
+        let ends = self.ends();
+        let bytes = ends.iter().map(|(_, end)| end.bytes_since(Position::START));
+        bytes.sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::Ordering;
 
     use super::*;
     use crate::conformance::env::SimEnv;
-    use crate::contract::{Env, Kind, Level, Name, NewRecord};
+    use crate::contract::{Kind, Level, Name, NewRecord};
     use crate::front::{Change, Hint, Options};
     use crate::log::{Log, LogOptions};
     use crate::medium::memory::MemoryMedium;
 
     #[test]
     fn it_is_due_once_enough_was_written() {
-        assert!(!is_due(0.0, 0, 0));
-        assert!(is_due(0.0, 1, 1_000));
-        assert!(!is_due(0.3, 299 << 20, 1_000 << 20));
-        assert!(is_due(0.3, 300 << 20, 1_000 << 20));
+        assert_eq!(share(0.0, 1_000 << 20), 0);
+        assert_eq!(share(0.5, 1_000 << 20), 500 << 20);
         // What a reclaim itself writes brings on no other.
-        assert!(!is_due(0.3, 5_000, 1_000));
+        assert_eq!(share(0.3, 1_000), WRITTEN_MIN);
+        let alarm = Alarm::default();
+        alarm.look(|| panic!("nobody asked"));
+        alarm.due.store(100, Ordering::Relaxed);
+        alarm.look(|| 99);
+        assert!(!alarm.lock().rung);
+        alarm.look(|| 100);
+        assert!(alarm.lock().rung && alarm.wait(Duration::from_secs(1_000)));
+        assert!(!alarm.lock().rung, "once");
     }
 
-    fn open(medium: &Arc<MemoryMedium>, env: &Env) -> Engine {
-        let options = LogOptions {
-            segment: 64 << 10,
-            ..LogOptions::default()
-        };
-        let log = Log::open("memory", medium.clone(), env, options).unwrap();
-        let options = Options {
-            level: Level::Memory,
-            ..Options::default()
-        };
-        Engine::open(Arc::new(log), env, options).unwrap()
-    }
-
-    /// Commits so many records of 20,000 bytes, of which only the last is kept.
-    fn write(engine: &Engine, records: u32) {
-        for record in 0..records {
-            let session = engine.session().unwrap();
-            let record = NewRecord {
-                kind: Kind::BLOB,
-                references: &[],
-                body: &[&record.to_le_bytes().repeat(5_000)],
-            };
-            let stored = session.store(&record, Hint::default()).unwrap();
-            let change = Change::set(Name::new("a").unwrap(), stored);
-            session.commit(&[change], None).wait().unwrap();
-        }
+    #[test]
+    fn who_writes_is_held_back_the_more_the_further_a_reclaim_lags() {
+        let (more, second) = (64 << 20, 1_000_000_000);
+        let kib = |beyond| held_back(64 << 10, beyond, more, second).as_micros();
+        assert_eq!([kib(0), kib(more / 2), kib(more)], [0, 488, 976]);
+        // Then so many take as long as the reclaim so far, and no longer.
+        assert_eq!(kib(9 * more), kib(more));
+        assert_eq!(held_back(more, more, more, 1_000 * second), HELD_MAX);
+        assert_eq!(held_back(1, 1, 0, 0), Duration::ZERO);
     }
 
     #[test]
     fn what_the_last_reclaim_looked_at_is_known_after_an_opening() {
         let (medium, sim) = (Arc::new(MemoryMedium::new()), SimEnv::new(1));
-        let open = || open(&medium, sim.env());
+        let env = sim.env();
+        let open = || {
+            let options = LogOptions {
+                segment: 64 << 10,
+                ..LogOptions::default()
+            };
+            let log = Log::open("memory", medium.clone(), env, options).unwrap();
+            let options = Options {
+                level: Level::Memory,
+                ..Options::default()
+            };
+            Engine::open(Arc::new(log), env, options).unwrap()
+        };
+        let write = |engine: &Engine, records: u32| {
+            for record in 0..records {
+                let session = engine.session().unwrap();
+                let record = NewRecord {
+                    kind: Kind::BLOB,
+                    references: &[],
+                    body: &[&record.to_le_bytes().repeat(5_000)],
+                };
+                let stored = session.store(&record, Hint::default()).unwrap();
+                let change = Change::set(Name::new("a").unwrap(), stored);
+                session.commit(&[change], None).wait().unwrap();
+            }
+        };
         let engine = open();
         write(&engine, 100);
         let written = |engine: &Engine, before| engine.0.written() - before;
@@ -332,48 +406,6 @@ mod tests {
         assert!(written(&engine, before) < 50_000 && left < 300_000);
         write(&engine, 20);
         assert!((400_000..500_000).contains(&written(&engine, before)));
-    }
-
-    #[test]
-    fn a_session_that_is_held_does_not_bring_on_one_reclaim_after_another() {
-        let sim = SimEnv::new(1);
-        let engine = open(&Arc::default(), sim.env());
-        write(&engine, 1);
-        let _held = engine.session().unwrap();
-        let automatic = Automatic {
-            garbage: 1.0,
-            ..Automatic::new(Retention::newest())
-        };
-        let (mut looks, alarm) = (Looks::new(&automatic), Alarm::default());
-        for _ in 0..16 {
-            write(&engine, 60);
-            assert!(looks.look(&engine, &alarm).is_continue());
-        }
-        // As much again each time, of 19 MB: not at each of them.
-        let reclaims = engine.0.figures.reclaims.load(Ordering::Relaxed);
-        assert!((3..=5).contains(&reclaims), "{reclaims} reclaims");
-    }
-
-    #[test]
-    fn what_goes_wrong_is_tried_again_later_each_time() {
-        let sim = SimEnv::new(1);
-        let engine = open(&Arc::default(), sim.env());
-        write(&engine, 100);
-        let automatic = Automatic::new(Retention::newest());
-        let (mut looks, alarm) = (Looks::new(&automatic), Alarm::default());
-        // Somebody else is at it.
-        engine.0.reclaiming.store(true, Ordering::Release);
-        let mut rests = Vec::new();
-        for _ in 0..12 {
-            assert!(looks.look(&engine, &alarm).is_continue());
-            rests.push(looks.rest.as_secs());
-        }
-        assert_eq!(rests[..4], [2, 4, 8, 16]);
-        assert_eq!(rests[11], REST_MAX.as_secs());
-        engine.0.reclaiming.store(false, Ordering::Release);
-        assert!(looks.look(&engine, &alarm).is_continue());
-        assert_eq!(looks.rest, automatic.every);
-        assert_eq!(engine.0.figures.reclaims.load(Ordering::Relaxed), 1);
     }
 
     #[test]

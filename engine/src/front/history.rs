@@ -131,7 +131,7 @@ impl Shared {
             since: self.env.clock.unix_us(),
             view: Arc::default(),
             began: None,
-            weak: false,
+            weak: None,
         };
         loop {
             let generation = self.pins.generation();
@@ -168,7 +168,7 @@ impl Shared {
                 since: self.env.clock.unix_us(),
                 view: shown.view.clone(),
                 began: None,
-                weak: false,
+                weak: None,
             };
             if let Some(pin) = self.pins.hold(held, Some(generation)) {
                 let pin = Arc::new(pin);

@@ -140,6 +140,7 @@ impl Shared {
             }
             self.floors.set(stream, mine.floor());
         }
+        self.alarm.look(|| state.written());
     }
 
     /// Takes the queue as a round: its markers are encoded, every stream is sealed.

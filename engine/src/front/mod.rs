@@ -208,6 +208,7 @@ impl Engine {
                 ("reclaims", count(&figures.reclaims)),
                 ("reclaimed_bytes", count(&figures.reclaimed)),
                 ("stayed_bytes", count(&figures.stayed)),
+                ("held_back_us", count(&figures.held_ns) / 1_000),
             ],
             below: vec![below.clone()],
             ..below

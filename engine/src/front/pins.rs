@@ -11,13 +11,14 @@
 //! another, the pin is refused, and one looks again. What is pinned while a reclaim marks is noted, also
 //! if it is let go at once, and marked as well.
 //!
-//! A pin may be *weak*: a reclaim that begins takes it away, and asks nobody. Until then a session can make
-//! what it holds its own.
+//! A pin may be *weak*: a reclaim that somebody asks for takes it away, and asks nobody. One that nobody asked
+//! for spares it while the work that it is for is under way, and once more after that. Until it is gone a
+//! session can make what it holds its own.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::contract::{Oid, Position, Stream};
@@ -75,7 +76,31 @@ pub(super) struct Held {
     /// Where each stream ended when the session began; `None` for a snapshot.
     pub(super) began: Option<Ends>,
     /// Given up by a reclaim that begins.
-    pub(super) weak: bool,
+    pub(super) weak: Option<Arc<Work>>,
+}
+
+/// How far work has come that is done aside.
+#[derive(Debug, Default)]
+pub(super) struct Work(AtomicU8);
+
+const ENDED: u8 = 1;
+/// A session has taken over what came of it, or a reclaim has waited for that in vain.
+const TAKEN: u8 = 2;
+
+impl Work {
+    pub(super) fn end(&self) {
+        self.0.fetch_or(ENDED, Ordering::AcqRel);
+    }
+
+    fn take_over(&self) {
+        self.0.fetch_or(TAKEN, Ordering::AcqRel);
+    }
+
+    /// Whether a reclaim that nobody asked for leaves it what it holds.
+    fn is_spared(&self) -> bool {
+        let under_way = self.0.load(Ordering::Acquire) & ENDED == 0;
+        under_way || self.0.fetch_or(TAKEN, Ordering::AcqRel) & TAKEN == 0
+    }
 }
 
 /// Where streams end. Most stacks have one stream: that one needs no allocation.
@@ -124,7 +149,11 @@ impl Guard {
     pub(super) fn cover(&self, other: &Self) -> bool {
         let mut registry = self.pins.lock();
         let place = |place: usize| registry.places.get(place).cloned().flatten();
-        let Some(theirs) = place(other.place).and_then(|held| held.began) else {
+        let theirs = place(other.place);
+        if let Some(work) = theirs.as_ref().and_then(|held| held.weak.as_ref()) {
+            work.take_over();
+        }
+        let Some(theirs) = theirs.and_then(|held| held.began) else {
             return false;
         };
         match registry.places.get_mut(self.place) {
@@ -190,23 +219,35 @@ impl Pins {
     pub(super) fn held(&self) -> Vec<Held> {
         let registry = self.lock();
         let places = registry.places.iter().flatten();
-        let mut held: Vec<_> = places.filter(|held| !held.weak).cloned().collect();
+        let mut held: Vec<_> = places.filter(|held| held.weak.is_none()).cloned().collect();
         drop(registry);
         held.sort_by_key(|held| held.since);
         held
     }
 
-    /// From now on commits below `floor` that are pinned are noted. Answers what is held already, but
-    /// what was held weakly, which is given up.
-    pub(super) fn begin_noting(&self, floor: u64) -> Vec<Held> {
+    /// From now on commits below the newest that are pinned are noted. Answers what is held already. What
+    /// is held weakly is given up; `asked`: also if the work is under way, or has just ended. Where it is
+    /// not, what was stored stays, and the newest commit: whoever takes it over comes from there, or from
+    /// one that he holds himself.
+    pub(super) fn begin_noting(&self, newest: &Arc<View>, asked: bool) -> Vec<Held> {
         let mut registry = self.lock();
-        registry.noting = Some((floor, BTreeMap::new()));
-        let weak = registry.places.iter_mut();
-        let weak = weak.filter(|held| held.as_ref().is_some_and(|held| held.weak));
-        let given_up: Vec<_> = weak.map(Option::take).collect();
+        registry.noting = Some((newest.sequence, BTreeMap::new()));
+        let (mut given_up, mut spared) = (Vec::new(), Vec::new());
+        for place in &mut registry.places {
+            match place.as_ref().and_then(|held| held.weak.as_ref()) {
+                None => {}
+                Some(work) if !asked && work.is_spared() => spared.extend(place.clone()),
+                Some(_) => given_up.extend(place.take()),
+            }
+        }
         drop(registry);
+        for held in &mut spared {
+            held.view = newest.clone();
+        }
         drop(given_up);
-        self.held()
+        let mut held = self.held();
+        held.extend(spared);
+        held
     }
 
     /// What was noted since the last call. Nothing: the reclaim has decided, and `past` is what is left.

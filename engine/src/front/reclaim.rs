@@ -143,11 +143,31 @@ impl Engine {
         options: &Reclaiming,
         watch: Watch<'_>,
     ) -> Result<Report> {
+        self.reclaim_by(retention, options, watch, true)
+    }
+
+    /// As [`Engine::reclaim_watched`], where nobody asked for it: work that is done aside is spared.
+    pub(super) fn reclaim_unasked(
+        &self,
+        retention: &Retention,
+        options: &Reclaiming,
+        watch: Watch<'_>,
+    ) -> Result<Report> {
+        self.reclaim_by(retention, options, watch, false)
+    }
+
+    fn reclaim_by(
+        &self,
+        retention: &Retention,
+        options: &Reclaiming,
+        watch: Watch<'_>,
+        asked: bool,
+    ) -> Result<Report> {
         if self.0.options.read_only {
             return Err(Error::invalid("this engine was opened for reading only"));
         }
         let _alone = Alone::new(&self.0.reclaiming)?;
-        self.0.reclaim(retention, options, watch)
+        self.0.reclaim(retention, options, watch, asked)
     }
 }
 
@@ -209,10 +229,11 @@ impl Shared {
         retention: &Retention,
         options: &Reclaiming,
         watch: Watch<'_>,
+        asked: bool,
     ) -> Result<Report> {
         self.begin()?;
         let session = Session::new(self.clone(), OWNER)?;
-        let (ground, mut noting) = self.ground()?;
+        let (ground, mut noting) = self.ground(asked)?;
         if ground.shown.marker.is_none() {
             return Ok(Report::of_nothing());
         }
@@ -341,7 +362,7 @@ impl Shared {
     }
 
     /// Carries out what was submitted, and looks at everything that holds something, at one moment.
-    fn ground(self: &Arc<Self>) -> Result<(Ground, Noting<'_>)> {
+    fn ground(self: &Arc<Self>, asked: bool) -> Result<(Ground, Noting<'_>)> {
         let turn = self.take_turn();
         self.lead(None);
         self.prove_newest()?;
@@ -357,7 +378,7 @@ impl Shared {
             .map(|submitted| submitted.view.clone())
             .collect();
         let shown = self.shown();
-        let held = self.pins.begin_noting(shown.view.sequence);
+        let held = self.pins.begin_noting(&shown.view, asked);
         drop(state);
         drop(turn);
         let noting = Noting {

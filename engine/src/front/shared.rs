@@ -155,6 +155,8 @@ pub(super) struct Figures {
     /// Bytes that they freed, and those of the records that stayed at the last of them.
     pub(super) reclaimed: AtomicU64,
     pub(super) stayed: AtomicU64,
+    /// How long writers were held back since a reclaim lagged.
+    pub(super) held_ns: AtomicU64,
 }
 
 /// For each stream the position from which on reads are answered from memory.
@@ -375,7 +377,7 @@ impl Shared {
             since,
             view: view.clone(),
             began: Some(state.ends()),
-            weak: false,
+            weak: None,
         };
         // Under the lock of the state: what a reclaim holds on to is either this or what comes later.
         let pin = self.pins.hold(held, None);

@@ -110,7 +110,7 @@ impl Snapshot {
             since: self.shared.env.clock.unix_us(),
             view: self.view.clone(),
             began: None,
-            weak: false,
+            weak: None,
         };
         // What is pinned already stays so, whatever was decided in between.
         let pin = self.shared.pins.hold(held, None);

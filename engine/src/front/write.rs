@@ -59,6 +59,7 @@ impl Shared {
             ));
         }
         self.admit(Begins::Store)?;
+        self.hold_back(false);
         let place =
             |record: &NewRecord<'_>, way: &Way<'_>| self.placer.place(hint, record.stored_len(way));
         match self.codecs.pack(record) {
@@ -176,6 +177,7 @@ impl Shared {
         changes: &[Change],
         level: Option<Level>,
     ) -> Op<Committed> {
+        self.hold_back(true);
         self.commit_with(changes, level.unwrap_or(self.options.level), false)
     }
 

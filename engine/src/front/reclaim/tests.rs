@@ -732,6 +732,41 @@ fn what_was_stored_aside_stays_for_who_covers_it_before_a_reclaim_and_for_nobody
 }
 
 #[test]
+fn a_reclaim_that_nobody_asked_for_spares_work_until_somebody_had_time_to_take_it_over() {
+    let options = Options {
+        recent_max: 0,
+        ..Options::default()
+    };
+    let engine = Engine::open(Arc::new(Freeing::default()), &Env::system(), options).unwrap();
+    let unasked = || {
+        let newest = "newest".parse().unwrap();
+        let mut go_on = |_| ControlFlow::Continue(());
+        let done = engine.reclaim_unasked(&newest, &Reclaiming::default(), &mut go_on);
+        done.unwrap()
+    };
+    let old = set(&engine, "a", &[], b"first");
+    let session = engine.session().unwrap();
+    let (made, never) = (aside(&session, b"made"), aside(&session, b"never taken"));
+    drop(session);
+    set(&engine, "a", &[], b"second");
+    unasked();
+    assert!(is_there(&engine, &made.1), "whether it has ended or not");
+    assert!(!is_there(&engine, &old), "it holds no commit");
+    let session = engine.session().unwrap();
+    assert!(session.cover(&made.0));
+    let change = Change::set(name("b"), made.1);
+    session.commit(&[change], None).wait().unwrap();
+    drop(session);
+    // Its thread may be about to end yet.
+    while is_there(&engine, &never.1) {
+        set(&engine, "a", &[], b"more");
+        unasked();
+    }
+    assert!(is_there(&engine, &made.1));
+    assert!(!engine.session().unwrap().cover(&never.0));
+}
+
+#[test]
 fn a_simulated_environment_has_no_thread_to_spare() {
     let engine = open(&Freeing::default(), &SimEnv::new(1));
     set(&engine, "a", &[], b"first");
