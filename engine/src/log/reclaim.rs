@@ -36,6 +36,8 @@ const GAIN_MIN: u64 = 4096;
 const GAIN_PART: u64 = 8;
 /// Bytes written at once.
 const PIECE: usize = 1 << 20;
+/// Bytes that are written before they are synced, so that no commit waits behind many of them.
+const UNSYNCED_MAX: u64 = 8 << 20;
 
 /// One whole segment that a decision speaks of.
 struct Whole {
@@ -509,6 +511,7 @@ pub(super) struct Out<'a> {
     file: &'a dyn MediumFile,
     pub(super) at: u64,
     held: Vec<u8>,
+    synced: u64,
 }
 
 impl<'a> Out<'a> {
@@ -518,6 +521,7 @@ impl<'a> Out<'a> {
             file,
             at: SEGMENT_HEADER,
             held: Vec::with_capacity(PIECE),
+            synced: SEGMENT_HEADER,
         }
     }
 
@@ -538,6 +542,10 @@ impl<'a> Out<'a> {
         self.file.write_at(self.at, &[&self.held])?;
         self.at += self.held.len() as u64;
         self.held.clear();
+        if self.at - self.synced >= UNSYNCED_MAX {
+            self.file.sync()?;
+            self.synced = self.at;
+        }
         Ok(())
     }
 }
