@@ -20,7 +20,7 @@ pub(crate) const TREE: &str = "rows";
 
 /// One log that gives space back by itself.
 const USUAL: &str = r#"
-reclaim = { retain = "keep last 50, tagged forever", every = "1 s", garbage = 0.3, rate = "1 GiB" }
+reclaim = { retain = "keep last 50, tagged forever" }
 
 [[layer]]
 use = "file"
@@ -40,6 +40,11 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn new(common: &Common) -> Outcome<Self> {
+        Self::with(common, USUAL)
+    }
+
+    /// A desk with a stack of its own, unless a stack file is named.
+    pub(crate) fn with(common: &Common, usual: &str) -> Outcome<Self> {
         let (path, temporary) = match &common.keep {
             Some(path) => {
                 fs::create_dir_all(path)?;
@@ -56,7 +61,7 @@ impl Desk {
         let stack = path.join("stack.toml");
         let text = match &common.stack {
             Some(stack) => fs::read_to_string(stack)?,
-            None => USUAL.to_owned(),
+            None => usual.to_owned(),
         };
         fs::write(&stack, text)?;
         let file = load(&stack)?;
@@ -139,6 +144,17 @@ impl Opened {
         })?;
         Ok(())
     }
+}
+
+/// Bytes of memory of this process that are no file's; zero where that is not told.
+pub(crate) fn anonymous() -> u64 {
+    let told = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = told
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
+    line.and_then(|kib| kib.trim().parse::<u64>().ok())
+        .unwrap_or(0)
+        << 10
 }
 
 /// Bytes that the files under a path take. What goes away while it looks counts as nothing.

@@ -7,6 +7,7 @@
 //!                   acknowledged may be lost, no snapshot may read other than it was
 //!   overwrite       steady random overwrites of so many times the data: disk use, throughput, latency
 //!   amplification   batches of random keys into a large tree: bytes written for each byte given
+//!   large           more rows than there is memory for, loaded in no order and read back
 //! ```
 //!
 //! A figure that misses what `--most-…` asks for, and anything lost or wrong, ends it with exit code 1.
@@ -20,6 +21,7 @@
 mod amplification;
 mod child;
 mod desk;
+mod large;
 mod model;
 mod overwrite;
 mod page;
@@ -29,6 +31,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -40,7 +43,8 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
         soak reclaim --minutes 30 --report soak.html\n  \
         soak reclaim --stack examples/stacks/solo.toml --minutes 5 --kills 40\n  \
         soak overwrite --rows 1000000 --times 10 --report overwrite.html\n  \
-        soak amplification --rows 10000000\n\n\
+        soak amplification --rows 10000000\n  \
+        soak large --rows 100000000 --cache '1 GiB'\n\n\
         A run works in a directory of its own, which goes again at the end, unless --keep names one.\n\
         TRAVERTINE_LOG=info tells what is reclaimed as well, on standard error."
 )]
@@ -57,6 +61,8 @@ enum What {
     Overwrite(overwrite::Options),
     /// Commits batches of random keys into a large tree and counts what is written for them
     Amplification(amplification::Options),
+    /// Loads more rows than there is memory for, and reads them back
+    Large(large::Options),
     /// What `reclaim` kills
     #[command(hide = true)]
     Child(child::Options),
@@ -88,9 +94,16 @@ struct Common {
     json: Option<PathBuf>,
 }
 
+/// What is told beside the figures.
+fn level() -> LevelFilter {
+    let asked = std::env::var("TRAVERTINE_LOG").ok();
+    let level = asked.and_then(|level| level.parse().ok());
+    level.unwrap_or(LevelFilter::WARN)
+}
+
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_max_level(level())
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
@@ -98,6 +111,7 @@ fn main() -> ExitCode {
         What::Reclaim(options) => reclaim::run(&options),
         What::Overwrite(options) => overwrite::run(&options),
         What::Amplification(options) => amplification::run(&options),
+        What::Large(options) => large::run(&options),
         What::Child(options) => child::run(&options),
     };
     match done {

@@ -12,7 +12,7 @@ use serde_json::json;
 use travertine::workload::random::Rng;
 use travertine::workload::{Process, Rows, Steps};
 
-use crate::desk::{Desk, Opened};
+use crate::desk::{Desk, Opened, anonymous};
 use crate::page::{Page, Plot, Series};
 use crate::{Common, Outcome};
 
@@ -47,21 +47,28 @@ pub(crate) fn run(options: &Options) -> Outcome<bool> {
     );
     let over = AtomicBool::new(false);
     let began = Instant::now();
-    let (tenths, used) = std::thread::scope(|scope| {
+    let (tenths, looked) = std::thread::scope(|scope| {
         let looker = scope.spawn(|| {
-            let mut used = Vec::new();
+            let (mut used, mut memory) = (Vec::new(), 0);
             while !over.load(Ordering::Relaxed) {
                 used.push((began.elapsed().as_secs_f64(), desk.used()));
+                memory = anonymous().max(memory);
                 std::thread::sleep(Duration::from_millis(100));
             }
-            used
+            (used, memory)
         });
         let tenths = overwrite(options, &opened, &rows);
         over.store(true, Ordering::Relaxed);
         (tenths, looker.join())
     });
-    let (tenths, used) = (tenths?, used.map_err(|_| "the looker failed")?);
+    let (used, memory) = looked.map_err(|_| "the looker failed")?;
+    let tenths = tenths?;
     let appended = opened.appended();
+    let figures = opened.engine.status().figures;
+    let figure = |name: &str| {
+        let found = figures.iter().find(|figure| figure.0 == name);
+        found.map_or(0, |figure| figure.1)
+    };
     let reader = opened.table.reader()?;
     let verified = reader.verify();
     let live = verified.node_bytes + verified.apart_bytes;
@@ -111,7 +118,16 @@ pub(crate) fn run(options: &Options) -> Outcome<bool> {
                 appended as f64 / (payload as f64 * (1.0 + options.times))
             ),
         ),
+        (
+            "reclaims",
+            format!(
+                "{}, which held writers back for {:.1} s",
+                figure("reclaims"),
+                figure("held_back_us") as f64 / 1e6
+            ),
+        ),
         ("resident at most", mib(Process::now().peak)),
+        ("memory that is no file's, at most", mib(memory)),
         ("damage", verified.damaged.to_string()),
     ];
     for (name, fact) in &facts {
