@@ -179,6 +179,7 @@ fn many_keys_of_one_long_prefix_cost_little_more_than_what_differs() {
         .map(|number| number.wrapping_mul(0x9E37_79B1) & (many.next_power_of_two() - 1))
         .filter(|number| *number < many);
     let mut numbers = numbers.peekable();
+    let mut commits = 0;
     while numbers.peek().is_some() {
         let session = engine.session().unwrap();
         let mut writer = map.writer(&session);
@@ -186,6 +187,13 @@ fn many_keys_of_one_long_prefix_cost_little_more_than_what_differs() {
             writer.put(&key(number), &number.to_le_bytes()).unwrap();
         }
         writer.commit(None).unwrap().wait().unwrap();
+        drop(session);
+        commits += 1;
+        if commits % 4 == 0 {
+            // A batch so large writes most of the tree anew, and all of it lies in memory.
+            let done = engine.reclaim(&"newest".parse().unwrap(), &Reclaiming::default());
+            done.unwrap();
+        }
     }
     let session = engine.session().unwrap();
     if let Some(change) = map.checkpoint(&session).unwrap() {
