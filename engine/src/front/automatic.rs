@@ -125,10 +125,23 @@ impl Alarm {
         }
     }
 
+    /// Has writers ring once a share is written beyond what was; none: nobody does.
+    fn arm(&self, before: u64, share: u64, shared: &Shared) {
+        if share > 0 {
+            self.due.store(before + share, Ordering::Relaxed);
+            // Somebody may have written in between.
+            self.look(|| shared.written());
+        }
+    }
+
     /// Waits for the time to come, or to be rung. `false`: it is over.
     fn wait(&self, time: Duration) -> bool {
+        let rest = time.min(REST);
+        let open = |state: &mut Running| !state.closed;
         let idle = |state: &mut Running| !state.closed && !state.rung;
-        let wait = self.changed.wait_timeout_while(self.lock(), time, idle);
+        let wait = self.changed.wait_timeout_while(self.lock(), rest, open);
+        let (state, _) = wait.unwrap_or_else(PoisonError::into_inner);
+        let wait = self.changed.wait_timeout_while(state, time - rest, idle);
         let (mut state, _) = wait.unwrap_or_else(PoisonError::into_inner);
         state.rung = false;
         state.busy = !state.closed;
@@ -163,6 +176,8 @@ struct Brake {
     seen: AtomicU64,
 }
 
+/// From one reclaim to the next, whoever rings.
+const REST: Duration = Duration::from_millis(100);
 /// The longest that one call is held back.
 const HELD_MAX: Duration = Duration::from_millis(50);
 /// Who stores is held back once for so many bytes.
@@ -208,9 +223,7 @@ pub(super) fn run(alarm: &Alarm, shared: &Weak<Shared>, automatic: &Automatic) {
         };
         let share = share(automatic.garbage, left);
         if engine.0.written().saturating_sub(before) < share.max(1) {
-            alarm.due.store(before + share, Ordering::Relaxed);
-            // Somebody may have written in between.
-            alarm.look(|| engine.0.written());
+            alarm.arm(before, share, &engine.0);
             continue;
         }
         if share > 0 {
@@ -228,7 +241,9 @@ pub(super) fn run(alarm: &Alarm, shared: &Weak<Shared>, automatic: &Automatic) {
         match engine.reclaim_unasked(&automatic.retention, &options, &mut go_on) {
             Ok(report) => {
                 let looked = report.alive + report.dead + report.young;
-                last = Some((looked, report.freed.kept + report.young));
+                let left = report.freed.kept + report.young;
+                last = Some((looked, left));
+                alarm.arm(looked, self::share(automatic.garbage, left), &engine.0);
                 tracing::info!(
                     commits = report.commits,
                     alive = report.alive,
