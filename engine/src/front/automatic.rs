@@ -202,48 +202,80 @@ fn held_back(bytes: u64, beyond: u64, more: u64, gone_ns: u64) -> Duration {
     Duration::from_nanos(u64::try_from(part.min(most)).unwrap_or(u64::MAX))
 }
 
-/// The thread's body. Ends when the alarm is closed or the engine is gone.
+/// The thread's body. Ends when the alarm is closed, the engine is gone, or its floors free nothing.
 pub(super) fn run(alarm: &Alarm, shared: &Weak<Shared>, automatic: &Automatic) {
-    let mut last = None;
-    while alarm.wait(automatic.every) {
+    let mut looks = Looks::new(automatic);
+    while alarm.wait(looks.rest) {
         let _busy = Busy(alarm);
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        let engine = Engine(shared);
-        let (before, left) = match last {
+        if looks.look(&Engine(shared), alarm).is_break() {
+            return;
+        }
+    }
+}
+
+/// After what went wrong it waits longer each time, up to this.
+const REST_MAX: Duration = Duration::from_secs(300);
+
+/// What is known from one look to the next.
+struct Looks<'a> {
+    automatic: &'a Automatic,
+    /// How long until the next one.
+    rest: Duration,
+    /// Bytes written when the last reclaim decided, and bytes that lay there after it; `None`: as the
+    /// newest decision tells.
+    last: Option<(u64, u64)>,
+}
+
+impl<'a> Looks<'a> {
+    fn new(automatic: &'a Automatic) -> Self {
+        Self {
+            automatic,
+            rest: automatic.every,
+            last: None,
+        }
+    }
+
+    /// Reclaims if that is due. `Break`: it never will be.
+    fn look(&mut self, engine: &Engine, alarm: &Alarm) -> ControlFlow<()> {
+        let (before, left) = match self.last {
             Some(known) => known,
             None => match engine.0.decided_last() {
-                Ok(known) => *last.insert(known),
+                Ok(known) => *self.last.insert(known),
                 Err(error) => {
                     tracing::warn!(%error, "what the last reclaim decided cannot be read");
                     (0, 0)
                 }
             },
         };
-        let share = share(automatic.garbage, left);
+        let share = share(self.automatic.garbage, left);
         if engine.0.written().saturating_sub(before) < share.max(1) {
             alarm.arm(before, share, &engine.0);
-            continue;
+            return ControlFlow::Continue(());
         }
         if share > 0 {
             let now = engine.0.env.clock.monotonic_ns();
             alarm.brake.set(before + share + share / 4, share / 4, now);
         }
         let options = Reclaiming {
-            rate: Some(automatic.rate),
+            rate: Some(self.automatic.rate),
             ..Reclaiming::default()
         };
         let mut go_on = |_| match alarm.is_closed() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
-        match engine.reclaim_unasked(&automatic.retention, &options, &mut go_on) {
+        match engine.reclaim_unasked(&self.automatic.retention, &options, &mut go_on) {
             Ok(report) => {
                 let looked = report.alive + report.dead + report.young;
-                let left = report.freed.kept + report.young;
-                last = Some((looked, left));
-                alarm.arm(looked, self::share(automatic.garbage, left), &engine.0);
+                // All that lies there, also what is too young to be looked at: what holds it may hold it
+                // for long.
+                let left = lying(&engine.0.store.status());
+                self.last = Some((looked, left));
+                self.rest = self.automatic.every;
+                alarm.arm(looked, self::share(self.automatic.garbage, left), &engine.0);
                 tracing::info!(
                     commits = report.commits,
                     alive = report.alive,
@@ -256,11 +288,17 @@ pub(super) fn run(alarm: &Alarm, shared: &Weak<Shared>, automatic: &Automatic) {
             }
             Err(error) if error.kind() == ErrorKind::Unsupported => {
                 tracing::warn!(%error, "this stack frees nothing; no reclaim is tried again");
-                return;
+                return ControlFlow::Break(());
             }
             Err(_) if alarm.is_closed() => {}
-            Err(error) => tracing::warn!(%error, "a reclaim ended early"),
+            Err(error) => {
+                // What was decided all the same need not be decided again.
+                self.last = None;
+                self.rest = (self.rest * 2).min(REST_MAX).max(self.automatic.every);
+                tracing::warn!(%error, wait = ?self.rest, "a reclaim ended early");
+            }
         }
+        ControlFlow::Continue(())
     }
 }
 
@@ -345,7 +383,7 @@ mod tests {
 
     use super::*;
     use crate::conformance::env::SimEnv;
-    use crate::contract::{Kind, Level, Name, NewRecord};
+    use crate::contract::{Env, Kind, Level, Name, NewRecord};
     use crate::front::{Change, Hint, Options};
     use crate::log::{Log, LogOptions};
     use crate::medium::memory::MemoryMedium;
@@ -377,35 +415,38 @@ mod tests {
         assert_eq!(held_back(1, 1, 0, 0), Duration::ZERO);
     }
 
+    fn open(medium: &Arc<MemoryMedium>, env: &Env) -> Engine {
+        let options = LogOptions {
+            segment: 64 << 10,
+            ..LogOptions::default()
+        };
+        let log = Log::open("memory", medium.clone(), env, options).unwrap();
+        let options = Options {
+            level: Level::Memory,
+            ..Options::default()
+        };
+        Engine::open(Arc::new(log), env, options).unwrap()
+    }
+
+    /// Commits so many records of 20,000 bytes, of which only the last is kept.
+    fn write(engine: &Engine, records: u32) {
+        for record in 0..records {
+            let session = engine.session().unwrap();
+            let record = NewRecord {
+                kind: Kind::BLOB,
+                references: &[],
+                body: &[&record.to_le_bytes().repeat(5_000)],
+            };
+            let stored = session.store(&record, Hint::default()).unwrap();
+            let change = Change::set(Name::new("a").unwrap(), stored);
+            session.commit(&[change], None).wait().unwrap();
+        }
+    }
+
     #[test]
     fn what_the_last_reclaim_looked_at_is_known_after_an_opening() {
         let (medium, sim) = (Arc::new(MemoryMedium::new()), SimEnv::new(1));
-        let env = sim.env();
-        let open = || {
-            let options = LogOptions {
-                segment: 64 << 10,
-                ..LogOptions::default()
-            };
-            let log = Log::open("memory", medium.clone(), env, options).unwrap();
-            let options = Options {
-                level: Level::Memory,
-                ..Options::default()
-            };
-            Engine::open(Arc::new(log), env, options).unwrap()
-        };
-        let write = |engine: &Engine, records: u32| {
-            for record in 0..records {
-                let session = engine.session().unwrap();
-                let record = NewRecord {
-                    kind: Kind::BLOB,
-                    references: &[],
-                    body: &[&record.to_le_bytes().repeat(5_000)],
-                };
-                let stored = session.store(&record, Hint::default()).unwrap();
-                let change = Change::set(Name::new("a").unwrap(), stored);
-                session.commit(&[change], None).wait().unwrap();
-            }
-        };
+        let open = || open(&medium, sim.env());
         let engine = open();
         write(&engine, 100);
         let written = |engine: &Engine, before| engine.0.written() - before;
@@ -421,6 +462,48 @@ mod tests {
         assert!(written(&engine, before) < 50_000 && left < 300_000);
         write(&engine, 20);
         assert!((400_000..500_000).contains(&written(&engine, before)));
+    }
+
+    #[test]
+    fn a_session_that_is_held_does_not_bring_on_one_reclaim_after_another() {
+        let sim = SimEnv::new(1);
+        let engine = open(&Arc::default(), sim.env());
+        write(&engine, 1);
+        let _held = engine.session().unwrap();
+        let automatic = Automatic {
+            garbage: 1.0,
+            ..Automatic::new(Retention::newest())
+        };
+        let (mut looks, alarm) = (Looks::new(&automatic), Alarm::default());
+        for _ in 0..16 {
+            write(&engine, 60);
+            assert!(looks.look(&engine, &alarm).is_continue());
+        }
+        // As much again each time, of 19 MB: not at each of them.
+        let reclaims = engine.0.figures.reclaims.load(Ordering::Relaxed);
+        assert!((3..=5).contains(&reclaims), "{reclaims} reclaims");
+    }
+
+    #[test]
+    fn what_goes_wrong_is_tried_again_later_each_time() {
+        let sim = SimEnv::new(1);
+        let engine = open(&Arc::default(), sim.env());
+        write(&engine, 100);
+        let automatic = Automatic::new(Retention::newest());
+        let (mut looks, alarm) = (Looks::new(&automatic), Alarm::default());
+        // Somebody else is at it.
+        engine.0.reclaiming.store(true, Ordering::Release);
+        let mut rests = Vec::new();
+        for _ in 0..12 {
+            assert!(looks.look(&engine, &alarm).is_continue());
+            rests.push(looks.rest.as_secs());
+        }
+        assert_eq!(rests[..4], [2, 4, 8, 16]);
+        assert_eq!(rests[11], REST_MAX.as_secs());
+        engine.0.reclaiming.store(false, Ordering::Release);
+        assert!(looks.look(&engine, &alarm).is_continue());
+        assert_eq!(looks.rest, automatic.every);
+        assert_eq!(engine.0.figures.reclaims.load(Ordering::Relaxed), 1);
     }
 
     #[test]
