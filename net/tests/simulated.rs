@@ -139,6 +139,7 @@ fn settings() -> Settings {
         refresh: Duration::from_millis(500),
         read_only: false,
         identity: None,
+        stream: Stream(0),
     }
 }
 

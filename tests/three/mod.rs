@@ -9,6 +9,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::Bound;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use crate::desk::Desk;
 use travertine::config::{Overrides, StackFile};
 use travertine::contract::{Batch, Env, Name, Position, Status, Stream};
 use travertine::front::Engine;
-use travertine::interfaces::{Map, Tree};
+use travertine::interfaces::{Direction, Map, Tree, Value};
 use travertine::stack::{Opening, Stack};
 
 /// Far longer than anything takes on the slowest machine.
@@ -204,16 +205,18 @@ pub(crate) fn write_until(engine: &Engine, rows: &mut u64, commits: u64, holds: 
 /// All rows are there, and nothing else.
 pub(crate) fn all_there(engine: &Engine, rows: u64) {
     let reader = map().reader(&engine.snapshot()).wait().unwrap();
-    assert_eq!(reader.count(), rows);
-    let all: Vec<u64> = (0..rows).collect();
-    for some in all.chunks(256) {
-        let keys: Vec<_> = some.iter().map(|row| key(*row)).collect();
-        let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
-        let found = reader.get_many(&keys).wait().unwrap();
-        for (row, found) in some.iter().zip(found) {
-            assert_eq!(found.as_deref(), Some(value(*row).as_bytes()), "row {row}");
-        }
+    let mut wanted: Vec<_> = (0..rows).map(|row| (key(row), row)).collect();
+    wanted.sort_unstable();
+    let mut found = reader.range(Bound::Unbounded, Bound::Unbounded, Direction::Forward);
+    for (key, row) in wanted {
+        let entry = found.next().unwrap().unwrap();
+        assert_eq!(entry.key, key, "row {row}");
+        let Value::Inline(text) = entry.value else {
+            panic!("row {row} lies apart");
+        };
+        assert_eq!(text, value(row).as_bytes(), "row {row}");
     }
+    assert!(found.next().unwrap().is_none());
 }
 
 /// Every batch that lies in a server's directory, which nobody serves now.

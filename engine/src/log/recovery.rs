@@ -119,7 +119,7 @@ pub(super) fn recover(
         judge(&mut found, known);
         return Ok(found);
     };
-    begin_with_marker(identity, k, &mut found)?;
+    begin_with_end(identity, k, &mut found)?;
     read_forward(identity, writer, k, &mut found)?;
     let p = found.end.position;
     let read = found.segments[k..].to_vec();
@@ -270,39 +270,45 @@ fn known_durable(torn: &mut Vec<Arc<Segment>>, found: &mut Found) -> Result<Opti
     }
 }
 
-/// The newest marker below the segment that reading starts with is the oldest candidate: the
-/// commit after which nothing was committed yet, and no batch has named as proven.
-fn begin_with_marker(identity: &Identity, k: usize, found: &mut Found) -> Result<()> {
+/// Where the segment begins that reading starts with, a batch ended, and a cut may fall there: all below is
+/// durable. The newest marker below is the oldest candidate: the commit after which nothing was committed
+/// yet, and no batch has named as proven.
+fn begin_with_end(identity: &Identity, k: usize, found: &mut Found) -> Result<()> {
+    let end = found.segments[k].header()?.before;
+    let marker = match marker_below(identity, k, found) {
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            found.damage = Some(error);
+            return Ok(());
+        }
+        marker => marker?,
+    };
+    if let Some((oid, marker)) = &marker {
+        found.proven = marker.proven;
+        found.newest = Some(*oid);
+    }
+    // Before the first segment lies nothing, or another part, whose end it is.
+    if k > 0 {
+        found.chain.push(ChainLink { end, marker });
+    }
+    Ok(())
+}
+
+/// The newest marker below a segment.
+fn marker_below(identity: &Identity, k: usize, found: &Found) -> Result<Option<(Oid, RootMarker)>> {
     let header = *found.segments[k].header()?;
     // Markers of a stack with several streams lie in another one, mostly.
     let Some(oid) = header.newest.filter(|oid| oid.stream() == identity.stream) else {
-        return Ok(());
+        return Ok(None);
     };
     let after = found.segments[..k].partition_point(|segment| segment.base <= oid.position());
     let Some(segment) = after.checked_sub(1).map(|index| &found.segments[index]) else {
-        return Ok(());
+        return Ok(None);
     };
     let end = found.segments[after].header()?;
-    let record = segment.read_now(oid, end.before.position);
-    let marker = record.and_then(|record| {
-        // Freed: something newer was proven then, and lies further on.
-        let marker = record.map(|record| RootMarker::decode(oid, &record));
-        marker.transpose()
-    });
-    match marker {
-        Ok(None) => {}
-        Ok(Some(marker)) => {
-            found.proven = marker.proven;
-            found.newest = Some(oid);
-            found.chain.push(ChainLink {
-                end: header.before,
-                marker: Some((oid, marker)),
-            });
-        }
-        Err(error) if error.kind() == ErrorKind::Corrupt => found.damage = Some(error),
-        Err(error) => return Err(error),
-    }
-    Ok(())
+    // Freed: something newer was proven then, and lies further on.
+    let record = segment.read_now(oid, end.before.position)?;
+    let marker = record.map(|record| Ok((oid, RootMarker::decode(oid, &record)?)));
+    marker.transpose()
 }
 
 fn read_forward(identity: &Identity, writer: &Writer, k: usize, found: &mut Found) -> Result<()> {

@@ -92,7 +92,7 @@ impl OpenContext {
         Self {
             env: env.clone(),
             read_only: opening.read_only,
-            stream: Stream::default(),
+            stream: opening.stream,
             extent: Extent::Whole,
             identity: opening.identity,
             fingerprint: Arc::new(Fingerprint::of(top)),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::contract::{Env, Level, Result, Store};
+use crate::contract::{Env, Level, Result, Store, Stream};
 
 use super::again::Again;
 use super::below::{Below, Media, OpenContext, Probe};
@@ -40,6 +40,8 @@ pub struct Opening {
     pub read_only: bool,
     /// The identity that the store must have.
     pub identity: Option<[u8; 16]>,
+    /// The stream whose batches come there, if the stack is a part of a larger one.
+    pub stream: Stream,
     /// Probes at every boundary, outermost first.
     pub probes: Vec<Arc<dyn Probe>>,
     /// What the paths of the configs lead to, if not to directories of the file system.

@@ -220,6 +220,7 @@ fn hello(link: &Link) -> Hello {
         reads_only: link.settings.read_only,
         store: store.map(|store| store.to_vec().into()).unwrap_or_default(),
         makes,
+        stream: link.settings.stream.0.into(),
     }
 }
 

@@ -11,6 +11,9 @@
 //! it is durable there, and brought to a server that came back without it. A call waits through a
 //! reconnect, up to its deadline; then its answer is unknown.
 //!
+//! Where there is no store yet, it has one made, of the identity and for the stream that this stack wants;
+//! but never in the place of one that it knew. Notes of whoever stands on it lie at the server.
+//!
 //! It refuses to be opened as numbered parts: one server serves one stack. It knows nothing of what
 //! fails for good there: that is told by the errors of the other side, which arrive as they are.
 //!
@@ -29,7 +32,7 @@ mod thread;
 use std::sync::Arc;
 use std::time::Duration;
 
-use travertine_engine::contract::{Env, Error, Level, Promise, Result, Status, Store};
+use travertine_engine::contract::{Env, Error, Level, Promise, Result, Status, Store, Stream};
 use travertine_engine::stack::{
     Below, Declared, Fault, OpenContext, Plugin, PluginKind, Properties, Property, Shelf,
 };
@@ -69,6 +72,8 @@ pub struct Settings {
     pub read_only: bool,
     /// The store that is expected.
     pub identity: Option<[u8; 16]>,
+    /// The stream that it is expected to hold.
+    pub stream: Stream,
 }
 
 impl Plugin for Remote {
@@ -185,6 +190,7 @@ impl Remote {
             refresh: Duration::from_millis(500),
             read_only: context.read_only,
             identity: context.identity,
+            stream: context.stream,
         })
     }
 }
@@ -208,6 +214,12 @@ impl Settings {
                  serve a stack that does, or take the word out of `expects` if nothing above needs it",
                 self.address,
                 property.meaning()
+            )));
+        }
+        if status.root_stream != self.stream.0 {
+            return Err(Error::invalid(format!(
+                "{} serves stream {}, and this stack wants stream {} there",
+                self.address, status.root_stream, self.stream
             )));
         }
         if status.level < self.level {

@@ -3,12 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
-use travertine_engine::contract::{Env, Level, Result, Store};
+use travertine_engine::contract::{Env, Level, Result, Store, Stream};
 use travertine_engine::medium::memory::MemoryMedium;
 use travertine_engine::stack::{Beside, Floor, Gives, Opening, Plan, Properties, Property, Shelf};
 
-type Identity = Option<[u8; 16]>;
-type Open = Box<dyn Fn(Identity) -> Result<Arc<dyn Store>> + Send + Sync>;
+/// What a client wants made: a store of this identity, for the batches of this stream.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted {
+    pub(super) identity: Option<[u8; 16]>,
+    pub(super) stream: Stream,
+}
+
+type Open = Box<dyn Fn(Wanted) -> Result<Arc<dyn Store>> + Send + Sync>;
 
 /// A stack to be served.
 pub struct Offer {
@@ -37,9 +43,10 @@ impl Offer {
             gives,
             shelves: plan.shelves(&env, &opening),
             waits: !opening.read_only,
-            open: Box::new(move |identity| {
+            open: Box::new(move |wanted| {
                 let mut opening = opening.clone();
-                opening.identity = opening.identity.or(identity);
+                opening.identity = opening.identity.or(wanted.identity);
+                opening.stream = wanted.stream;
                 Ok(plan.open(&env, opening)?.store())
             }),
         }

@@ -14,11 +14,11 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 
-use travertine_engine::contract::{Epoch, Error, ErrorKind, Result, Store, StreamState};
+use travertine_engine::contract::{Epoch, Error, ErrorKind, Result, Store, Stream, StreamState};
 use travertine_engine::stack::Property;
 
 use super::notes::Notes;
-use super::offer::Offer;
+use super::offer::{Offer, Wanted};
 use crate::hop::{Host, serving};
 
 /// One opening by one client, as it names itself.
@@ -31,6 +31,8 @@ pub(super) struct Serving {
     store: RwLock<Option<Arc<dyn Store>>>,
     /// What clients note beside it.
     notes: Option<Notes>,
+    /// The stream that it holds.
+    stream: Mutex<Stream>,
     /// The client that fenced last, and its epoch. None: nobody yet.
     writer: RwLock<Option<(Client, Epoch)>>,
     /// Takeovers come one after the other. Nothing else takes this lock.
@@ -40,11 +42,21 @@ pub(super) struct Serving {
 impl Serving {
     pub(super) fn open(offer: Offer, host: &Arc<Host>) -> Result<Self> {
         let bare = offer.is_bare()?;
-        let store = (!bare).then(|| serving(host, || opened(&offer, None)));
         let notes = offer.gives.properties.has(Property::Notes);
         let shelf = offer.shelves.first().filter(|_| notes);
+        let notes = shelf.cloned().map(Notes::new);
+        let stream = match &notes {
+            Some(notes) if !bare => noted(notes)?,
+            _ => Stream::default(),
+        };
+        let wanted = Wanted {
+            stream,
+            ..Wanted::default()
+        };
+        let store = (!bare).then(|| serving(host, || opened(&offer, wanted)));
         Ok(Self {
-            notes: shelf.cloned().map(Notes::new),
+            notes,
+            stream: Mutex::new(stream),
             offer,
             host: host.clone(),
             store: RwLock::new(store.transpose()?),
@@ -72,7 +84,7 @@ impl Serving {
 
     /// Makes a store, if there is none. Whoever comes meanwhile is not kept waiting: in a loop of servers
     /// it would be this one.
-    pub(super) fn make(&self, identity: Option<[u8; 16]>) -> Result<()> {
+    pub(super) fn make(&self, wanted: Wanted) -> Result<()> {
         let alone = match self.takeover.try_lock() {
             Err(TryLockError::WouldBlock) => None,
             Err(TryLockError::Poisoned(lock)) => Some(lock.into_inner()),
@@ -82,7 +94,13 @@ impl Serving {
         if self.there().is_some() {
             return Ok(());
         }
-        let store = serving(&self.host, || opened(&self.offer, identity))?;
+        let store = serving(&self.host, || opened(&self.offer, wanted))?;
+        if wanted.stream != Stream::default() {
+            // When it is opened again nobody says so before.
+            let text = wanted.stream.0.to_le_bytes().to_vec();
+            self.notes()?.replace(STREAM, None, text.into())?;
+        }
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = wanted.stream;
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = Some(store);
         Ok(())
     }
@@ -157,7 +175,11 @@ impl Serving {
         if let Err(error) = self.store()?.close().wait() {
             tracing::warn!(%error, "what was served before a takeover did not close well");
         }
-        let store = serving(&self.host, || opened(&self.offer, None))?;
+        let wanted = Wanted {
+            stream: *self.stream.lock().unwrap_or_else(PoisonError::into_inner),
+            ..Wanted::default()
+        };
+        let store = serving(&self.host, || opened(&self.offer, wanted))?;
         let old = {
             let mut place = self.store.write().unwrap_or_else(PoisonError::into_inner);
             place.replace(store)
@@ -167,11 +189,24 @@ impl Serving {
     }
 }
 
+/// The note that says which stream the store holds, if it is not the one of the roots.
+const STREAM: &str = "served-stream";
+
+/// The stream that a store holds.
+fn noted(notes: &Notes) -> Result<Stream> {
+    let Some(text) = notes.read(STREAM)? else {
+        return Ok(Stream::default());
+    };
+    let number = <[u8; 2]>::try_from(&text[..]);
+    let number = number.map_err(|_| Error::corrupt(format!("the note `{STREAM}` is damaged")))?;
+    Ok(Stream(u16::from_le_bytes(number)))
+}
+
 /// Opens what is offered.
 ///
 /// Errors: `Unsupported`, if bodies go through codecs there.
-fn opened(offer: &Offer, identity: Option<[u8; 16]>) -> Result<Arc<dyn Store>> {
-    let store = (offer.open)(identity)?;
+fn opened(offer: &Offer, wanted: Wanted) -> Result<Arc<dyn Store>> {
+    let store = (offer.open)(wanted)?;
     if store.status().codecs.is_empty() {
         return Ok(store);
     }

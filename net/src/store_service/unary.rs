@@ -8,6 +8,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use travertine_engine::contract::{Error, Result};
 
+use super::offer::Wanted;
 use super::session::Session;
 use super::turn::Turn;
 use super::verbs::Caller;
@@ -23,7 +24,7 @@ use crate::proto::{
     Status as ProtoStatus, StatusCall, StoreCall, Tail, Welcome,
 };
 use crate::rights::Caller as Rights;
-use crate::wire::convert::identity;
+use crate::wire::convert::{self, identity};
 use crate::wire::error::to_status;
 use crate::wire::{HOPS_MAX, MESSAGE_MAX, NEWEST, OLDEST, status};
 
@@ -102,8 +103,12 @@ impl Shared {
             let may = rights.may(crate::rights::Verb::Fence);
             may.map_err(|status| Error::invalid(status.message()))?;
         }
-        let wanted = (!hello.store.is_empty()).then(|| identity(&hello.store));
-        let (shared, wanted) = (self.clone(), wanted.transpose()?);
+        let identity = (!hello.store.is_empty()).then(|| identity(&hello.store));
+        let wanted = Wanted {
+            identity: identity.transpose()?,
+            stream: convert::stream(hello.stream)?,
+        };
+        let shared = self.clone();
         let made = self.env.offload(move || shared.serving.make(wanted));
         made.await
     }

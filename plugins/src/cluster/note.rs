@@ -1,4 +1,4 @@
-//! What a child keeps of the cluster that it belongs to: one small file beside its log.
+//! What a child keeps of the cluster that it belongs to: one note beside what it stores.
 //!
 //! ```text
 //!    0 magic "TRAVCLUS"   8 crc32 of 12..   12 format      16 store identity

@@ -31,7 +31,9 @@ use crate::stack::{Opening, Registry};
 /// scan, follow, roots. What they would write is for clients now.
 ///
 /// With --store the floors themselves are offered, to one writing engine elsewhere and to any number that
-/// read: their stacks name this address in a layer `remote`, and every command works on such a stack.
+/// read: their stacks name this address in a layer `remote`, and every command works on such a stack. In an
+/// empty place nothing is made before a client wants to write: a new cluster over several servers gives
+/// them one identity.
 ///
 /// Health (grpc.health.v1) and reflection are served too. It serves until it is told to stop (SIGTERM, or
 /// ctrl-c): then it takes nothing in any more, answers what was asked, closes the stack and ends with exit
