@@ -81,14 +81,13 @@ impl Fixture for Over {
 
     fn promises(&self) -> Promises {
         let below = self.served[0].promises();
+        // What it promises does not hang on where the servers are.
+        let nowhere = vec![SocketAddr::from(([127, 0, 0, 1], 1)); self.served.len()];
+        let spec = (self.stack)(&nowhere).level(&below.level.to_string());
+        let plan = plan_of(spec, self.home.path());
         Promises {
             level: below.level.min(Level::Disk),
-            // A part is a stack of its own, and one server serves one.
-            properties: below
-                .properties
-                .without(travertine_engine::stack::Properties::of(&[
-                    travertine_engine::stack::Property::Parts,
-                ])),
+            properties: plan.top().gives().properties,
             kill: below.kill,
             power_cut: below.power_cut,
             prompt: below.prompt,
@@ -175,6 +174,18 @@ mod cluster_over_files {
         Over::new(vec![file(), file(), file()], |at| {
             let children = at.iter().map(|at| vec![remote(*at)]).collect();
             spec_of([Layer::new("cluster").over(children)])
+        })
+    );
+}
+
+mod partition_over_files {
+    use super::*;
+
+    conformance_suite!(
+        suite,
+        Over::new(vec![file(), file()], |at| {
+            let children = at.iter().map(|at| vec![remote(*at)]).collect();
+            spec_of([Layer::new("partition").over(children)])
         })
     );
 }

@@ -4,7 +4,7 @@ mod rig;
 
 use rig::{Served, body, commit, engine, file, memory, open, over, plan_of, remote};
 use travertine_engine::contract::{Env, ErrorKind, RootAt};
-use travertine_engine::stack::{Opening, Spec};
+use travertine_engine::stack::{Layer, Opening, Spec};
 use travertine_net::store_service::{Limits, Offer, StoreService};
 
 #[test]
@@ -211,4 +211,41 @@ fn notes_lie_beside_the_served_store_and_are_replaced_by_who_knows_them() {
     let proxy = Served::plan(over(home.address), &env).unwrap();
     assert_eq!(shelf(&home)[0].read("it").unwrap().unwrap(), "nearer");
     assert_eq!(shelf(&proxy)[0].read("it").unwrap().unwrap(), "far");
+}
+
+#[test]
+fn each_server_of_a_partition_holds_its_stream_and_knows_it_when_it_comes_back() {
+    let (env, place) = (Env::system(), tempfile::tempdir().unwrap());
+    let homes = [place.path().join("a"), place.path().join("b")];
+    let serve = || {
+        homes
+            .each_ref()
+            .map(|home| Served::plan(file(home), &env).unwrap())
+    };
+    let stack = |servers: &[Served; 2]| {
+        let children = servers
+            .each_ref()
+            .map(|server| vec![remote(server.address)]);
+        let layer = Layer::new("partition").over(children.into());
+        plan_of(Spec::linear([layer]), place.path())
+    };
+    for round in 0..3_u8 {
+        let servers = serve();
+        let engine = engine(open(&stack(&servers)).unwrap()).unwrap();
+        for number in 0..20_u8 {
+            commit(&engine, &format!("{round}-{number}"), &[number]).unwrap();
+        }
+        assert_eq!(body(&engine, "0-7").unwrap(), [7]);
+        let store = servers[1].service.store().unwrap();
+        assert_eq!(store.status().root_stream, 1);
+        engine.close().unwrap();
+        for server in servers {
+            server.service.close().unwrap();
+        }
+    }
+    // Another stream is not taken for it.
+    let servers = serve();
+    let error = open(&over(servers[1].address)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.to_string().contains("stream"), "{error}");
 }

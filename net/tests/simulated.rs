@@ -401,7 +401,7 @@ fn nothing_committed_is_lost_whatever_happens_to_server_and_network() {
     if let Some(seed) = number("SEED") {
         return run(seed);
     }
-    for seed in 0..number("SEEDS").unwrap_or(12) {
+    for seed in 0..number("SEEDS").unwrap_or(60) {
         run(seed);
     }
 }
