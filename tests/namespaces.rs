@@ -4,10 +4,7 @@
 //!
 //! It takes namespaces of users, networks and mounts, `ip`, `python3` and `/dev/net/tun`. Where they are not
 //! to be had, the test says so and passes over.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test of processes and files, which fails where it unwraps"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod desk;
 mod three;
