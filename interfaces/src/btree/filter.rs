@@ -54,10 +54,9 @@ impl Filters {
         parent.children() * blocks_for(parent) * size_of::<Block>()
     }
 
-    /// Whether `leaf` surely does not hold `key`.
+    /// Whether `leaf` surely does not hold the key of this hash.
     #[inline]
-    pub(super) fn lacks(&self, leaf: usize, key: &[u8]) -> bool {
-        let hash = xxh3_64(key);
+    pub(super) fn lacks(&self, leaf: usize, hash: u64) -> bool {
         let Some(block) = self.all.get(leaf * self.blocks + self.block_of(hash)) else {
             return false;
         };
@@ -87,7 +86,7 @@ impl Filters {
         for index in 0..node.keys() {
             key.clear();
             node.key(index)?.append_to(&mut key);
-            let hash = xxh3_64(&key);
+            let hash = hash_of(&key);
             let words = words[self.block_of(hash)].iter_mut();
             words.zip(bits(hash)).for_each(|(word, bit)| *word |= bit);
         }
@@ -106,6 +105,12 @@ impl Filters {
     }
 }
 
+/// What is asked for in place of a key.
+#[inline]
+pub(super) fn hash_of(key: &[u8]) -> u64 {
+    xxh3_64(key)
+}
+
 /// How many blocks each leaf below this node is to have.
 fn blocks_for(parent: &Node<'_>) -> usize {
     let keys = parent.count() / (parent.children() as u64).max(1);
@@ -113,7 +118,7 @@ fn blocks_for(parent: &Node<'_>) -> usize {
     bits.div_ceil(BLOCK_BITS).clamp(1, BLOCKS_MAX) as usize
 }
 
-/// One bit for each word.
+/// One bit for each word. The lowest bits of a hash are nobody's: who takes samples goes by them.
 #[inline]
 fn bits(hash: u64) -> [u64; WORDS] {
     [58, 52, 46, 40].map(|at| 1 << ((hash >> at) & 63))

@@ -12,10 +12,10 @@
 //! Promises no more than [`ROOM`] bytes a view, each node in bytes of its own, so that nothing larger
 //! is kept alive; a view that is asked once or twice keeps none. Leaves are never kept: caches and
 //! maps are the business of the floors below. What is kept of a leaf is its [filter](super::filter), and
-//! only by a view that was asked for absent keys.
+//! only in a view that is asked for absent keys.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use travertine_engine::contract::{Error, Oid, Record, Reference, Result};
 
@@ -27,8 +27,14 @@ use crate::edits::head_of;
 const ROOM: usize = 16 << 20;
 /// A view begins to keep nodes after so many that it had to read.
 const READS: usize = 8;
-/// A view begins to keep filters after so many leaves that were read for nothing.
-const MISSES: usize = 16;
+/// What an absent key weighs for filters, where one that is there weighs one against them: a leaf that is
+/// read for nothing costs so much more than a filter that is.
+const MISS: i32 = 4;
+/// Filters are kept and looked at from this weight on.
+const WORTH: i32 = 16 * MISS;
+const WEIGHT_MAX: i32 = 4096;
+/// One answer in so many is weighed while filters are looked at, so that hardly any is a write.
+const SAMPLE: i32 = 32;
 /// Children of a block: their heads are a line.
 const BLOCK: usize = 8;
 
@@ -232,13 +238,11 @@ impl Held {
         self.below.get()?.get(child)?.get()
     }
 
-    /// Whether the child with this index, a leaf, is known not to hold `key`.
+    /// Whether the child with this index, a leaf, is known not to hold the key of this hash.
     #[inline]
-    pub(super) fn lacks(&self, child: usize, key: &[u8]) -> bool {
-        match self.filters.get() {
-            Some(filters) => filters.lacks(child, key),
-            None => false,
-        }
+    pub(super) fn lacks(&self, child: usize, hash: u64) -> bool {
+        let filters = self.filters.get();
+        filters.is_some_and(|filters| filters.lacks(child, hash))
     }
 
     /// Looks at what [`Held::lacks`] will look at.
@@ -253,7 +257,8 @@ impl Held {
 pub(super) struct Room {
     left: AtomicUsize,
     reads: AtomicUsize,
-    misses: AtomicUsize,
+    /// What filters are worth to those who ask.
+    weight: AtomicI32,
 }
 
 impl Room {
@@ -261,7 +266,7 @@ impl Room {
         Self {
             left: AtomicUsize::new(ROOM),
             reads: AtomicUsize::new(0),
-            misses: AtomicUsize::new(0),
+            weight: AtomicI32::new(0),
         }
     }
 
@@ -273,7 +278,10 @@ impl Room {
         record: &Record,
         level: u8,
     ) -> Result<Option<&'h Held>> {
-        if !comes_to(&self.reads, READS) {
+        // Threads may race: then a few reads count once, which is of no matter.
+        let reads = self.reads.load(Ordering::Relaxed);
+        if reads < READS {
+            self.reads.store(reads + 1, Ordering::Relaxed);
             return Ok(None);
         }
         let children = held.node().children();
@@ -306,10 +314,25 @@ impl Room {
         Ok(Some(kept))
     }
 
+    /// Whether filters are to be looked at.
+    #[inline]
+    pub(super) fn filters(&self) -> bool {
+        self.weight.load(Ordering::Relaxed) >= WORTH
+    }
+
+    /// Takes note that a filter was looked at for the key of this hash, and whether that saved a read.
+    #[inline]
+    pub(super) fn filtered(&self, hash: u64, saved: bool) {
+        if hash.is_multiple_of(SAMPLE as u64) {
+            self.weigh(if saved { SAMPLE * MISS } else { -SAMPLE });
+        }
+    }
+
     /// Takes note that a child of `held`, this leaf, was read for a key that it does not hold.
     #[cold]
     pub(super) fn missed(&self, held: &Held, child: usize, leaf: &Node<'_>) -> Result<()> {
-        if !comes_to(&self.misses, MISSES) {
+        self.weigh(MISS);
+        if !self.filters() {
             return Ok(());
         }
         let filters = match held.filters.get() {
@@ -322,19 +345,18 @@ impl Room {
         filters.learn(child, leaf)
     }
 
+    /// Threads may race: then one of them has weighed for nothing.
+    fn weigh(&self, by: i32) {
+        let weight = self.weight.load(Ordering::Relaxed);
+        let next = (weight + by).clamp(0, WEIGHT_MAX);
+        if next != weight {
+            self.weight.store(next, Ordering::Relaxed);
+        }
+    }
+
     fn take(&self, bytes: usize) -> bool {
         let take = |left: usize| left.checked_sub(bytes);
         let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
         self.left.fetch_update(set, fetch, take).is_ok()
     }
-}
-
-/// Counts up to `most`, and says whether it was there already. Threads may race: then a few calls count
-/// once, which is of no matter.
-fn comes_to(counter: &AtomicUsize, most: usize) -> bool {
-    let count = counter.load(Ordering::Relaxed);
-    if count < most {
-        counter.store(count + 1, Ordering::Relaxed);
-    }
-    count >= most
 }

@@ -20,6 +20,7 @@ use travertine_engine::contract::{Op, Record, Reference, Result};
 use super::Btree;
 use super::cursor::BtreeCursor;
 use super::diff::TreeDiff;
+use super::filter::hash_of;
 use super::held::{Held, Room};
 use super::node::{Frame, Node};
 use super::root;
@@ -159,8 +160,13 @@ impl Shared {
                 held = kept;
                 continue;
             }
-            if level == 0 && held.lacks(child, key) {
-                return Op::ok(None);
+            let hash = (level == 0 && self.room.filters()).then(|| hash_of(key));
+            if let Some(hash) = hash {
+                let lacks = held.lacks(child, hash);
+                self.room.filtered(hash, lacks);
+                if lacks {
+                    return Op::ok(None);
+                }
             }
             let reference = match held.reference(child) {
                 Ok(reference) => reference,
@@ -211,15 +217,8 @@ impl Shared {
             }
         }
         let below = level - 1;
-        if below == 0 {
-            let near = coming.iter().flatten().map(Wanted::near_filter);
-            std::hint::black_box(near.fold(0, |seen, near| seen ^ near));
-            for (chain, coming) in chains.iter_mut().zip(&mut coming) {
-                if coming.is_some_and(|wanted| wanted.is_lacking(chain.key)) {
-                    chain.at = At::Done(Op::ok(None));
-                    *coming = None;
-                }
-            }
+        if below == 0 && self.room.filters() {
+            self.filter(chains, &mut coming);
         }
         asked.extend(coming.iter().flatten().map(|wanted| wanted.reference));
         if asked.is_empty() {
@@ -235,6 +234,25 @@ impl Shared {
                 };
             }
         });
+    }
+
+    /// Takes the chains to their end that want leaves which are known not to hold their keys.
+    fn filter(&self, chains: &mut [Chain<'_, '_>], coming: &mut [Option<Wanted<'_>>; CHAINS]) {
+        let near = coming.iter().flatten().filter_map(|wanted| wanted.place);
+        let near = near.map(|(held, child)| held.near_filter(child));
+        std::hint::black_box(near.fold(0, |seen, near| seen ^ near));
+        for (chain, coming) in chains.iter_mut().zip(coming) {
+            let Some((held, child)) = coming.and_then(|wanted| wanted.place) else {
+                continue;
+            };
+            let hash = hash_of(chain.key);
+            let lacks = held.lacks(child, hash);
+            self.room.filtered(hash, lacks);
+            if lacks {
+                chain.at = At::Done(Op::ok(None));
+                *coming = None;
+            }
+        }
     }
 
     /// A node that was read, kept if it can be.
@@ -271,19 +289,6 @@ struct Wanted<'v> {
     /// The node that it is a child of, if that is kept, and which child.
     place: Option<(&'v Held, usize)>,
     reference: Reference,
-}
-
-impl Wanted<'_> {
-    fn near_filter(&self) -> u64 {
-        self.place
-            .map_or(0, |(held, child)| held.near_filter(child))
-    }
-
-    /// Whether it is a leaf that is known not to hold `key`.
-    fn is_lacking(&self, key: &[u8]) -> bool {
-        self.place
-            .is_some_and(|(held, child)| held.lacks(child, key))
-    }
 }
 
 impl<'k, 'v> Chain<'k, 'v> {
