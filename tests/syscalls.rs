@@ -14,9 +14,10 @@ use std::process::{Command, Stdio};
 use desk::{Desk, SOLO};
 
 /// Calls of the file medium, and what may become of them.
-const CALLS: [&str; 8] = [
+const CALLS: [&str; 9] = [
     "pwrite64",
     "pwritev",
+    "pwritev2",
     "fdatasync",
     "fsync",
     "openat",

@@ -81,6 +81,11 @@ impl Env {
         bytes
     }
 
+    /// Whether this thread does at once what it would hand over: see [`waiting`].
+    pub(crate) fn works_here(&self) -> bool {
+        self.drivers.inline() || WAITING.get()
+    }
+
     /// Hands `work` to a driver and returns the place of its answer. A thread that waits for the
     /// answer before a driver took the work does the work itself: one hand-over less on the path of
     /// a durable commit.
@@ -88,7 +93,7 @@ impl Env {
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Op<T> {
-        if self.drivers.inline() || WAITING.get() {
+        if self.works_here() {
             return Op::ready(work());
         }
         let (promise, answer) = Promise::new();

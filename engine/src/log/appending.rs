@@ -17,7 +17,7 @@ impl Shared {
     pub(super) fn append(&self, sender: Epoch, batch: &Batch) -> Result<Tail> {
         let mut writing = self.writing();
         let again = batch.header().end <= writing.end.position;
-        self.append_in(&mut writing, sender, batch)?;
+        self.append_in(&mut writing, sender, batch, false)?;
         if again {
             drop(writing);
             self.widen(sender)?;
@@ -44,11 +44,12 @@ impl Shared {
         Ok(writing.tail())
     }
 
-    pub(super) fn append_in(
+    fn append_in(
         &self,
         writing: &mut Writing,
         sender: Epoch,
         batch: &Batch,
+        through: bool,
     ) -> Result<()> {
         if self.options.read_only {
             return Err(Error::closed("the log is open for reading only"));
@@ -74,7 +75,7 @@ impl Shared {
             return Ok(());
         }
         writing.check_follows(&header, self.unit())?;
-        let appended = writing.append(&self.files, &self.options, batch);
+        let appended = writing.append(&self.files, &self.options, batch, through);
         // A segment that was begun is there, also if its first batch found no room.
         if let Some(segment) = writing.begun.take() {
             tracing::debug!(base = segment.base.0, "log rolled to a new segment");
@@ -115,19 +116,36 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes the last batches of a commit and tells where the tail stands then.
-    pub(super) fn write_commit(&self, commit: &Commit) -> Result<Position> {
+    /// Writes the last batches of a commit and tells where the tail stands then, and whether all of it is
+    /// durable already: the batch of a small commit, on which this thread waits, goes through to the
+    /// device where it can.
+    pub(super) fn write_commit(&self, commit: &Commit) -> Result<(Position, bool)> {
+        let syncs = commit.level >= Level::Disk;
+        let alone = syncs && commit.last.len() == 1 && self.env.works_here();
+        // Whoever has the turn may have taken what is dirty, and its sync may fail yet.
+        let turn = match alone && !planted!(CommitNotSynced) && !planted!(AnsweredBeforeFlush) {
+            true => self.behind.try_turn(),
+            false => None,
+        };
         let mut writing = self.writing();
         for batch in &commit.last {
-            self.append_in(&mut writing, commit.sender, batch)?;
+            self.append_in(&mut writing, commit.sender, batch, turn.is_some())?;
         }
         writing.admit(commit.sender)?;
-        if commit.level >= Level::Disk {
-            let prepared = writing.prepare_commit(&self.options);
-            prepared.inspect_err(|error| writing.poison(error))?;
-            writing.committed = writing.end.position;
+        let end = writing.end.position;
+        if !syncs {
+            return Ok((end, false));
         }
-        Ok(writing.end.position)
+        let durable = turn.is_some() && writing.is_synced();
+        if durable {
+            let announced = (!writing.clean).then_some(writing.announced);
+            self.note_durable(&mut writing, announced, end);
+            writing.syncs += 1;
+        }
+        let prepared = writing.prepare_commit(&self.options, turn.is_some());
+        prepared.inspect_err(|error| writing.poison(error))?;
+        writing.committed = end;
+        Ok((end, durable))
     }
 
     /// Checks that a batch sent again is the one that lies there.
@@ -215,10 +233,15 @@ impl Shared {
             return Err(lost(&mut writing, &error));
         }
         writing.names_synced = writing.names_synced.max(names);
-        writing.announced_durable = writing.announced_durable.max(announced.unwrap_or_default());
-        writing.durable = writing.durable.max(commit.unwrap_or_default());
-        self.durable.store(writing.durable.0, Ordering::Release);
+        self.note_durable(&mut writing, announced, commit.unwrap_or_default());
         Ok(())
+    }
+
+    /// Takes note of what is durable now: the ceiling that was announced, and the bytes below a commit.
+    fn note_durable(&self, writing: &mut Writing, announced: Option<Position>, commit: Position) {
+        writing.announced_durable = writing.announced_durable.max(announced.unwrap_or_default());
+        writing.durable = writing.durable.max(commit);
+        self.durable.store(writing.durable.0, Ordering::Release);
     }
 }
 

@@ -296,7 +296,8 @@ impl Store for Log {
         match shared.write_commit(&commit) {
             Err(error) => Op::err(error),
             Ok(_) if commit.level < Level::Disk => Op::ok(able.min(Level::Os)),
-            Ok(end) => {
+            Ok((_, true)) => Op::ok(able),
+            Ok((end, false)) => {
                 let this = shared.clone();
                 let flushed = shared
                     .env

@@ -10,7 +10,8 @@ use crate::medium::Handles;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Grow {
     /// While commits are small, write zeros ahead, so that a commit changes no length and no map of
-    /// blocks; large appends grow without writing twice.
+    /// blocks, and goes to the device in one call, past the page cache, where the medium can; large
+    /// appends grow without writing twice.
     #[default]
     Adaptive,
     /// Never write ahead.

@@ -6,6 +6,7 @@ mod bounded;
 mod handles;
 mod part;
 mod reclaim;
+mod through;
 mod unbegun;
 
 use super::*;

@@ -7,7 +7,9 @@ use super::format::{Frame, SEGMENT_HEADER, SegmentHeader, segment_name};
 use super::options::{Grow, LogOptions};
 use super::segment::{Files, Segment};
 use crate::contract::batch::FRAME_SLOT;
-use crate::contract::{Batch, BatchHeader, End, Epoch, Error, Level, Oid, Position, Result, Tail};
+use crate::contract::{
+    Batch, BatchHeader, End, Epoch, Error, ErrorKind, Level, Oid, Position, Result, Tail,
+};
 use crate::medium::{Medium, MediumFile};
 
 /// Name of the file that holds room for the next segment.
@@ -19,7 +21,11 @@ const RECOVERY: u64 = 64 << 10;
 /// Commits of at most this many bytes count as small.
 const SMALL: u64 = 64 << 10;
 /// Zeros are written ahead in pieces of at most this many bytes.
-const ZEROS: usize = 4 << 20;
+const ZEROS: usize = 1 << 20;
+/// What zeros are written from: whole pages of memory, to go past the page cache without a copy.
+#[repr(align(4096))]
+struct Zeros([u8; 64 << 10]);
+static ZERO: Zeros = Zeros([0; 64 << 10]);
 /// Less room than this is not worth claiming.
 const CLAIM_MIN: u64 = 64 << 10;
 
@@ -230,12 +236,19 @@ impl Writing {
         Ok(())
     }
 
-    /// Writes a batch that follows on, in the open segment or in a new one.
+    /// Whether everything that was written is durable, names as well.
+    pub(super) fn is_synced(&self) -> bool {
+        self.dirty.is_empty() && self.names_synced >= self.names
+    }
+
+    /// Writes a batch that follows on, in the open segment or in a new one; `through` to the device, if
+    /// it may and can: over zeros, with nothing else to be synced.
     pub(super) fn append(
         &mut self,
         files: &Arc<Files>,
         options: &LogOptions,
         batch: &Batch,
+        through: bool,
     ) -> Result<()> {
         let (medium, identity) = (&*files.medium, &files.identity);
         let header = batch.header();
@@ -249,6 +262,7 @@ impl Writing {
             ceiling.min(Position::LIMIT)
         };
         self.make_room(files, options, header, ceiling)?;
+        let through = through && self.is_synced();
         let Some(open) = &mut self.open else {
             return Err(Error::closed("the log has no open segment"));
         };
@@ -265,14 +279,25 @@ impl Writing {
         };
         let frame = frame.encode(identity, header.base);
         let offset = open.segment.offset(header.base);
-        let parts: [&[u8]; 2] = [&frame, &batch.bytes()[FRAME_SLOT..]];
-        match open.file.write_at(offset, &parts) {
-            Err(_) if planted!(FailedWriteCounts) => {}
-            written => written?,
+        let rest = &batch.bytes()[FRAME_SLOT..];
+        let end = offset + header.length();
+        // The next batch begins in the next unit: the rest of this one stays zeros.
+        let whole = end.next_multiple_of(SEGMENT_HEADER);
+        let fits = header.length() <= SMALL && whole <= open.written;
+        let through = match through && fits {
+            true => open.file.write_through(offset, &[&frame, rest]),
+            false => Ok(false),
+        };
+        // The room was there: it is unknown now what lies in it.
+        if !through.map_err(|error| Error::closed(format!("a commit's write failed: {error}")))? {
+            match open.file.write_at(offset, &[&frame, rest]) {
+                Err(_) if planted!(FailedWriteCounts) => {}
+                written => written?,
+            }
+            open.written = open.written.max(end);
+            let file = open.file.clone();
+            self.mark_dirty(&file);
         }
-        open.written = open.written.max(offset + batch.bytes().len() as u64);
-        let file = open.file.clone();
-        self.mark_dirty(&file);
         self.end = End {
             position: header.end,
             running,
@@ -548,8 +573,9 @@ impl Writing {
         Ok(())
     }
 
-    /// While commits are small, writes zeros ahead of the tail.
-    pub(super) fn prepare_commit(&mut self, options: &LogOptions) -> Result<()> {
+    /// While commits are small, writes zeros ahead of the tail. Without room for them it goes on without.
+    /// They go `through` if commits do: in a page that is not at hand, a plain write reads first.
+    pub(super) fn prepare_commit(&mut self, options: &LogOptions, through: bool) -> Result<()> {
         if self.since_commit == 0 {
             // Behind the tail lies the unit of an acknowledged commit: not even zeros go there.
             return Ok(());
@@ -572,17 +598,35 @@ impl Writing {
             return Ok(());
         }
         let most = (options.segment + SEGMENT_HEADER).min(open.claimed.max(open.written));
-        let length = self
-            .next_zeros
-            .min(most.saturating_sub(open.written) as usize);
+        // In whole blocks: what lies between holds no batch, and reads as zeros.
+        let from = open.written.next_multiple_of(SEGMENT_HEADER);
+        let room = most.saturating_sub(from) / SEGMENT_HEADER * SEGMENT_HEADER;
+        let length = self.next_zeros.min(room as usize);
         if length == 0 {
             return Ok(());
         }
-        static ZERO: [u8; 64 << 10] = [0; 64 << 10];
-        let mut parts: Vec<&[u8]> = vec![&ZERO; length / ZERO.len()];
-        parts.push(&ZERO[..length % ZERO.len()]);
-        open.file.write_at(open.written, &parts)?;
-        open.written += length as u64;
+        let mut parts: Vec<&[u8]> = vec![&ZERO.0; length / ZERO.0.len()];
+        parts.push(&ZERO.0[..length % ZERO.0.len()]);
+        let written = match through {
+            true => open.file.write_through(from, &parts),
+            false => Ok(false),
+        };
+        let written = match written {
+            Ok(false) => open.file.write_at(from, &parts).map(|()| false),
+            written => written,
+        };
+        let through = match written {
+            Err(error) if error.kind() == ErrorKind::Full => {
+                self.small = 0;
+                return Ok(());
+            }
+            written => written?,
+        };
+        open.written = from + length as u64;
+        if !through {
+            let file = open.file.clone();
+            self.mark_dirty(&file);
+        }
         self.zeros += length as u64;
         self.next_zeros = (self.next_zeros * 2).min(ZEROS);
         Ok(())

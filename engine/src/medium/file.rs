@@ -55,6 +55,8 @@ impl FileMedium {
             file: Arc::new(file),
             path,
             depth: self.depth.clone(),
+            #[cfg(target_os = "linux")]
+            through: super::through::Through::default(),
         })
     }
 
@@ -277,6 +279,8 @@ struct OpenFile {
     file: Arc<File>,
     path: PathBuf,
     depth: Arc<Depth>,
+    #[cfg(target_os = "linux")]
+    through: super::through::Through,
 }
 
 /// What reads in depth go through, made when the first one asks. One for all files of a medium: they
@@ -385,6 +389,13 @@ impl MediumFile for OpenFile {
             }
         }
         Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn write_through(&self, offset: u64, parts: &[&[u8]]) -> Result<bool> {
+        self.through
+            .write(&self.file, offset, parts)
+            .map_err(|source| self.failed("writing", source))
     }
 
     fn claim(&self, end: u64) -> Result<()> {

@@ -12,6 +12,8 @@ mod map;
 pub mod memory;
 mod small;
 #[cfg(target_os = "linux")]
+mod through;
+#[cfg(target_os = "linux")]
 mod uring;
 
 use std::fmt::Debug;
@@ -107,6 +109,15 @@ pub trait MediumFile: Send + Sync + Debug {
 
     /// Writes all of the parts, one after the other, at `offset`.
     fn write_at(&self, offset: u64, parts: &[&[u8]]) -> Result<()>;
+
+    /// As [`MediumFile::write_at`] and durable at once, in one call that goes past whatever cache there is
+    /// and leaves other bytes of the file as they are: for a little over what was written before, from the
+    /// beginning of a [unit](Medium::unit). The rest of the last one, or of its page, becomes zeros.
+    /// `false`: nothing was done, for this file cannot; then write and sync. A failure is final, as that of
+    /// a sync.
+    fn write_through(&self, _offset: u64, _parts: &[&[u8]]) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Claims room up to byte `end` without changing the length, so that writes below it do not run
     /// out of space. `Full` if there is none; `Ok` where the medium cannot claim.

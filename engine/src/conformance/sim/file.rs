@@ -174,6 +174,29 @@ impl SimFile {
         }
     }
 
+    /// Leaves pending what lies in this range of whole sectors and takes out the rest, but for lengths:
+    /// those go along with whatever is made durable, and all that came before them.
+    pub(super) fn set_aside(&mut self, start: u64, end: u64, sector: u64) -> Vec<Change> {
+        let length = |change: &Change| matches!(change, Change::Length(_));
+        if self.pending.iter().any(length) {
+            return Vec::new();
+        }
+        let (mut inside, mut rest) = (Vec::new(), Vec::new());
+        for change in std::mem::take(&mut self.pending) {
+            let Change::Write { offset, bytes } = change else {
+                continue;
+            };
+            for (offset, part) in pieces(offset, &bytes, sector) {
+                let bytes = part.to_vec();
+                let within = (start..end).contains(&offset);
+                let part = Change::Write { offset, bytes };
+                if within { &mut inside } else { &mut rest }.push(part);
+            }
+        }
+        self.pending = inside;
+        rest
+    }
+
     /// A failed sync: each dirty sector is dropped with this likelihood, the rest is durable, and
     /// nothing is dirty any more. Says whether any was dropped.
     pub(super) fn drop_pending(&mut self, sector: u64, dropped: u64, rng: &mut Rng) -> bool {

@@ -281,6 +281,99 @@ impl SimHandle {
         format!("{verb} {}", self.name)
     }
 
+    fn write(&self, state: &mut State, offset: u64, bytes: &[u8]) -> Result<()> {
+        let end = offset + bytes.len() as u64;
+        let what = format!("writing {offset}..{end} of {}", self.name);
+        self.refuse_reader(&what)?;
+        let going = state.call(self.process, &what, true)?;
+        state.note(&offset.to_le_bytes());
+        state.note(bytes);
+        state.tally.writes += 1;
+        state.tally.bytes += bytes.len() as u64;
+        let whole = bytes.len() as u64;
+        let (written, error) = match going {
+            Going::Down(done) => (whole * u64::from(done) / 1000, Some(dead(&what))),
+            Going::On if state.hit(Fault::WriteError) => (0, Some(eio(&what))),
+            Going::On if state.hit(Fault::PartialWrite) => {
+                (state.rng.below(whole + 1), Some(eio(&what)))
+            }
+            // Room that was claimed, or written before, is there.
+            Going::On
+                if state.files[self.file].missing_blocks(offset, offset + whole) > 0
+                    && state.hit(Fault::FullWrite) =>
+            {
+                (state.rng.below(whole + 1), Some(enospc(&what)))
+            }
+            Going::On => (whole, None),
+        };
+        let mut written = written;
+        let mut error = error;
+        let free = state.free_blocks(&self.name);
+        let end = offset + written;
+        if state.files[self.file].missing_blocks(offset, end) > free {
+            // Whole blocks from the front, as many as there are.
+            while state.files[self.file].missing_blocks(offset, offset + written) > free {
+                written = (offset + written - 1) / BLOCK * BLOCK;
+                written = written.saturating_sub(offset);
+            }
+            state.fire(Fault::FullWrite);
+            error = Some(enospc(&what));
+        }
+        let sector = state.plan.sector;
+        let mapped = state.files[self.file].mapped;
+        if offset < mapped {
+            let old = state.files[self.file].live[offset as usize..]
+                .iter()
+                .zip(bytes)
+                .take((mapped - offset) as usize);
+            if old.into_iter().any(|(old, new)| old != new) {
+                state.violation(format!("{what}: changes mapped bytes"));
+            }
+        }
+        state.files[self.file].write(offset, &bytes[..written as usize], sector);
+        error.map_or(Ok(()), Err)
+    }
+
+    /// Makes what is pending durable, unless a fault says otherwise.
+    fn settle(&self, state: &mut State, verb: &str) -> Result<()> {
+        let what = self.what(verb);
+        let going = state.call(self.process, &what, true)?;
+        state.tally.syncs += 1;
+        let sector = state.plan.sector;
+        if let Going::Down(done) = going {
+            if done == 1000 {
+                state.sync_file(self.file);
+            }
+            return Err(dead(&what));
+        }
+        if state.files[self.file].pending.is_empty() {
+            // Nothing dirty, nothing to fail: also after a sync that failed and dropped it all.
+            return Ok(());
+        }
+        for (fault, dropped) in [
+            (Fault::SyncDropped, 1000),
+            (Fault::SyncDroppedPartly, 500),
+            (Fault::FullSync, 500),
+        ] {
+            let picked = fault == Fault::SyncDropped && state.sync_fails();
+            if picked || state.hit(fault) {
+                let State { files, rng, .. } = state;
+                files[self.file].drop_pending(sector, dropped, rng);
+                let full = fault == Fault::FullSync;
+                return Err(if full { enospc(&what) } else { eio(&what) });
+            }
+        }
+        if state.hit(Fault::SyncKept) {
+            state.sync_file(self.file);
+            return Err(eio(&what));
+        }
+        if state.hit(Fault::LyingSync) {
+            return Ok(());
+        }
+        state.sync_file(self.file);
+        Ok(())
+    }
+
     fn refuse_reader(&self, what: &str) -> Result<()> {
         if self.write {
             Ok(())
@@ -350,58 +443,25 @@ impl MediumFile for SimHandle {
     }
 
     fn write_at(&self, offset: u64, parts: &[&[u8]]) -> Result<()> {
-        let bytes = parts.concat();
-        let end = offset + bytes.len() as u64;
-        let what = format!("writing {offset}..{end} of {}", self.name);
-        self.refuse_reader(&what)?;
+        self.write(&mut self.disk.state(), offset, &parts.concat())
+    }
+
+    fn write_through(&self, offset: u64, parts: &[&[u8]]) -> Result<bool> {
+        let mut bytes = parts.concat();
         let mut state = self.disk.state();
-        let going = state.call(self.process, &what, true)?;
-        state.note(&offset.to_le_bytes());
-        state.note(&bytes);
-        state.tally.writes += 1;
-        state.tally.bytes += bytes.len() as u64;
-        let whole = bytes.len() as u64;
-        let (written, error) = match going {
-            Going::Down(done) => (whole * u64::from(done) / 1000, Some(dead(&what))),
-            Going::On if state.hit(Fault::WriteError) => (0, Some(eio(&what))),
-            Going::On if state.hit(Fault::PartialWrite) => {
-                (state.rng.below(whole + 1), Some(eio(&what)))
-            }
-            // Room that was claimed, or written before, is there.
-            Going::On
-                if state.files[self.file].missing_blocks(offset, offset + whole) > 0
-                    && state.hit(Fault::FullWrite) =>
-            {
-                (state.rng.below(whole + 1), Some(enospc(&what)))
-            }
-            Going::On => (whole, None),
-        };
-        let mut written = written;
-        let mut error = error;
-        let free = state.free_blocks(&self.name);
-        let end = offset + written;
-        if state.files[self.file].missing_blocks(offset, end) > free {
-            // Whole blocks from the front, as many as there are.
-            while state.files[self.file].missing_blocks(offset, offset + written) > free {
-                written = (offset + written - 1) / BLOCK * BLOCK;
-                written = written.saturating_sub(offset);
-            }
-            state.fire(Fault::FullWrite);
-            error = Some(enospc(&what));
+        let (through, sector) = (state.plan.through, state.plan.sector);
+        if !through || !offset.is_multiple_of(sector) {
+            return Ok(false);
         }
-        let sector = state.plan.sector;
-        let mapped = state.files[self.file].mapped;
-        if offset < mapped {
-            let old = state.files[self.file].live[offset as usize..]
-                .iter()
-                .zip(&bytes)
-                .take((mapped - offset) as usize);
-            if old.into_iter().any(|(old, new)| old != new) {
-                state.violation(format!("{what}: changes mapped bytes"));
-            }
-        }
-        state.files[self.file].write(offset, &bytes[..written as usize], sector);
-        error.map_or(Ok(()), Err)
+        bytes.resize(bytes.len().next_multiple_of(sector as usize), 0);
+        let end = offset + bytes.len() as u64;
+        self.write(&mut state, offset, &bytes)?;
+        // What else is dirty is neither brought to the device nor lost, whatever happens to this.
+        let rest = state.files[self.file].set_aside(offset, end, sector);
+        let settled = self.settle(&mut state, "writing through");
+        state.files[self.file].pending.splice(0..0, rest);
+        settled?;
+        Ok(true)
     }
 
     fn claim(&self, end: u64) -> Result<()> {
@@ -451,43 +511,8 @@ impl MediumFile for SimHandle {
     }
 
     fn sync(&self) -> Result<()> {
-        let what = self.what("syncing");
         let mut state = self.disk.state();
-        let going = state.call(self.process, &what, true)?;
-        state.tally.syncs += 1;
-        let sector = state.plan.sector;
-        if let Going::Down(done) = going {
-            if done == 1000 {
-                state.sync_file(self.file);
-            }
-            return Err(dead(&what));
-        }
-        if state.files[self.file].pending.is_empty() {
-            // Nothing dirty, nothing to fail: also after a sync that failed and dropped it all.
-            return Ok(());
-        }
-        for (fault, dropped) in [
-            (Fault::SyncDropped, 1000),
-            (Fault::SyncDroppedPartly, 500),
-            (Fault::FullSync, 500),
-        ] {
-            let picked = fault == Fault::SyncDropped && state.sync_fails();
-            if picked || state.hit(fault) {
-                let State { files, rng, .. } = &mut *state;
-                files[self.file].drop_pending(sector, dropped, rng);
-                let full = fault == Fault::FullSync;
-                return Err(if full { enospc(&what) } else { eio(&what) });
-            }
-        }
-        if state.hit(Fault::SyncKept) {
-            state.sync_file(self.file);
-            return Err(eio(&what));
-        }
-        if state.hit(Fault::LyingSync) {
-            return Ok(());
-        }
-        state.sync_file(self.file);
-        Ok(())
+        self.settle(&mut state, "syncing")
     }
 
     fn map(&self, length: u64) -> Option<Result<Bytes>> {

@@ -216,6 +216,8 @@ pub struct Plan {
     pub evict: u64,
     /// Whether files can be mapped.
     pub map: bool,
+    /// Whether whole sectors can be written past the page cache.
+    pub through: bool,
     /// Bytes there is room for.
     pub capacity: Option<u64>,
     /// How often each fault hits, by its number; [`Plan::with`] sets one.
@@ -237,6 +239,7 @@ impl Plan {
             fill: Fill::Zeros,
             evict: 0,
             map: false,
+            through: false,
             capacity: None,
             rates: [0; Fault::COUNT],
         }
@@ -257,6 +260,7 @@ impl Plan {
             fill: one(&mut rng, &[Fill::Zeros, Fill::Garbage, Fill::Stale]),
             evict: one(&mut rng, &[0, 300]),
             map: rng.chance(300, 1000),
+            through: false,
             capacity: None,
             rates: [0; Fault::COUNT],
         };
@@ -270,6 +274,7 @@ impl Plan {
         if !faults.is_empty() && plan.rates.iter().all(|&rate| rate == 0) {
             plan.rates[one(&mut rng, faults) as usize] = one(&mut rng, &[20, 100]);
         }
+        plan.through = rng.chance(500, 1000);
         plan
     }
 
