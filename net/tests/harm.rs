@@ -421,27 +421,40 @@ async fn headers_without_end_are_refused_and_the_connection_goes_on() {
     well(&channel).await.unwrap();
 }
 
+/// What a call comes to that asks for no right, and which nobody serves.
+async fn unserved(channel: &Channel) -> Code {
+    let mut grpc = tonic::client::Grpc::new(channel.clone());
+    grpc.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<HealthCheckRequest, HealthCheckRequest>::default();
+    let path = tonic::codegen::http::uri::PathAndQuery::from_static("/verbs/none");
+    let request = tonic::Request::new(HealthCheckRequest::default());
+    let answer = soon("a call", grpc.unary(request, path, codec)).await;
+    answer.unwrap_err().code()
+}
+
 #[tokio::test]
-async fn more_requests_at_once_than_may_be_are_refused_and_their_places_come_back() {
+async fn more_who_ask_for_health_than_may_are_refused_and_nobody_else_is() {
     let limits = Limits {
-        requests: 8,
+        requests: 1,
+        health: 32,
         ..calm()
     };
     let house = open(Door::Plain, &limits).await;
     let env = Env::system();
+    let connect = async || endpoint(house.address).connect(&env).await.unwrap();
     let mut watches = Vec::new();
     for _ in 0..8 {
-        let channel = endpoint(house.address).connect(&env).await.unwrap();
-        let mut client = HealthClient::new(channel);
+        let mut client = HealthClient::new(connect().await);
         watches.push(client.watch(HealthCheckRequest::default()).await.unwrap());
     }
-    let channel = endpoint(house.address).connect(&env).await.unwrap();
-    let mut client = HealthClient::new(channel);
+    let channel = connect().await;
+    let mut client = HealthClient::new(channel.clone());
     let refused = client
         .check(HealthCheckRequest::default())
         .await
         .unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(unserved(&channel).await, Code::Unimplemented);
     watches.clear();
     let again = async {
         while client.check(HealthCheckRequest::default()).await.is_err() {
@@ -449,6 +462,65 @@ async fn more_requests_at_once_than_may_be_are_refused_and_their_places_come_bac
         }
     };
     soon("a place", again).await;
+}
+
+#[tokio::test]
+async fn who_asks_and_does_not_say_what_is_given_up_and_its_place_comes_back() {
+    let limits = Limits {
+        message: SHORT,
+        health: 4,
+        ..calm()
+    };
+    let house = open(Door::Plain, &limits).await;
+    let mut silent = TcpStream::connect(house.address).await.unwrap();
+    let bytes = [greeting(), headers(1)].concat();
+    silent.write_all(&bytes).await.unwrap();
+    // An answer comes although no message does.
+    assert!(soon("an answer", hear(&mut silent, HEADERS)).await);
+    let channel = endpoint(house.address)
+        .connect(&Env::system())
+        .await
+        .unwrap();
+    let again = async {
+        while well(&channel).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("a place", again).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_silent_keep_no_balancer_from_asking_whether_the_server_takes_work() {
+    use travertine_net::server::{Health, Phase};
+    let health = Health::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = health.address();
+    let (_phase, phase) = tokio::sync::watch::channel(Phase::Serving);
+    let probe = Arc::new(|| Some("the disk /secret/path is full".to_owned()));
+    let telling = tokio::spawn(health.tell(phase, probe));
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let ask = async {
+        loop {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+            let mut balancer = socket.connect(address).await.unwrap();
+            let ask = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+            let _ = balancer.write_all(ask).await;
+            let mut answer = String::new();
+            let _ = balancer.read_to_string(&mut answer).await;
+            if !answer.is_empty() {
+                return answer;
+            }
+        }
+    };
+    let answer = soon("an answer", ask).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    // Why is not for strangers.
+    assert!(!answer.contains("secret"), "{answer}");
+    telling.abort();
 }
 
 #[tokio::test]

@@ -2,10 +2,11 @@
 //! is held.
 //!
 //! ```text
-//!   request ──▶ a place among `requests`, or RESOURCE_EXHAUSTED
+//!   request ──▶ a place among `requests`, or among those for `health`, or RESOURCE_EXHAUSTED
 //!                 │
 //!                 ├─ its body, on the way in:   bytes of the message that has begun, counted;
-//!                 │                             the time it makes the server wait, bounded
+//!                 │                             the time it makes the server wait, bounded in a
+//!                 │                             message, and everywhere before it is answered
 //!                 └─ the response's body, on the way out: the place is held until it ends
 //! ```
 //!
@@ -13,9 +14,10 @@
 //! message ends or its stream does. It decodes nothing.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -27,9 +29,12 @@ use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tower::{Layer, Service};
 
-use super::Limits;
+use super::{Limits, Share, Shares};
 use crate::accept::Peer;
 use crate::pace::{Form, Items};
+
+/// Paths that begin so are about the server itself, and for those without any right as well.
+const HEALTH: &str = "/grpc.";
 
 /// The layer; see the module.
 #[derive(Debug, Clone)]
@@ -39,6 +44,7 @@ pub struct Bounds(Arc<Shared>);
 struct Shared {
     requests: AtomicUsize,
     requests_max: usize,
+    health: Arc<Shares>,
     held: AtomicUsize,
     held_max: usize,
     held_max_each: usize,
@@ -70,6 +76,7 @@ impl Bounds {
         Self(Arc::new(Shared {
             requests: AtomicUsize::new(0),
             requests_max: limits.requests,
+            health: Shares::new(limits.health),
             held: AtomicUsize::new(0),
             held_max: limits.unfinished_bytes,
             held_max_each: (limits.unfinished_bytes / 4).max(limits.message_bytes),
@@ -111,18 +118,24 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let activity = request.extensions().get::<Peer>().map(Peer::activity);
-        let activity = activity.cloned().unwrap_or_default();
-        let Some(place) = Place::take(&self.shared, &activity) else {
+        let peer = request.extensions().get::<Peer>();
+        let activity = peer.map(Peer::activity).cloned().unwrap_or_default();
+        let address = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.address().ip());
+        let is_health = request.uri().path().starts_with(HEALTH);
+        let answered = Arc::default();
+        let Some(place) = Place::take(&self.shared, &activity, is_health.then_some(address)) else {
             return Answer {
                 begun: None,
                 place: None,
+                answered,
             };
         };
-        let request = request.map(|body| Body::new(Said::new(body, self.shared.clone(), activity)));
+        let said = |body| Said::new(body, self.shared.clone(), activity, answered.clone());
+        let request = request.map(|body| Body::new(said(body)));
         Answer {
             begun: Some(Box::pin(self.inner.call(request))),
             place: Some(place),
+            answered,
         }
     }
 }
@@ -131,26 +144,40 @@ where
 struct Place {
     shared: Arc<Shared>,
     activity: Arc<Activity>,
+    /// One for health; `None`: one among all others.
+    health: Option<Share>,
 }
 
 impl Place {
-    fn take(shared: &Arc<Shared>, activity: &Arc<Activity>) -> Option<Self> {
+    /// A place; for health, if an address is given.
+    fn take(
+        shared: &Arc<Shared>,
+        activity: &Arc<Activity>,
+        health: Option<IpAddr>,
+    ) -> Option<Self> {
+        let health = match health {
+            Some(address) => Some(shared.health.take(address)?),
+            None => None,
+        };
         // It is taken first and given back by the drop, so that the count is never above the limit for
         // longer than that.
         activity.begun.fetch_add(1, Ordering::Relaxed);
         activity.requests.fetch_add(1, Ordering::Relaxed);
-        let before = shared.requests.fetch_add(1, Ordering::Relaxed);
+        let others = usize::from(health.is_none());
+        let before = shared.requests.fetch_add(others, Ordering::Relaxed);
         let place = Self {
             shared: shared.clone(),
             activity: activity.clone(),
+            health,
         };
-        (before < shared.requests_max).then_some(place)
+        (before < shared.requests_max || place.health.is_some()).then_some(place)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.requests.fetch_sub(1, Ordering::Relaxed);
+        let others = usize::from(self.health.is_none());
+        self.shared.requests.fetch_sub(others, Ordering::Relaxed);
         self.activity.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -160,6 +187,7 @@ pub struct Answer<F> {
     /// What the service will say; `None` if there was no place for the request.
     begun: Option<Pin<Box<F>>>,
     place: Option<Place>,
+    answered: Arc<AtomicBool>,
 }
 
 impl<F> fmt::Debug for Answer<F> {
@@ -186,6 +214,7 @@ where
             return Poll::Ready(Ok(status.into_http()));
         };
         let response = ready!(begun.as_mut().poll(context))?;
+        self.answered.store(true, Ordering::Relaxed);
         let _place = self.place.take();
         Poll::Ready(Ok(response.map(|body| {
             Body::new(Answered {
@@ -229,6 +258,8 @@ struct Said {
     shared: Arc<Shared>,
     activity: Arc<Activity>,
     held: usize,
+    /// Whether the answer has begun: between the messages of a stream there is no hurry from then on.
+    answered: Arc<AtomicBool>,
     /// How long this message has made the server wait, up to the wait that goes on.
     waited: Duration,
     waiting: Option<Instant>,
@@ -236,8 +267,14 @@ struct Said {
 }
 
 impl Said {
-    fn new(body: Body, shared: Arc<Shared>, activity: Arc<Activity>) -> Self {
+    fn new(
+        body: Body,
+        shared: Arc<Shared>,
+        activity: Arc<Activity>,
+        answered: Arc<AtomicBool>,
+    ) -> Self {
         Self {
+            answered,
             body,
             items: Items::new(Form::GrpcMessage),
             shared,
@@ -251,12 +288,14 @@ impl Said {
 
     /// These bytes came: are we to hold so much?
     fn came(&mut self, bytes: &Bytes) -> Result<(), Status> {
-        let before = self.items.ended();
+        let (before, hurried) = (self.items.ended(), self.is_hurried());
         self.items.came(bytes);
-        if let Some(since) = self.waiting.take() {
+        if let Some(since) = self.waiting.take()
+            && hurried
+        {
             self.waited += since.elapsed();
         }
-        if self.items.ended() != before {
+        if self.items.ended() != before && self.is_answered() {
             self.waited = Duration::ZERO;
         }
         let held = usize::try_from(self.items.held()).unwrap_or(usize::MAX);
@@ -279,9 +318,19 @@ impl Said {
         Ok(())
     }
 
+    fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is something that has to come in time.
+    fn is_hurried(&self) -> bool {
+        self.items.is_open() || !self.is_answered()
+    }
+
     /// Nothing came: are we to wait on?
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<Status> {
-        if !self.items.is_open() {
+        if !self.is_hurried() {
+            self.waiting = None;
             return Poll::Pending;
         }
         let since = *self.waiting.get_or_insert_with(Instant::now);
@@ -294,7 +343,7 @@ impl Said {
         }
         ready!(sleep.as_mut().poll(context));
         Poll::Ready(Status::deadline_exceeded(format!(
-            "a message of this request began and did not end within {:?}",
+            "this request made the server wait for the rest of a message for {:?}",
             self.shared.patience
         )))
     }
@@ -365,7 +414,9 @@ mod tests {
         activity: &Arc<Activity>,
     ) -> (mpsc::UnboundedSender<Vec<u8>>, Said) {
         let (say, hear) = mpsc::unbounded_channel();
-        let said = Said::new(Body::new(Pieces(hear)), shared.clone(), activity.clone());
+        let body = Body::new(Pieces(hear));
+        let answered = Arc::new(true.into());
+        let said = Said::new(body, shared.clone(), activity.clone(), answered);
         (say, said)
     }
 
@@ -471,6 +522,83 @@ mod tests {
             .unwrap();
             next(&mut said).await.unwrap();
             tokio::time::sleep(limits.message).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_says_nothing_or_does_not_end_is_given_up_before_it_is_answered() {
+        let limits = Limits::default();
+        for messages in [0, 1, 100] {
+            let (shared, activity) = shared(&limits);
+            let (say, mut said) = said(&shared, &activity);
+            said.answered = Arc::default();
+            let began = Instant::now();
+            let mut left = messages;
+            let status = loop {
+                tokio::select! {
+                    answer = next(&mut said) => if let Err(status) = answer {
+                        break status;
+                    },
+                    () = tokio::time::sleep(Duration::from_secs(1)), if left > 0 => {
+                        say.send(begun(3, 8)).unwrap();
+                        left -= 1;
+                    }
+                }
+            };
+            assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+            assert!(began.elapsed() < limits.message + Duration::from_secs(2));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_answered_in_time_may_be_quiet_and_has_all_the_time_for_its_message() {
+        let limits = Limits::default();
+        let (shared, activity) = shared(&limits);
+        let (say, mut said) = said(&shared, &activity);
+        said.answered = Arc::default();
+        async fn quiet(said: &mut Said, time: Duration) {
+            let came = tokio::time::timeout(time, next(said)).await;
+            assert!(came.is_err(), "{came:?}");
+        }
+        quiet(&mut said, limits.message / 2).await;
+        said.answered.store(true, Ordering::Relaxed);
+        quiet(&mut said, 10 * limits.message).await;
+        say.send(begun(1_000, 6)).unwrap();
+        next(&mut said).await.unwrap();
+        quiet(&mut said, limits.message - Duration::from_secs(1)).await;
+    }
+
+    #[tokio::test]
+    async fn requests_about_health_take_no_place_from_others_nor_others_from_them() {
+        let limits = Limits {
+            requests: 2,
+            health: 8,
+            ..Limits::default()
+        };
+        let never = tower::service_fn(async |_: Request<Body>| {
+            let (_, hear) = mpsc::unbounded_channel();
+            Ok::<_, std::convert::Infallible>(Response::new(Pieces(hear)))
+        });
+        let mut service = Bounds::new(&limits).layer(never);
+        let mut ask = async |path: &str| {
+            let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            let response = service.call(request).await.unwrap();
+            match response.headers().contains_key("grpc-status") {
+                true => None,
+                false => Some(response),
+            }
+        };
+        for _ in 0..2 {
+            let mut kept = Vec::new();
+            for path in [
+                "/grpc.health.v1.Health/Watch",
+                "/travertine.v1.Store/Session",
+            ] {
+                for _ in 0..2 {
+                    kept.push(ask(path).await.unwrap());
+                }
+                assert!(ask(path).await.is_none(), "{path}");
+            }
         }
     }
 }

@@ -7,12 +7,13 @@
 //! | `handshakes` | 512 | the same; one address may have a quarter of them |
 //! | `handshake` | 5 s | a TLS handshake that takes longer is ended |
 //! | `item` | 20 s | a TLS record, an HTTP/2 frame or the greeting, once begun, must end in this time |
-//! | `message` | 30 s | so must a message, not counting the time in which the server did not listen |
+//! | `message` | 30 s | so must a message, not counting the time in which the server did not listen; and all that a request waits for before it is answered |
 //! | `write` | 30 s | a connection that takes less than 16 KiB in this time while more waits is ended |
 //! | `idle` | 15 min | a connection without a request is ended |
 //! | `keepalive` | 30 s | how often a silent peer is asked whether it is there |
 //! | `keepalive_timeout` | 20 s | a peer that does not answer that is gone |
 //! | `requests` | 8,192 | refused as `RESOURCE_EXHAUSTED` before anything is touched |
+//! | `health` | 1,024 | the same, for requests about health and reflection, which have places of their own: whoever may do nothing takes none from those who may. One address may have a quarter |
 //! | `requests_per_connection` | 256 | HTTP/2 opens no further stream |
 //! | `message_bytes` | 32 MiB + 64 KiB | refused from its header, before a byte of it is kept |
 //! | `unfinished_bytes` | 256 MiB | of messages that have begun and not ended, all together; one connection may hold a quarter, yet always one message |
@@ -26,6 +27,7 @@
 //! `max_decoding_message_size` takes `message_bytes`.
 
 mod bounds;
+mod shares;
 
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ use travertine_engine::contract::{Error, Result};
 
 pub(crate) use bounds::Activity;
 pub use bounds::{Bounded, Bounds};
+pub(crate) use shares::{Share, Shares};
 
 /// Every bound; the module's table says what each means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +54,7 @@ pub struct Limits {
     pub keepalive: Duration,
     pub keepalive_timeout: Duration,
     pub requests: usize,
+    pub health: usize,
     pub requests_per_connection: u32,
     pub message_bytes: usize,
     pub unfinished_bytes: usize,
@@ -75,6 +79,7 @@ impl Default for Limits {
             keepalive: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
             requests: 8_192,
+            health: 1_024,
             requests_per_connection: 256,
             message_bytes: (32 << 20) + (64 << 10),
             unfinished_bytes: 256 << 20,
@@ -101,6 +106,7 @@ impl Limits {
             ("connections_per_address", self.connections_per_address),
             ("handshakes", self.handshakes),
             ("requests", self.requests),
+            ("health", self.health),
             (
                 "requests_per_connection",
                 self.requests_per_connection as usize,

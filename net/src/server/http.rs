@@ -5,7 +5,8 @@
 //!   GET /readyz     200, or 503 and why: whether it takes work
 //! ```
 //!
-//! One question a connection, a few connections at once, no body is read.
+//! One question a connection, a few connections at once and a quarter of them for one address, no body
+//! is read. *Why* it takes no work is for those who may ask for its status: here it is only said that.
 
 use std::future::Future;
 use std::io;
@@ -29,11 +30,12 @@ use tokio::time::{Sleep, sleep};
 use travertine_engine::contract::{Error, Result};
 
 use super::Phase;
+use crate::limits::{Share, Shares};
 
 /// Connections at once; more of them wait to be accepted.
-const CONNECTIONS: usize = 16;
+const CONNECTIONS: usize = 64;
 /// A connection lasts no longer.
-const LASTS: Duration = Duration::from_secs(10);
+const LASTS: Duration = Duration::from_secs(5);
 /// All that a connection may say, headers and all.
 const SAYS: usize = 16 << 10;
 
@@ -79,21 +81,22 @@ impl Health {
         let guard = Guard {
             listener: self.listener,
             places: Arc::new(Semaphore::new(CONNECTIONS)),
+            shares: Shares::new(CONNECTIONS),
         };
         let _ = axum::serve(guard, routes).await;
     }
 }
 
-async fn ready(State(asked): State<Asked>) -> (StatusCode, String) {
+async fn ready(State(asked): State<Asked>) -> (StatusCode, &'static str) {
     let phase = *asked.phase.borrow();
     let why = match phase {
-        Phase::Starting => Some("it is starting".to_owned()),
-        Phase::Draining => Some("it is going away".to_owned()),
-        Phase::Serving => (asked.probe)(),
+        Phase::Starting => Some("it is starting\n"),
+        Phase::Draining => Some("it is going away\n"),
+        Phase::Serving => (asked.probe)().map(|_| "it takes no work: its status says why\n"),
     };
     match why {
-        None => (StatusCode::OK, "it takes work\n".to_owned()),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+        None => (StatusCode::OK, "it takes work\n"),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }
 
@@ -108,6 +111,7 @@ async fn last(mut response: Response) -> Response {
 struct Guard {
     listener: TcpListener,
     places: Arc<Semaphore>,
+    shares: Arc<Shares>,
 }
 
 impl Listener for Guard {
@@ -117,12 +121,19 @@ impl Listener for Guard {
     async fn accept(&mut self) -> (Guarded, SocketAddr) {
         // It is never closed, so there is a place in the end.
         let place = self.places.clone().acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
+        let (stream, address, share) = loop {
+            let (stream, address) = Listener::accept(&mut self.listener).await;
+            // Whoever has its share already is gone with its stream.
+            if let Some(share) = self.shares.take(address.ip()) {
+                break (stream, address, share);
+            }
+        };
         let guarded = Guarded {
             stream,
             says: SAYS,
             end: Box::pin(sleep(LASTS)),
             _place: place,
+            _share: share,
         };
         (guarded, address)
     }
@@ -139,6 +150,7 @@ struct Guarded {
     says: usize,
     end: Pin<Box<Sleep>>,
     _place: Option<OwnedSemaphorePermit>,
+    _share: Share,
 }
 
 impl Guarded {

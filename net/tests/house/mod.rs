@@ -45,6 +45,7 @@ pub(crate) fn calm() -> Limits {
     Limits {
         handshake: PATIENCE,
         item: PATIENCE,
+        message: PATIENCE,
         write: PATIENCE,
         keepalive_timeout: PATIENCE,
         ..Limits::default()
