@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_stream::StreamExt as _;
 use travertine_engine::conformance::model::ModelStore;
 use travertine_engine::contract::{
     Env, Epoch, ErrorKind, Kind, Level, Name, Oid, Reference, Result, RootAt, Store,
@@ -16,6 +17,8 @@ use travertine_net::client::{Change, Client, Followed, NewRecord, Session, Targe
 use travertine_net::connect::Endpoint;
 use travertine_net::engine_service::{Bounds, EngineService};
 use travertine_net::limits::Limits;
+use travertine_net::proto::engine_client::EngineClient;
+use travertine_net::proto::{self, target};
 use travertine_net::rights::{Live, Rights};
 use travertine_net::server::{Ended, Server};
 
@@ -451,6 +454,44 @@ async fn an_idle_session_ends_and_lets_go_of_what_it_held() {
         assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
         assert_eq!(client.status().await.unwrap().sessions, 0);
         client.session().await.unwrap();
+    })
+    .await;
+}
+
+/// A session as any client may have one: these asks, and answers that come when they are fetched.
+async fn bare_session(served: &Served, asks: Vec<proto::Ask>) -> tonic::Streaming<proto::Replies> {
+    let endpoint = Endpoint::parse(&served.address).unwrap();
+    let channel = endpoint.connect(&Env::system()).await.unwrap();
+    let asks = tokio_stream::iter([proto::Asks { asks }]).chain(tokio_stream::pending());
+    let session = EngineClient::new(channel).session(asks).await;
+    session.unwrap().into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_whose_answers_nobody_fetches_ends_and_lets_go_of_what_it_held() {
+    runs(async {
+        let served = Served::new(Bounds {
+            idle: Duration::from_secs(2),
+            ..Bounds::default()
+        })
+        .await;
+        let client = served.client().await;
+        let large = client.store(NewRecord::blob(vec![7; 3 << 20])).await;
+        let to = target::To::Oid(large.unwrap().oid.raw());
+        let read = |id| proto::Ask {
+            id,
+            what: Some(proto::ask::What::Read(proto::ReadRequest {
+                target: Some(proto::Target {
+                    to: Some(to.clone()),
+                    weak: false,
+                }),
+            })),
+        };
+        let unfetched = bare_session(&served, (1..=20).map(read).collect()).await;
+        while !served.engine.pins().is_empty() || client.status().await.unwrap().sessions > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop(unfetched);
     })
     .await;
 }

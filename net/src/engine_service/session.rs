@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::sync::mpsc::Sender;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Status, Streaming};
 use travertine_engine::contract::{Error, Op, Reference, Result};
 use travertine_engine::front::Committed;
@@ -117,7 +117,9 @@ pub(super) async fn run(
     };
     // Whoever is gone is told nothing.
     if let Err(Some(status)) = session.run(asks).await {
-        let _ = session.out.send(Err(status)).await;
+        let Running { inner, out, .. } = session;
+        // Nothing is held for it any more.
+        let _ = timeout(inner.bounds.idle, out.send(Err(status))).await;
     }
 }
 
@@ -244,7 +246,8 @@ impl Running {
         Ok(())
     }
 
-    /// Sends the answers that are there. Waits while the client does not fetch them.
+    /// Sends the answers that are there. Waits while the client does not fetch them, as long as a
+    /// session may be idle.
     async fn send(&mut self) -> Result<(), Option<Status>> {
         let mut answers = std::mem::take(&mut self.answers).into_iter().peekable();
         while answers.peek().is_some() {
@@ -258,7 +261,14 @@ impl Running {
                 bytes += size(&answer);
                 message.replies.push(answer);
             }
-            self.out.send(Ok(message)).await.map_err(|_| None)?;
+            let idle = self.inner.bounds.idle;
+            let sent = timeout(idle, self.out.send(Ok(message))).await;
+            let sent = sent.map_err(|_| {
+                to_status(&Error::closed(format!(
+                    "answers were not fetched for {idle:?}: the session ended, and what it held is let go"
+                )))
+            })?;
+            sent.map_err(|_| None)?;
         }
         Ok(())
     }
