@@ -654,3 +654,24 @@ async fn a_right_that_is_taken_away_is_gone_in_open_sessions_too() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_is_taken_away_is_gone_for_those_who_follow_too() {
+    runs(async {
+        let served = Served::new(Bounds::default()).await;
+        let client = served.client().await;
+        let mut follow = client.follow(1).await.unwrap();
+        put(&client, "n", 1).await;
+        assert_eq!(sequence(follow.next().await.unwrap()).await, 1);
+        served.rights.set(Rights::none());
+        let engine = served.engine.clone();
+        let committed = tokio::task::spawn_blocking(move || {
+            let op = engine.session()?.commit(&[], None);
+            op.wait()
+        });
+        assert_eq!(committed.await.unwrap().unwrap().sequence, 2);
+        let error = follow.next().await.unwrap_err();
+        assert!(error.message().contains("lacks the right: read"), "{error}");
+    })
+    .await;
+}

@@ -5,12 +5,11 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
-use tonic::Status;
 use travertine_engine::contract::{Error, Result, RootAt};
 use travertine_engine::front::{Engine, Follow, Followed, Snapshot};
 
+use super::hearer::{Hearer, Over};
 use super::{Inner, blocking, names};
 use crate::proto::{self, followed};
 use crate::wire::error::to_status;
@@ -65,22 +64,20 @@ impl Landing {
 pub(super) async fn run(
     inner: Arc<Inner>,
     asked: proto::FollowRequest,
-    out: Sender<Result<proto::Followed, Status>>,
+    mut hearer: Hearer<proto::Followed>,
 ) {
-    let told = tell(inner, asked, &out);
-    if let Err(Some(error)) = told.await {
-        let _ = out.send(Err(to_status(&error))).await;
+    if let Err(over) = tell(inner, asked, &mut hearer).await {
+        hearer.end(over).await;
     }
 }
 
-/// Ends with what the client is told at last; with nothing if it is gone.
 async fn tell(
     inner: Arc<Inner>,
     asked: proto::FollowRequest,
-    out: &Sender<Result<proto::Followed, Status>>,
-) -> Result<(), Option<Error>> {
-    let mut landing = inner.landing.listen(&inner).map_err(Some)?;
-    let mut draining = inner.draining.subscribe();
+    hearer: &mut Hearer<proto::Followed>,
+) -> Result<(), Over> {
+    let failed = |error: Error| Some(to_status(&error));
+    let mut landing = inner.landing.listen(&inner).map_err(failed)?;
     let mut teller = Teller {
         engine: inner.engine.clone(),
         follow: inner.engine.follow(asked.from),
@@ -94,33 +91,30 @@ async fn tell(
             let page = teller.page();
             Ok((teller, page))
         })
-        .await?;
-        let (page, pause) = page?;
+        .await
+        .map_err(failed)?;
+        let (page, pause) = page.map_err(failed)?;
         let caught_up = page.len() < PAGE;
         for told in page {
-            tokio::select! {
-                sent = out.send(Ok(told)) => sent.map_err(|_| None)?,
-                _ = draining.wait_for(|drain| *drain) => return Err(Some(going_away())),
-            }
+            hearer.tell(told).await?;
         }
         if !caught_up {
             continue;
         }
         if let Some(error) = ended {
-            return Err(Some(error));
+            return Err(failed(error));
         }
         tokio::select! {
-            // The thread that waits for commits went away without a word: so does this.
-            changed = landing.changed() => changed.map_err(|_| Some(going_away()))?,
+            changed = landing.changed() => changed.map_err(|_| failed(lost()))?,
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
-            _ = draining.wait_for(|drain| *drain) => return Err(Some(going_away())),
-            () = out.closed() => return Err(None),
+            over = hearer.over() => return Err(over),
         }
     }
 }
 
-fn going_away() -> Error {
-    Error::unavailable("the server is going away: follow on from where this ended")
+/// The thread that waits for commits went away without a word.
+fn lost() -> Error {
+    Error::unavailable("nobody waits for commits any more: follow on from where this ended")
 }
 
 struct Teller {

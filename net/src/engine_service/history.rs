@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc::Sender;
-use tonic::Status;
-use travertine_engine::contract::Result;
+use travertine_engine::contract::{Error, Result};
 
+use super::hearer::{Hearer, Over};
 use super::{Inner, blocking};
 use crate::proto;
 use crate::wire::error::to_status;
@@ -17,8 +16,19 @@ const PAGE: usize = 256;
 pub(super) async fn run(
     inner: Arc<Inner>,
     asked: proto::HistoryRequest,
-    out: Sender<Result<proto::HistoryEntry, Status>>,
+    mut hearer: Hearer<proto::HistoryEntry>,
 ) {
+    if let Err(over) = tell(inner, asked, &mut hearer).await {
+        hearer.end(over).await;
+    }
+}
+
+async fn tell(
+    inner: Arc<Inner>,
+    asked: proto::HistoryRequest,
+    hearer: &mut Hearer<proto::HistoryEntry>,
+) -> Result<(), Over> {
+    let failed = |error: Error| Some(to_status(&error));
     let mut history = inner.engine.history();
     let mut left = match asked.limit {
         0 => u64::MAX,
@@ -28,21 +38,15 @@ pub(super) async fn run(
         0 => u64::MAX,
         before => before,
     };
-    let mut draining = inner.draining.subscribe();
     while left > 0 {
-        let page = blocking(move || {
+        let page;
+        (history, page) = blocking(move || {
             let page: Result<Vec<_>> = history.by_ref().take(PAGE).collect();
             Ok((history, page?))
-        });
-        let (rest, page) = match page.await {
-            Ok(page) => page,
-            Err(error) => {
-                let _ = out.send(Err(to_status(&error))).await;
-                return;
-            }
-        };
+        })
+        .await
+        .map_err(failed)?;
         let ended = page.len() < PAGE;
-        history = rest;
         let wanted = page
             .into_iter()
             .filter(|(_, marker)| marker.sequence < below);
@@ -54,15 +58,11 @@ pub(super) async fn run(
                 time_us: marker.time,
                 marker: oid.raw(),
             };
-            tokio::select! {
-                sent = out.send(Ok(entry)) => if sent.is_err() {
-                    return;
-                },
-                _ = draining.wait_for(|drain| *drain) => return,
-            }
+            hearer.tell(entry).await?;
         }
         if ended {
-            return;
+            break;
         }
     }
+    Ok(())
 }

@@ -23,6 +23,7 @@
 //! asks for each message, so that a right which is taken away is gone at once.
 
 mod follow;
+mod hearer;
 mod history;
 mod keeper;
 mod names;
@@ -42,6 +43,7 @@ use travertine_engine::contract::{Env, Error, Level, Result};
 use travertine_engine::front::Engine;
 
 use self::follow::Landing;
+use self::hearer::Hearer;
 use self::keeper::Keeper;
 pub use self::rights::paths;
 use self::turn::Turn;
@@ -281,18 +283,23 @@ impl EngineRpc for EngineService {
         &self,
         request: Request<proto::HistoryRequest>,
     ) -> Result<Response<Self::HistoryStream>, Status> {
-        rights::caller(&request)?.may(Verb::Root)?;
+        let caller = rights::caller(&request)?;
+        caller.may(Verb::Root)?;
         let inner = self.0.clone();
         let place = inner.place(&inner.followers, "followers")?;
         let asked = request.into_inner();
-        Ok(stream(place, |out| history::run(inner, asked, out)))
+        Ok(stream(place, |out| {
+            let hearer = Hearer::new(&inner, caller, Verb::Root, out);
+            history::run(inner, asked, hearer)
+        }))
     }
 
     async fn follow(
         &self,
         request: Request<proto::FollowRequest>,
     ) -> Result<Response<Self::FollowStream>, Status> {
-        rights::caller(&request)?.may(Verb::Follow)?;
+        let caller = rights::caller(&request)?;
+        caller.may(Verb::Follow)?;
         let inner = self.0.clone();
         let place = inner.place(&inner.followers, "followers")?;
         let mut asked = request.into_inner();
@@ -300,7 +307,10 @@ impl EngineRpc for EngineService {
             // Now, before the client is told that it follows.
             asked.from = inner.engine.snapshot().sequence() + 1;
         }
-        Ok(stream(place, |out| follow::run(inner, asked, out)))
+        Ok(stream(place, |out| {
+            let hearer = Hearer::new(&inner, caller, Verb::Follow, out);
+            follow::run(inner, asked, hearer)
+        }))
     }
 
     async fn status(
