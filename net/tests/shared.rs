@@ -7,6 +7,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use travertine_engine::conformance::model::ModelStore;
 use travertine_engine::contract::{
     Env, Epoch, ErrorKind, Kind, Level, Name, Oid, Reference, Result, RootAt, Store,
@@ -582,6 +589,48 @@ async fn a_drain_under_load_loses_nothing_that_was_acknowledged() {
                 "writer {writer}: {there} of {acknowledged}"
             );
         }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_waits_for_nobody_who_asks_nothing() {
+    runs(async {
+        let served = Served::new(Bounds::default()).await;
+        let endpoint = Endpoint::parse(&served.address).unwrap();
+        let channel = endpoint.connect(&Env::system()).await.unwrap();
+        // A request that never says what it wants.
+        let mut grpc = tonic::client::Grpc::new(channel.clone());
+        let unsaid = tokio::spawn(async move {
+            grpc.ready().await.unwrap();
+            let path = PathAndQuery::from_static("/travertine.v1.Engine/Read");
+            let codec = tonic_prost::ProstCodec::<proto::ReadRequest, proto::Found>::default();
+            let says = tonic::Request::new(tokio_stream::pending());
+            grpc.client_streaming(says, path, codec).await
+        });
+        // Who asks what there is to call, and might ask more.
+        let mut reflection = ServerReflectionClient::new(channel.clone());
+        let asks = tokio_stream::once(ServerReflectionRequest {
+            message_request: Some(MessageRequest::ListServices(String::new())),
+            ..ServerReflectionRequest::default()
+        });
+        let asks = asks.chain(tokio_stream::pending());
+        let told = reflection.server_reflection_info(asks).await;
+        let mut told = told.unwrap().into_inner();
+        told.message().await.unwrap().unwrap();
+        // Who watches the health.
+        let mut health = HealthClient::new(channel);
+        let watch = health.watch(HealthCheckRequest::default()).await;
+        let mut watch = watch.unwrap().into_inner();
+        let mut health = async || {
+            let told = watch.message().await.unwrap();
+            told.map(|told| told.status())
+        };
+        assert_eq!(health().await, Some(ServingStatus::Serving));
+        assert_eq!(served.drain().await, Ended::Drained);
+        assert_eq!(health().await, Some(ServingStatus::NotServing));
+        assert_eq!(health().await, None);
+        unsaid.await.unwrap().unwrap_err();
     })
     .await;
 }

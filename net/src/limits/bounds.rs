@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
 use tonic::body::Body;
@@ -49,6 +50,7 @@ struct Shared {
     held_max: usize,
     held_max_each: usize,
     patience: Duration,
+    draining: watch::Sender<bool>,
 }
 
 /// What one connection has going on; its requests and its own input and output share it.
@@ -72,7 +74,7 @@ impl Activity {
 }
 
 impl Bounds {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self(Arc::new(Shared {
             requests: AtomicUsize::new(0),
             requests_max: limits.requests,
@@ -81,7 +83,14 @@ impl Bounds {
             held_max: limits.unfinished_bytes,
             held_max_each: (limits.unfinished_bytes / 4).max(limits.message_bytes),
             patience: limits.message,
+            draining: watch::Sender::new(false),
         }))
+    }
+
+    /// Waits for no more of what asks nothing: requests that have not said what they want, and streams
+    /// about the server itself. All others are for their services to end.
+    pub(crate) fn drain(&self) {
+        self.0.draining.send_replace(true);
     }
 }
 
@@ -130,8 +139,11 @@ where
                 answered,
             };
         };
-        let said = |body| Said::new(body, self.shared.clone(), activity, answered.clone());
-        let request = request.map(|body| Body::new(said(body)));
+        let request = request.map(|body| {
+            let mut said = Said::new(body, self.shared.clone(), activity, answered.clone());
+            said.is_health = is_health;
+            Body::new(said)
+        });
         Answer {
             begun: Some(Box::pin(self.inner.call(request))),
             place: Some(place),
@@ -260,10 +272,13 @@ struct Said {
     held: usize,
     /// Whether the answer has begun: between the messages of a stream there is no hurry from then on.
     answered: Arc<AtomicBool>,
+    is_health: bool,
     /// How long this message has made the server wait, up to the wait that goes on.
     waited: Duration,
     waiting: Option<Instant>,
     end: Option<Pin<Box<Sleep>>>,
+    /// Comes when the server drains.
+    leaving: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Said {
@@ -275,6 +290,7 @@ impl Said {
     ) -> Self {
         Self {
             answered,
+            is_health: false,
             body,
             items: Items::new(Form::GrpcMessage),
             shared,
@@ -283,6 +299,7 @@ impl Said {
             waited: Duration::ZERO,
             waiting: None,
             end: None,
+            leaving: None,
         }
     }
 
@@ -327,8 +344,24 @@ impl Said {
         self.items.is_open() || !self.is_answered()
     }
 
+    fn poll_leaving(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let leaving = self.leaving.get_or_insert_with(|| {
+            let mut draining = self.shared.draining.subscribe();
+            Box::pin(async move {
+                let _ = draining.wait_for(|drain| *drain).await;
+            })
+        });
+        ready!(leaving.as_mut().poll(context));
+        self.leaving = None;
+        Poll::Ready(())
+    }
+
     /// Nothing came: are we to wait on?
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<Status> {
+        let asks_nothing = !self.items.is_open() && (self.is_health || !self.is_answered());
+        if asks_nothing && self.poll_leaving(context).is_ready() {
+            return Poll::Ready(Status::unavailable("the server is going away"));
+        }
         if !self.is_hurried() {
             self.waiting = None;
             return Poll::Pending;

@@ -168,6 +168,10 @@ impl Limits {
     /// A server that keeps these limits, as far as HTTP/2 and requests go.
     #[must_use]
     pub fn server(&self) -> LimitedServer {
+        self.server_behind(Bounds::new(self))
+    }
+
+    pub(crate) fn server_behind(&self, bounds: Bounds) -> LimitedServer {
         Server::builder()
             .initial_stream_window_size(self.stream_window)
             .initial_connection_window_size(self.connection_window)
@@ -178,7 +182,7 @@ impl Limits {
             .http2_keepalive_timeout(Some(self.keepalive_timeout))
             .http2_max_pending_accept_reset_streams(Some(self.resets))
             .http2_max_local_error_reset_streams(Some(self.resets))
-            .layer(Bounds::new(self))
+            .layer(bounds)
     }
 }
 

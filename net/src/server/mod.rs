@@ -6,6 +6,9 @@
 //!                                  is answered           are cut in the end
 //! ```
 //!
+//! Nobody is waited for who asks nothing: who watches the health is told that it ends and no more, and a
+//! request that has not said what it wants is refused.
+//!
 //! Beside the services that are added it has `grpc.health.v1` and reflection, in both versions that
 //! clients ask for. Connections come from [`accept`](crate::accept), and what is asked over them passes
 //! [`limits`](crate::limits) and [`rights`](crate::rights) first.
@@ -30,7 +33,7 @@ use travertine_engine::contract::{Env, Error, Result};
 pub use self::http::{Health, Probe};
 use crate::accept::{Accept, Listener};
 use crate::engine_service::{self, EngineService};
-use crate::limits::Limits;
+use crate::limits::{Bounds, Limits};
 use crate::proto::DESCRIPTORS;
 use crate::rights::{Guard, Live, Paths};
 use crate::store_service::{self, StoreService};
@@ -151,7 +154,7 @@ impl Server {
     ///
     /// Errors: `Unavailable`, if there can be no more connections.
     pub async fn serve<L: Listener>(
-        self,
+        mut self,
         incoming: Accept<L>,
         stop: impl Future<Output = ()>,
         patience: Duration,
@@ -167,9 +170,10 @@ impl Server {
             self.reporter.set_service_status(*name, status).await;
         }
         let (say, said) = oneshot::channel::<()>();
+        let bounds = Bounds::new(&self.limits);
         let serving = self
             .limits
-            .server()
+            .server_behind(bounds.clone())
             .layer(self.guard)
             .add_routes(self.routes)
             .serve_with_incoming_shutdown(incoming, async {
@@ -185,8 +189,11 @@ impl Server {
         for name in &self.names {
             let status = ServingStatus::NotServing;
             self.reporter.set_service_status(*name, status).await;
+            // That was the last word: who watches need not wait for another.
+            self.reporter.clear_service_status(name).await;
         }
         self.drains.iter().for_each(|drain| drain());
+        bounds.drain();
         let _ = say.send(());
         match tokio::time::timeout(patience, serving).await {
             Ok(ended) => ended.map(|()| Ended::Drained).map_err(failed),
