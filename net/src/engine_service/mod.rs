@@ -236,7 +236,6 @@ impl EngineRpc for EngineService {
         rights::caller(&request)?.may(Verb::Store)?;
         let keeper = self.0.keeper.clone();
         let stored = blocking(move || keeper.turn()?.store(request.into_inner(), &[])).await;
-        self.0.keeper.wind();
         answer(stored.map(|reference| proto::Stored {
             reference: Some(reference.into()),
         }))
