@@ -15,7 +15,8 @@
 //! | answers of one session that nobody fetched | 8 MiB, and one answer more |
 //! | reads on their way below in one session | 64 |
 //! | bytes stored and not flushed | those of the engine; whoever stores then waits |
-//! | a session that asks nothing | ends after [`Bounds::idle`], and holds nothing any more |
+//! | calls by themselves at once | [`Bounds::calls_bytes`] of what they ask, 4 KiB at least each; more are told to come later |
+//! | a session that asks nothing, or fetches nothing | ends after [`Bounds::idle`], and holds nothing any more |
 //! | clients that follow, or read the history | [`Bounds::followers`] |
 //!
 //! Who may do what is asked of the [`Caller`](crate::rights::Caller) that a
@@ -35,6 +36,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -68,6 +70,8 @@ pub struct Bounds {
     pub sessions: usize,
     /// Asks on their way in one session. Default 1,024.
     pub asks: usize,
+    /// Bytes that calls by themselves ask at once, also those whose clients are gone. Default 256 MiB.
+    pub calls_bytes: usize,
     /// Clients that follow or read the history at once. Default 256.
     pub followers: usize,
     /// A session that asks nothing for so long ends. Default one minute.
@@ -79,6 +83,7 @@ impl Default for Bounds {
         Self {
             sessions: 1_024,
             asks: 1_024,
+            calls_bytes: 256 << 20,
             followers: 256,
             idle: Duration::from_secs(60),
         }
@@ -98,6 +103,8 @@ struct Inner {
     stack: String,
     bounds: Bounds,
     sessions: Arc<Semaphore>,
+    /// In pages.
+    calls: Arc<Semaphore>,
     followers: Arc<Semaphore>,
     keeper: Arc<Keeper>,
     landing: Landing,
@@ -119,6 +126,7 @@ impl EngineService {
             level,
             stack: stack.into(),
             sessions: Arc::new(Semaphore::new(bounds.sessions)),
+            calls: Arc::new(Semaphore::new(pages(bounds.calls_bytes))),
             followers: Arc::new(Semaphore::new(bounds.followers)),
             keeper: Arc::new(Keeper::new(engine.clone(), bounds.idle)),
             landing: Landing::default(),
@@ -182,6 +190,32 @@ impl Inner {
             to_status(&Error::unavailable(text).with_retry(Duration::from_secs(1)))
         })
     }
+
+    /// Does what a call by itself asks. The work goes on when its client is gone, so it is the work that
+    /// has a place: what waits for a thread is bounded.
+    async fn work<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let most = pages(self.bounds.calls_bytes);
+        let takes = pages(bytes).min(most) as u32;
+        let place = self.calls.clone().try_acquire_many_owned(takes);
+        let place = place.map_err(|_| {
+            Error::unavailable("more is asked at once than this server takes")
+                .with_retry(Duration::from_millis(100))
+        })?;
+        blocking(move || {
+            let _place = place;
+            work()
+        })
+        .await
+    }
+}
+
+/// So many are taken for so many bytes.
+fn pages(bytes: usize) -> usize {
+    (bytes >> 12).clamp(1, u32::MAX as usize >> 3)
 }
 
 /// Does what may block where it may.
@@ -234,9 +268,11 @@ impl EngineRpc for EngineService {
         request: Request<proto::StoreRequest>,
     ) -> Result<Response<proto::Stored>, Status> {
         rights::caller(&request)?.may(Verb::Store)?;
-        let keeper = self.0.keeper.clone();
-        let stored = blocking(move || keeper.turn()?.store(request.into_inner(), &[])).await;
-        answer(stored.map(|reference| proto::Stored {
+        let (keeper, asked) = (self.0.keeper.clone(), request.into_inner());
+        let stored = self.0.work(asked.encoded_len(), move || {
+            keeper.turn()?.store(asked, &[])
+        });
+        answer(stored.await.map(|reference| proto::Stored {
             reference: Some(reference.into()),
         }))
     }
@@ -255,11 +291,11 @@ impl EngineRpc for EngineService {
         request: Request<proto::CommitRequest>,
     ) -> Result<Response<proto::Committed>, Status> {
         rights::may_commit(&rights::caller(&request)?, request.get_ref())?;
-        let engine = self.0.engine.clone();
-        let submitted = blocking(move || {
+        let (engine, asked) = (self.0.engine.clone(), request.into_inner());
+        let submitted = self.0.work(asked.encoded_len(), move || {
             // It holds what it stored until the commit is answered.
             let turn = Turn::new(engine, 0)?;
-            let (op, stored) = turn.commit(request.into_inner())?;
+            let (op, stored) = turn.commit(asked)?;
             Ok((turn, op, stored))
         });
         let done = async {
@@ -274,8 +310,11 @@ impl EngineRpc for EngineService {
         request: Request<proto::RootRequest>,
     ) -> Result<Response<proto::RootReply>, Status> {
         rights::caller(&request)?.may(Verb::Names)?;
-        let engine = self.0.engine.clone();
-        answer(blocking(move || names::at(&engine, request.get_ref())).await)
+        let (engine, asked) = (self.0.engine.clone(), request.into_inner());
+        let names = self
+            .0
+            .work(asked.encoded_len(), move || names::at(&engine, &asked));
+        answer(names.await)
     }
 
     async fn history(
@@ -341,5 +380,49 @@ impl EngineRpc for EngineService {
                     .collect(),
             }
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use travertine_engine::conformance::model::ModelStore;
+    use travertine_engine::contract::ErrorKind;
+    use travertine_engine::front::Options;
+
+    #[tokio::test]
+    async fn a_call_whose_client_is_gone_has_its_place_until_it_ends() {
+        let (env, store) = (Env::system(), Arc::new(ModelStore::default()));
+        let engine = Engine::open(store, &env, Options::default()).unwrap();
+        let bounds = Bounds {
+            calls_bytes: 1 << 20,
+            ..Bounds::default()
+        };
+        let service = EngineService::new(engine, &env, Level::Disk, "model", bounds);
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let large = 600 << 10;
+        let mut call = Box::pin(service.0.work(large, move || {
+            let _ = wait.recv();
+            Ok(())
+        }));
+        std::future::poll_fn(|context| {
+            assert!(call.as_mut().poll(context).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        drop(call);
+        let other = service.0.work(large, || Ok(())).await.unwrap_err();
+        assert_eq!(other.kind(), ErrorKind::Unavailable);
+        assert!(other.retry_after().is_some(), "{other}");
+        service.0.work(1, || Ok(())).await.unwrap();
+        go.send(()).unwrap();
+        let again = async {
+            // However large it is: alone it has room.
+            while service.0.work(16 << 20, || Ok(())).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let patience = Duration::from_secs(120);
+        tokio::time::timeout(patience, again).await.unwrap();
     }
 }
