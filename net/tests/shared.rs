@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -16,8 +17,10 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use travertine_engine::conformance::model::ModelStore;
 use travertine_engine::contract::{
-    Env, Epoch, ErrorKind, Kind, Level, Name, Oid, Reference, Result, RootAt, Store,
+    Env, Epoch, Error, ErrorKind, Kind, Level, Name, Oid, Op, Reference, Result, RootAt,
+    RootMarker, Store,
 };
+use travertine_engine::forward;
 use travertine_engine::front::{Engine, Options, Reclaiming};
 use travertine_net::accept::{Accept, Door};
 use travertine_net::client::{Change, Client, Followed, NewRecord, Session, Target};
@@ -45,9 +48,14 @@ struct Served {
 impl Served {
     async fn new(bounds: Bounds) -> Self {
         let store = ModelStore::default();
+        let (below, env) = (Arc::new(store.clone()), Env::system());
+        let engine = Engine::open(below, &env, Options::default()).unwrap();
+        Self::of(store, engine, bounds).await
+    }
+
+    async fn of(store: ModelStore, engine: Engine, bounds: Bounds) -> Self {
         let env = Env::system();
         let rights = Live::fixed(Rights::everyone());
-        let engine = Engine::open(Arc::new(store.clone()), &env, Options::default()).unwrap();
         let service = EngineService::new(engine.clone(), &env, Level::Disk, "model", bounds);
         let limits = Limits::default();
         let server = Server::new(limits.clone(), rights.clone(), &env).unwrap();
@@ -430,6 +438,59 @@ async fn who_follows_is_told_what_was_freed() {
             }
         }
         assert!(gone > 20, "{gone}");
+    })
+    .await;
+}
+
+/// A floor that cannot be asked for its roots, for a while.
+#[derive(Debug)]
+struct Deaf {
+    below: Arc<dyn Store>,
+    deaf: Arc<AtomicBool>,
+}
+
+impl Store for Deaf {
+    forward!(below: store read commit fence adopt scan reclaim status close);
+
+    fn root(&self, at: RootAt) -> Op<Option<(Oid, RootMarker)>> {
+        match self.deaf.load(Ordering::Relaxed) {
+            true => Op::err(Error::unavailable("nothing is heard")),
+            false => self.below.root(at),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_look_that_fails_ends_the_following_and_not_that_of_those_who_come_later() {
+    runs(async {
+        let (store, env) = (ModelStore::default(), Env::system());
+        let writer = Engine::open(Arc::new(store.clone()), &env, Options::default()).unwrap();
+        let commit = async || {
+            let writer = writer.clone();
+            let committed = tokio::task::spawn_blocking(move || {
+                writer.session()?.commit(&[], None).wait()?;
+                writer.prove()
+            });
+            committed.await.unwrap().unwrap();
+        };
+        commit().await;
+        let deaf = Arc::new(AtomicBool::new(false));
+        let below = Arc::new(Deaf {
+            below: Arc::new(store.reader()),
+            deaf: deaf.clone(),
+        });
+        let reader = Engine::open(below, &env, Options::reading()).unwrap();
+        let served = Served::of(store, reader, Bounds::default()).await;
+        let client = served.client().await;
+        let mut follow = client.follow(1).await.unwrap();
+        assert_eq!(sequence(follow.next().await.unwrap()).await, 1);
+        deaf.store(true, Ordering::Relaxed);
+        let error = follow.next().await.unwrap_err();
+        assert!(error.message().contains("nothing is heard"), "{error}");
+        deaf.store(false, Ordering::Relaxed);
+        let mut follow = client.follow(follow.position()).await.unwrap();
+        commit().await;
+        assert_eq!(sequence(follow.next().await.unwrap()).await, 2);
     })
     .await;
 }

@@ -2,7 +2,7 @@
 //!
 //! A follower that fetches slowly is told later, from the log; nothing is kept for it here.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -19,9 +19,10 @@ const PAGE: usize = 64;
 /// Whoever waits for commits looks this often whether anybody is left to be woken.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Says that there is more to be told, or why there never will be.
+/// Says that there is more to be told, or why there will not be. The thread that says so has the only
+/// sender: where it ended, for whatever reason, the next who follows has another one started.
 #[derive(Default)]
-pub(super) struct Landing(OnceLock<watch::Sender<Landed>>);
+pub(super) struct Landing(Mutex<Option<watch::Receiver<Landed>>>);
 
 #[derive(Clone, Default)]
 struct Landed {
@@ -29,15 +30,18 @@ struct Landed {
 }
 
 impl Landing {
-    /// Told of every commit from now on. The first who asks has the thread started.
+    /// Told of every commit from now on.
     fn listen(&self, inner: &Arc<Inner>) -> Result<watch::Receiver<Landed>> {
-        if let Some(sender) = self.0.get() {
-            return Ok(sender.subscribe());
-        }
-        let sender = watch::Sender::new(Landed::default());
-        let listener = sender.subscribe();
-        if self.0.set(sender.clone()).is_err() {
-            return self.listen(inner);
+        let (sender, receiver) = watch::channel(Landed::default());
+        {
+            let mut landing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let goes_on = |it: &&watch::Receiver<Landed>| {
+                it.has_changed().is_ok() && it.borrow().ended.is_none()
+            };
+            if let Some(there) = landing.as_ref().filter(goes_on) {
+                return Ok(there.clone());
+            }
+            *landing = Some(receiver.clone());
         }
         let alive = Arc::downgrade(inner);
         let mut follow = inner.engine.follow(inner.engine.snapshot().sequence() + 1);
@@ -56,7 +60,7 @@ impl Landing {
             }
         });
         inner.env.drivers.thread("travertine-follow", body)?;
-        Ok(listener)
+        Ok(receiver)
     }
 }
 
