@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use prost::Message as _;
 use tokio::sync::watch;
 use travertine_engine::contract::{Error, Result, RootAt};
 use travertine_engine::front::{Engine, Follow, Followed, Snapshot};
@@ -16,6 +17,8 @@ use crate::wire::error::to_status;
 
 /// Most commits that are looked up at once.
 const PAGE: usize = 64;
+/// No more are looked up above so many bytes of names.
+const PAGE_BYTES: usize = 64 << 10;
 /// Whoever waits for commits looks this often whether anybody is left to be woken.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -97,12 +100,11 @@ async fn tell(
         })
         .await
         .map_err(failed)?;
-        let (page, pause) = page.map_err(failed)?;
-        let caught_up = page.len() < PAGE;
-        for told in page {
+        let Page { told, pause, more } = page.map_err(failed)?;
+        for told in told {
             hearer.tell(told).await?;
         }
-        if !caught_up {
+        if more {
             continue;
         }
         if let Some(error) = ended {
@@ -121,26 +123,37 @@ fn lost() -> Error {
     Error::unavailable("nobody waits for commits any more: follow on from where this ended")
 }
 
+/// Between two pages it holds nothing but its place.
 struct Teller {
     engine: Engine,
     follow: Follow,
-    /// The commit told last, held for as long as names are compared with it.
-    before: Option<Snapshot>,
+    /// The number of the commit told last: names are compared with those it had.
+    before: Option<u64>,
     names: bool,
 }
 
-/// What is to be told, and when to look again where not all of it could be looked up.
-type Page = (Vec<proto::Followed>, Option<Duration>);
+#[derive(Default)]
+struct Page {
+    told: Vec<proto::Followed>,
+    /// When to look again, where not all of it could be looked up.
+    pause: Option<Duration>,
+    /// Whether more may be there already.
+    more: bool,
+}
 
 impl Teller {
     /// What is there. May block.
     fn page(&mut self) -> Result<Page> {
-        let mut page = Vec::new();
-        while page.len() < PAGE {
+        let mut page = Page::default();
+        let (mut bytes, mut last) = (0, None);
+        while page.told.len() < PAGE && bytes < PAGE_BYTES {
             let what = match self.follow.ready() {
-                Ok(None) => break,
+                Ok(None) => return Ok(page),
                 Ok(Some(Followed::Commit(snapshot))) => {
-                    followed::What::Commit(self.commit(snapshot)?)
+                    let told = self.commit(&snapshot, last.take())?;
+                    last = Some(snapshot);
+                    bytes += told.encoded_len();
+                    followed::What::Commit(told)
                 }
                 Ok(Some(Followed::Freed(freed))) => followed::What::Freed(proto::Freed {
                     first: *freed.start(),
@@ -148,18 +161,26 @@ impl Teller {
                 }),
                 // What a reclaim is at just now is clear soon.
                 Err(error) if error.retry_after().is_some() => {
-                    return Ok((page, error.retry_after()));
+                    page.pause = error.retry_after();
+                    return Ok(page);
                 }
                 Err(error) => return Err(error),
             };
-            page.push(proto::Followed { what: Some(what) });
+            page.told.push(proto::Followed { what: Some(what) });
         }
-        Ok((page, None))
+        page.more = true;
+        Ok(page)
     }
 
-    fn commit(&mut self, snapshot: Snapshot) -> Result<proto::FollowedCommit> {
+    /// What is told of a commit. The one told before it is at hand, if it was in this page.
+    fn commit(
+        &mut self,
+        snapshot: &Snapshot,
+        before: Option<Snapshot>,
+    ) -> Result<proto::FollowedCommit> {
+        let sequence = snapshot.sequence();
         let mut told = proto::FollowedCommit {
-            sequence: snapshot.sequence(),
+            sequence,
             epoch: Some(snapshot.epoch().into()),
             time_us: snapshot.time(),
             ..proto::FollowedCommit::default()
@@ -167,20 +188,80 @@ impl Teller {
         if !self.names {
             return Ok(told);
         }
-        let before = match self.before.take() {
-            Some(before) => Some(before),
-            None if snapshot.sequence() > 1 => {
-                let at = RootAt::Sequence(snapshot.sequence() - 1);
-                self.engine.at(at)?
-            }
-            None => None,
+        let before = match (before, self.before.replace(sequence)) {
+            (Some(before), _) => Some(before),
+            (None, told) => match told.unwrap_or(sequence - 1) {
+                0 => None,
+                before => match self.engine.at(RootAt::Sequence(before)) {
+                    // A reclaim is just at it.
+                    Err(error) if error.retry_after().is_some() => None,
+                    before => before?,
+                },
+            },
         };
         (told.changed, told.changed_more) = match &before {
-            Some(before) => names::changed(Some(before), &snapshot),
-            None if snapshot.sequence() == 1 => names::changed(None, &snapshot),
+            Some(before) => names::changed(Some(before), snapshot),
+            None if sequence == 1 => names::changed(None, snapshot),
             None => (Vec::new(), true),
         };
-        self.before = Some(snapshot);
         Ok(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use travertine_engine::conformance::model::ModelStore;
+    use travertine_engine::contract::{Env, Kind, Name, NewRecord};
+    use travertine_engine::front::{Change, Hint, Options};
+
+    #[test]
+    fn a_page_is_short_and_holds_no_commit_once_it_is_made() {
+        const COMMITS: u64 = 20;
+        let store = Arc::new(ModelStore::default());
+        let engine = Engine::open(store, &Env::system(), Options::default()).unwrap();
+        for _ in 0..COMMITS {
+            let session = engine.session().unwrap();
+            let record = NewRecord {
+                kind: Kind::BLOB,
+                references: &[],
+                body: &[b"it"],
+            };
+            let stored = session.store(&record, Hint::default()).unwrap();
+            let changes: Vec<_> = (0..900)
+                .map(|number| {
+                    let name = format!("a-name-of-some-length-with-the-number-{number}");
+                    Change::set(Name::new(name).unwrap(), stored)
+                })
+                .collect();
+            session.commit(&changes, None).wait().unwrap();
+        }
+        let mut teller = Teller {
+            follow: engine.follow(1),
+            engine: engine.clone(),
+            before: None,
+            names: true,
+        };
+        let (mut next, mut pages) = (1, 0);
+        loop {
+            let page = teller.page().unwrap();
+            assert!(engine.pins().is_empty());
+            let bytes = page.told.iter().map(prost::Message::encoded_len);
+            assert!(bytes.sum::<usize>() < PAGE_BYTES + 900 * 128);
+            pages += 1;
+            for told in page.told {
+                let Some(followed::What::Commit(told)) = told.what else {
+                    panic!("{told:?}");
+                };
+                let changed = (told.changed.len(), told.changed_more);
+                assert_eq!((told.sequence, changed), (next, (900, false)));
+                next += 1;
+            }
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!(next, COMMITS + 1);
+        assert!(pages > 5, "{pages}");
     }
 }
