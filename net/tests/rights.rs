@@ -223,3 +223,36 @@ async fn what_is_granted_may_change_while_the_server_runs() {
     assert_eq!(call(&channel, "/verbs/read").await, Code::PermissionDenied);
     assert_eq!(call(&channel, "/verbs/commit").await, Code::Unimplemented);
 }
+
+#[tokio::test]
+async fn a_token_that_is_replaced_in_its_file_is_said_from_then_on() {
+    let env = Env::system();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    let one = Token::generate().unwrap();
+    let only = |token: &Token| {
+        let mut rights = Rights::none();
+        let reads = Granted::of(&[Right::Read]);
+        rights.token("reader", token.hash(), reads).unwrap();
+        rights
+    };
+    std::fs::write(&file, one.reveal()).unwrap();
+    let house = House::open(Door::Plain, &calm(), only(&one), &env).await;
+    let way = endpoint(house.address).token_file(&file);
+    let channel = way.connect(&env).await.unwrap();
+    assert_eq!(call(&channel, "/verbs/read").await, Code::Unimplemented);
+    let other = Token::generate().unwrap();
+    house.live.set(only(&other));
+    // What is no token is not said.
+    std::fs::write(&file, "x").unwrap();
+    assert_eq!(call(&channel, "/verbs/read").await, Code::Unauthenticated);
+    let new = directory.path().join("new");
+    std::fs::write(&new, other.reveal()).unwrap();
+    std::fs::rename(&new, &file).unwrap();
+    let said = async {
+        while call(&channel, "/verbs/read").await != Code::Unimplemented {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    soon("the new token", said).await;
+}

@@ -183,6 +183,10 @@ impl Endpoint {
         self.server_name.as_deref().unwrap_or(&self.host)
     }
 
+    pub(super) fn token_files(&self) -> Vec<PathBuf> {
+        self.token_file.iter().cloned().collect()
+    }
+
     pub(super) fn read_token(&self) -> Result<Option<Token>> {
         match &self.token_file {
             Some(path) => Token::read(path).map(Some),

@@ -10,7 +10,8 @@
 //! - A server that does not accept our certificate says so only after our half of the handshake is
 //!   done. So a connection counts once the server has said its first word, and the error tells why it
 //!   did not.
-//! - The files are read again at each attempt to connect: what is replaced on disk is used from then on.
+//! - The files are read again at each attempt to connect, and that of the token also when it was changed:
+//!   what is replaced on disk is used from then on.
 //!
 //! A channel connects anew by itself when the connection is lost. What to do with requests that were
 //! under way is for those who made them.
@@ -21,7 +22,7 @@ mod first_word;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ use travertine_engine::contract::{Env, Error, ErrorKind, Result};
 pub use endpoint::Endpoint;
 
 use crate::crypto::{self, HTTP2};
+use crate::files::Watched;
 use crate::rights::Token;
 use first_word::FirstWord;
 
@@ -53,6 +55,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// It has so long to answer that.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// A file of a token is looked at so often.
+const LOOK: Duration = Duration::from_secs(1);
 /// How much comes unasked, on one stream and on all.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 /// Longest headers of an answer, in bytes.
@@ -100,7 +104,7 @@ impl Endpoint {
     /// Errors: as with [`connect`](Endpoint::connect).
     pub async fn connect_over<D: Dial>(&self, dial: D, env: &Env) -> Result<Channel> {
         self.check()?;
-        let token = self.read_token()?;
+        let credentials = Credentials::of(self, env)?;
         let address = self.address();
         let wrong = |error: tonic::transport::Error| {
             Error::invalid(format!("{address} is no address: {error}"))
@@ -130,7 +134,7 @@ impl Endpoint {
         };
         let channel = endpoint.connect_with_connector(connector).await;
         let channel = channel.map_err(|error| told(&address, &error))?;
-        Ok(InterceptedService::new(channel, Credentials(token)))
+        Ok(InterceptedService::new(channel, credentials))
     }
 
     fn tls(&self, env: &Env) -> Result<Option<TlsConnector>> {
@@ -255,13 +259,50 @@ impl<D: Dial> Service<Uri> for Connector<D> {
     }
 }
 
-/// Says the token with each request.
+/// Says the token with each request. One from a file is read again when the file was changed; if it does
+/// not hold, the one from before is said on.
 #[derive(Debug, Clone)]
-pub struct Credentials(Option<Token>);
+pub struct Credentials(Arc<Said>);
+
+#[derive(Debug)]
+struct Said {
+    token: RwLock<Option<Token>>,
+    file: Watched,
+    endpoint: Endpoint,
+    env: Env,
+}
+
+impl Credentials {
+    fn of(endpoint: &Endpoint, env: &Env) -> Result<Self> {
+        let file = Watched::new(endpoint.token_files(), LOOK);
+        Ok(Self(Arc::new(Said {
+            token: RwLock::new(endpoint.read_token()?),
+            file,
+            endpoint: endpoint.clone(),
+            env: env.clone(),
+        })))
+    }
+
+    fn refresh(&self) {
+        let said = &self.0;
+        if !said.file.changed(&said.env) {
+            return;
+        }
+        match said.endpoint.read_token() {
+            Ok(token) => *said.token.write().unwrap_or_else(PoisonError::into_inner) = token,
+            Err(error) => tracing::error!(
+                %error,
+                "the token was changed and does not hold: the one from before is said on"
+            ),
+        }
+    }
+}
 
 impl Interceptor for Credentials {
     fn call(&mut self, mut request: Request<()>) -> std::result::Result<Request<()>, Status> {
-        if let Some(token) = &self.0 {
+        self.refresh();
+        let token = self.0.token.read();
+        if let Some(token) = &*token.unwrap_or_else(PoisonError::into_inner) {
             request
                 .metadata_mut()
                 .insert("authorization", token.bearer());
