@@ -1,8 +1,8 @@
 //! Many clients share one engine, over loopback.
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -17,7 +17,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use travertine_engine::conformance::model::ModelStore;
 use travertine_engine::contract::{
-    Env, Epoch, Error, ErrorKind, Kind, Level, Name, Oid, Op, Reference, Result, RootAt,
+    Env, Epoch, Error, ErrorKind, Kind, Level, Name, Oid, Op, Record, Reference, Result, RootAt,
     RootMarker, Store,
 };
 use travertine_engine::forward;
@@ -491,6 +491,71 @@ async fn one_look_that_fails_ends_the_following_and_not_that_of_those_who_come_l
         let mut follow = client.follow(follow.position()).await.unwrap();
         commit().await;
         assert_eq!(sequence(follow.next().await.unwrap()).await, 2);
+    })
+    .await;
+}
+
+/// A floor in which each read waits for leave, once that is asked for.
+#[derive(Debug)]
+struct Slow {
+    below: Arc<dyn Store>,
+    leave: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
+    read: AtomicU64,
+}
+
+impl Store for Slow {
+    forward!(below: store commit root fence adopt scan reclaim status close);
+
+    fn read(&self, oid: Oid) -> Op<Option<Record>> {
+        if let Some(leave) = &*self.leave.lock().unwrap() {
+            // Once nobody gives leave any more none is needed.
+            let _ = leave.recv();
+        }
+        self.read.fetch_add(1, Ordering::Relaxed);
+        self.below.read(oid)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_history_is_not_read_to_its_end_for_somebody_who_has_left() {
+    const COMMITS: u64 = 3_000;
+    runs(async {
+        let (store, env) = (ModelStore::default(), Env::system());
+        let slow = Arc::new(Slow {
+            below: Arc::new(store.clone()),
+            leave: Mutex::default(),
+            read: AtomicU64::default(),
+        });
+        let engine = Engine::open(slow.clone(), &env, Options::default()).unwrap();
+        let served = Served::of(store, engine.clone(), Bounds::default()).await;
+        let commits = tokio::task::spawn_blocking(move || {
+            for _ in 0..COMMITS {
+                engine.session()?.commit(&[], None).wait()?;
+            }
+            Result::Ok(())
+        });
+        commits.await.unwrap().unwrap();
+        let endpoint = Endpoint::parse(&served.address).unwrap();
+        let channel = endpoint.connect(&Env::system()).await.unwrap();
+        let mut client = EngineClient::new(channel);
+        let (give, leave) = std::sync::mpsc::channel();
+        *slow.leave.lock().unwrap() = Some(leave);
+        let before = slow.read.load(Ordering::Relaxed);
+        // Nothing is told before all of it was read.
+        let request = proto::HistoryRequest {
+            before: 1,
+            ..proto::HistoryRequest::default()
+        };
+        drop(client.history(request).await.unwrap());
+        loop {
+            let status = client.status(proto::StatusRequest {}).await.unwrap();
+            if status.into_inner().followers == 0 {
+                break;
+            }
+            give.send(()).unwrap();
+        }
+        let read = slow.read.load(Ordering::Relaxed) - before;
+        assert!(read < COMMITS / 2, "{read}");
     })
     .await;
 }

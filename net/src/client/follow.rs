@@ -64,7 +64,7 @@ impl Follow {
         };
         Ok(match told {
             followed::What::Commit(told) => {
-                self.next = told.sequence + 1;
+                self.next = told.sequence.saturating_add(1);
                 let changed = told.changed.into_iter().map(|named| {
                     let to = named
                         .to
@@ -81,7 +81,7 @@ impl Follow {
                 }
             }
             followed::What::Freed(freed) => {
-                self.next = freed.last + 1;
+                self.next = freed.last.saturating_add(1);
                 Followed::Freed(freed.first..=freed.last)
             }
         })

@@ -48,6 +48,18 @@ impl<T> Hearer<T> {
         }
     }
 
+    /// Whether it is still there and may still be told something, before more is looked up for it.
+    pub(super) fn goes_on(&self) -> Result<(), Over> {
+        self.caller.may(self.verb).map_err(Some)?;
+        if self.out.is_closed() {
+            return Err(None);
+        }
+        match *self.draining.borrow() {
+            true => Err(going_away()),
+            false => Ok(()),
+        }
+    }
+
     /// Waits until nothing more is to be told, whatever there is.
     pub(super) async fn over(&mut self) -> Over {
         tokio::select! {

@@ -39,6 +39,8 @@ async fn tell(
         before => before,
     };
     while left > 0 {
+        // What is above `below` is read and not told: nobody would notice who has left.
+        hearer.goes_on()?;
         let page;
         (history, page) = blocking(move || {
             let page: Result<Vec<_>> = history.by_ref().take(PAGE).collect();
