@@ -123,7 +123,8 @@ impl Shared {
         let syncs = commit.level >= Level::Disk;
         let alone = syncs && commit.last.len() == 1 && self.env.works_here();
         // Whoever has the turn may have taken what is dirty, and its sync may fail yet.
-        let turn = match alone && !planted!(CommitNotSynced) && !planted!(AnsweredBeforeFlush) {
+        let unsynced = planted!(CommitNotSynced) || planted!(AnsweredBeforeFlush);
+        let turn = match alone && !unsynced {
             true => self.behind.try_turn(),
             false => None,
         };
