@@ -25,6 +25,7 @@ fn hello() -> Calls {
             oldest: 1,
             newest: 1,
             client: vec![9; 16].into(),
+            makes: true,
             ..Hello::default()
         }),
         ..Calls::default()
@@ -232,6 +233,10 @@ fn every_verb_can_be_reached_by_itself() {
         let endpoint = Endpoint::parse(&served.address.to_string()).unwrap();
         let channel = endpoint.connect(&Env::system()).await.unwrap();
         let mut client = StoreClient::new(channel);
+        // Nothing is there before somebody asks for it.
+        let error = client.status(StatusCall {}).await.unwrap_err();
+        assert_eq!(error.code(), Code::InvalidArgument);
+        client.greet(hello().hello.unwrap()).await.unwrap();
         let status = client.status(StatusCall {}).await.unwrap().into_inner();
         assert_eq!(status.kind, "memory");
         let none = client.root(RootCall::default()).await.unwrap().into_inner();
@@ -239,6 +244,6 @@ fn every_verb_can_be_reached_by_itself() {
         let absent = client.read(ReadCall { oid: 1 << 20 }).await.unwrap();
         assert!(absent.into_inner().record.is_none());
         let error = client.store(StoreCall::default()).await.unwrap_err();
-        assert_eq!(error.code(), Code::DataLoss);
+        assert_eq!(error.code(), Code::InvalidArgument);
     });
 }

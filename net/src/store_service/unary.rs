@@ -29,14 +29,19 @@ use crate::wire::error::to_status;
 use crate::wire::{HOPS_MAX, MESSAGE_MAX, NEWEST, OLDEST, status};
 
 impl Shared {
-    fn greet(&self, rights: Option<Rights>, hello: &Hello) -> Result<(Caller, Welcome)> {
+    /// Whether a greeting can be understood: by whom it is.
+    fn heard(hello: &Hello) -> Result<[u8; 16]> {
         if hello.newest < OLDEST || hello.oldest > NEWEST {
             return Err(Error::unsupported(format!(
                 "the client speaks versions {} to {} of the protocol, this server {OLDEST} to {NEWEST}",
                 hello.oldest, hello.newest
             )));
         }
-        let client = identity(&hello.client)?;
+        identity(&hello.client)
+    }
+
+    fn greet(&self, rights: Option<Rights>, hello: &Hello) -> Result<(Caller, Welcome)> {
+        let client = Self::heard(hello)?;
         let here = self.host.instance;
         let (behind, depth) = self.host.behind();
         if behind.contains(&here) || hello.path.iter().any(|id| id[..] == here) {
@@ -99,6 +104,7 @@ impl Shared {
         if !hello.makes || hello.reads_only || self.serving.there().is_some() {
             return Ok(());
         }
+        Self::heard(hello)?;
         if let Some(rights) = rights {
             let may = rights.may(crate::rights::Verb::Fence);
             may.map_err(|status| Error::invalid(status.message()))?;
@@ -119,17 +125,17 @@ impl Shared {
         hops: u32,
         work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
     ) -> Reply<T> {
+        if hops >= HOPS_MAX {
+            let error = Error::invalid("the call passed too many servers");
+            return Err(to_status(&error));
+        }
         let hop = Hop {
             deadline: Some(Instant::now() + self.limits.deadline),
-            passed: hops.saturating_add(1),
+            passed: hops + 1,
         };
         let shared = self.clone();
         let work = self.env.offload(move || hop::under(hop, || work(&shared)));
-        let answer = match hops >= HOPS_MAX {
-            true => Err(Error::invalid("the call passed too many servers")),
-            false => work.await,
-        };
-        let answer = answer.map_err(|error| to_status(&error))?;
+        let answer = work.await.map_err(|error| to_status(&error))?;
         Ok(Response::new(answer))
     }
 
@@ -242,6 +248,9 @@ impl Store for StoreService {
     }
 
     async fn greet(&self, request: Request<Hello>) -> Reply<Welcome> {
+        let rights = request.extensions().get().cloned();
+        let made = self.0.make(rights.as_ref(), request.get_ref()).await;
+        made.map_err(|error| to_status(&error))?;
         let greeted = self.0.greet(None, request.get_ref());
         let (_, welcome) = greeted.map_err(|error| to_status(&error))?;
         Ok(Response::new(welcome))
