@@ -37,7 +37,7 @@ impl Kv for Fjall {
         let mut batch = self.database.batch().durability(mode);
         let mut value = Vec::new();
         for &number in numbers {
-            data.rows.value(number, 0, &mut value);
+            data.value(number, &mut value);
             batch.insert(&self.rows, &data.key(number)[..], &value[..]);
         }
         Ok(batch.commit()?)
@@ -47,7 +47,7 @@ impl Kv for Fjall {
         let mut load = self.rows.start_ingestion()?;
         let mut value = Vec::new();
         for number in 0..data.rows.records() {
-            data.rows.value(number, 0, &mut value);
+            data.value(number, &mut value);
             load.write(&data.key(number)[..], &value[..])?;
         }
         load.finish()?;

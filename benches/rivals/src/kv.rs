@@ -62,16 +62,19 @@ pub struct Data {
     pub rows: Rows,
     /// The loaded ones in no order.
     pub shuffled: Vec<u64>,
+    /// Of the values that are put.
+    pub version: u64,
     keys: Vec<[u8; KEY]>,
 }
 
 impl Data {
-    fn new(count: u64, more: u64) -> Self {
+    pub fn new(count: u64, more: u64) -> Self {
         let rows = Rows::new(count, VALUE, 7);
         let order = Shuffle::new(count, 7);
         Self {
             shuffled: (0..count).map(|index| order.at(index)).collect(),
             keys: (0..count + more).map(|number| rows.key(number)).collect(),
+            version: 0,
             rows,
         }
     }
@@ -79,15 +82,26 @@ impl Data {
     pub fn key(&self, number: u64) -> &[u8; KEY] {
         &self.keys[number as usize]
     }
+
+    /// The value that a row is given.
+    pub fn value(&self, number: u64, into: &mut Vec<u8>) {
+        self.rows.value(number, self.version, into);
+    }
+
+    /// Bytes of so many rows.
+    pub fn payload(&self, rows: u64) -> u64 {
+        rows * (KEY + VALUE) as u64
+    }
 }
 
 /// A store that is open, and where.
-struct Open<S> {
+pub struct Open<S> {
     store: Option<S>,
     path: PathBuf,
 }
 
-struct Sizes {
+/// How many rows there are of each kind.
+pub struct Sizes {
     rows: u64,
     single: u64,
     batches: u64,
@@ -110,10 +124,7 @@ pub fn run(asked: &Asked, report: &mut Report) -> Outcome<()> {
         let ground = tempfile::Builder::new()
             .prefix("rivals-")
             .tempdir_in(&asked.directory)?;
-        let mut stores = contenders(ground.path(), &asked.against);
-        if stores.len() < 2 {
-            return Err(format!("--against knows {}", RIVALS.join(", ")).into());
-        }
+        let mut stores = contenders(ground.path(), &asked.against)?;
         report.sides = stores.iter().map(|store| store.name()).collect();
         for row in ROWS {
             for side in turns(round, stores.len()) {
@@ -128,8 +139,11 @@ pub fn run(asked: &Asked, report: &mut Report) -> Outcome<()> {
 }
 
 /// A store in its rows, whatever its type.
-trait Contender {
+pub trait Contender {
     fn name(&self) -> &'static str;
+
+    /// Loads and overwrites rows, and tells what was written for it.
+    fn amplify(&mut self, data: &mut Data, side: Side, report: &mut Report) -> Outcome<()>;
 
     fn row(
         &mut self,
@@ -144,6 +158,10 @@ trait Contender {
 impl<S: Kv> Contender for Open<S> {
     fn name(&self) -> &'static str {
         S::NAME
+    }
+
+    fn amplify(&mut self, data: &mut Data, side: Side, report: &mut Report) -> Outcome<()> {
+        crate::amplification::amplify(self, data, side, report)
     }
 
     fn row(
@@ -176,7 +194,7 @@ const RIVALS: &[&str] = &[
 ];
 
 /// Ours, and those of the others that were asked for; all of them, if none was.
-fn contenders(ground: &Path, against: &[String]) -> Vec<Box<dyn Contender>> {
+pub fn contenders(ground: &Path, against: &[String]) -> Outcome<Vec<Box<dyn Contender>>> {
     fn open<S: Kv + 'static>(ground: &Path, name: &str) -> Box<dyn Contender> {
         Box::new(Open::<S>::new(ground.join(name)))
     }
@@ -197,12 +215,15 @@ fn contenders(ground: &Path, against: &[String]) -> Vec<Box<dyn Contender>> {
             _ => open::<Nebari>(ground, name),
         });
     }
-    stores
+    if stores.len() < 2 {
+        return Err(format!("--against knows {}", RIVALS.join(", ")).into());
+    }
+    Ok(stores)
 }
 
 /// The rows in order. Each begins where the one before ended.
 #[derive(Clone, Copy)]
-enum Row {
+pub enum Row {
     Bulk,
     Single,
     Batches,
@@ -452,20 +473,20 @@ impl<S: Kv> Open<S> {
         Self { store: None, path }
     }
 
-    fn open(&mut self) -> Outcome<()> {
+    pub fn open(&mut self) -> Outcome<()> {
         self.store = Some(S::open(&self.path)?);
         Ok(())
     }
 
-    fn store(&self) -> Outcome<&S> {
+    pub fn store(&self) -> Outcome<&S> {
         Ok(self.store.as_ref().ok_or("the store is not open")?)
     }
 
-    fn close(&mut self) -> Outcome<()> {
+    pub fn close(&mut self) -> Outcome<()> {
         self.store.take().ok_or("the store is not open")?.close()
     }
 
-    fn remove(&self) -> Outcome<()> {
+    pub fn remove(&self) -> Outcome<()> {
         if self.path.is_dir() {
             std::fs::remove_dir_all(&self.path)?;
         } else {
@@ -475,7 +496,7 @@ impl<S: Kv> Open<S> {
     }
 
     /// Bytes on the device, whether one file or a directory.
-    fn size(&self) -> Outcome<f64> {
+    pub fn size(&self) -> Outcome<f64> {
         use std::os::unix::fs::MetadataExt;
         let on_disk = |meta: std::fs::Metadata| meta.blocks() as f64 * 512.0;
         if self.path.is_file() {

@@ -65,7 +65,7 @@ impl<const MAPPED: bool> Kv for Lmdb<MAPPED> {
         let mut transaction = self.environment.write_txn()?;
         let mut value = Vec::new();
         for &number in numbers {
-            data.rows.value(number, 0, &mut value);
+            data.value(number, &mut value);
             self.rows.put(&mut transaction, data.key(number), &value)?;
         }
         Ok(transaction.commit()?)
@@ -75,7 +75,7 @@ impl<const MAPPED: bool> Kv for Lmdb<MAPPED> {
         let mut transaction = self.environment.write_txn()?;
         let mut value = Vec::new();
         for number in 0..data.rows.records() {
-            data.rows.value(number, 0, &mut value);
+            data.value(number, &mut value);
             let key = data.key(number);
             self.rows
                 .put_with_flags(&mut transaction, PutFlags::APPEND, key, &value)?;

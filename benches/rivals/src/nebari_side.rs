@@ -27,7 +27,7 @@ impl Nebari {
             let mut values = Vec::with_capacity(sorted.len());
             for &number in &sorted {
                 let mut value = Vec::new();
-                data.rows.value(number, 0, &mut value);
+                data.value(number, &mut value);
                 values.push(ArcBytes::from(value));
             }
             values

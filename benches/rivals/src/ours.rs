@@ -1,4 +1,5 @@
-//! Travertine's side: one log in one directory, with the options of a stack file that says nothing.
+//! Travertine's side: one log in one directory, with the options of a stack file that says nothing. The tree's
+//! says that old states are not kept, as the others keep none: space comes back by itself.
 //!
 //! A commit that is not synced is one of [`Level::Memory`]: it lies in this process until a mebibyte of it
 //! has come, or a second has passed, and then in the page cache. redb's and sled's lie in the process too;
@@ -20,7 +21,7 @@
 use std::path::Path;
 
 use travertine::contract::{Env, Error, Kind, Level, Name, NewRecord, Reference};
-use travertine::front::{Change, Engine, Hint, Options, Reclaiming, Session};
+use travertine::front::{Automatic, Change, Engine, Hint, Options, Reclaiming, Retention, Session};
 use travertine::stack::{Layer, Opening, Plan, Spec, Stack};
 use travertine::workload::{Table, TreeReader, from_key, walk};
 
@@ -28,7 +29,7 @@ use crate::kv::{Data, Kv, Reader};
 use crate::log::LogSide;
 use crate::measure::Outcome;
 
-fn open(path: &Path) -> Outcome<(Stack, Engine)> {
+fn open(path: &Path, reclaim: Option<Automatic>) -> Outcome<(Stack, Engine)> {
     let base = path.parent().ok_or("no directory")?;
     let name = path
         .file_name()
@@ -39,7 +40,11 @@ fn open(path: &Path) -> Outcome<(Stack, Engine)> {
         .map_err(|errors| Error::invalid(format!("{errors:?}")))?;
     let env = Env::system();
     let stack = plan.open(&env, Opening::default())?;
-    let engine = Engine::open(stack.store(), &env, Options::default())?;
+    let options = Options {
+        reclaim,
+        ..Options::default()
+    };
+    let engine = Engine::open(stack.store(), &env, options)?;
     Ok((stack, engine))
 }
 
@@ -56,7 +61,8 @@ impl Kv for OurTree {
     type Reader<'s> = TreeReader;
 
     fn open(path: &Path) -> Outcome<Self> {
-        let (stack, engine) = open(path)?;
+        let automatic = Automatic::new(Retention::newest());
+        let (stack, engine) = open(path, Some(automatic))?;
         Ok(Self {
             durable: Table::new(&engine, "rows", Some(Level::Disk))?,
             loose: Table::new(&engine, "rows", Some(Level::Memory))?,
@@ -70,7 +76,7 @@ impl Kv for OurTree {
         let mut value = Vec::new();
         let (_, ticket) = table.transact(|writer| {
             for &number in numbers {
-                data.rows.value(number, 0, &mut value);
+                data.value(number, &mut value);
                 writer.put(data.key(number), &value)?;
             }
             Ok(())
@@ -85,7 +91,7 @@ impl Kv for OurTree {
             if number == data.rows.records() {
                 return Ok(false);
             }
-            data.rows.value(number, 0, &mut value);
+            data.value(number, &mut value);
             push(data.key(number), &value)?;
             number += 1;
             Ok(true)
@@ -112,7 +118,7 @@ impl Kv for OurTree {
     fn compact(&mut self, _: &Path) -> Outcome<bool> {
         self.durable.compact()?;
         self.engine
-            .reclaim(&"newest".parse()?, &Reclaiming::default())?;
+            .reclaim(&Retention::newest(), &Reclaiming::default())?;
         Ok(true)
     }
 
@@ -166,7 +172,7 @@ impl LogSide for OurLog {
     type Place = Reference;
 
     fn open(path: &Path) -> Outcome<Self> {
-        let (stack, engine) = open(path)?;
+        let (stack, engine) = open(path, None)?;
         Ok(Self {
             engine,
             _stack: stack,

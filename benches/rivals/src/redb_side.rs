@@ -36,7 +36,7 @@ impl Kv for Redb {
         let mut table = transaction.open_table(TABLE)?;
         let mut value = Vec::new();
         for &number in numbers {
-            data.rows.value(number, 0, &mut value);
+            data.value(number, &mut value);
             table.insert(&data.key(number)[..], &value[..])?;
         }
         drop(table);

@@ -185,7 +185,7 @@ impl Kv for Rocks {
         // SAFETY: this only makes a value.
         let batch = Batch(unsafe { rocksdb_writebatch_create() });
         for &number in numbers {
-            data.rows.value(number, 0, &mut value);
+            data.value(number, &mut value);
             let key = data.key(number);
             // SAFETY: key and value are copied before the call returns.
             unsafe {

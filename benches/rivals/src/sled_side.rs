@@ -37,7 +37,7 @@ impl Kv for Sled {
         let mut value = Vec::new();
         let mut batch = Batch::default();
         for &number in numbers {
-            data.rows.value(number, 0, &mut value);
+            data.value(number, &mut value);
             batch.insert(&data.key(number)[..], &value[..]);
         }
         self.apply(batch, durable)

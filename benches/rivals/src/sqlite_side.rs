@@ -60,7 +60,7 @@ impl Kv for Sqlite {
             let mut insert =
                 transaction.prepare_cached("INSERT OR REPLACE INTO rows VALUES (?1, ?2)")?;
             for &number in numbers {
-                data.rows.value(number, 0, &mut value);
+                data.value(number, &mut value);
                 insert.execute(params![&data.key(number)[..], &value[..]])?;
             }
         }
