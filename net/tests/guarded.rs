@@ -2,25 +2,37 @@
 //! anything, and whoever may only read moves no root by any of them.
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod house;
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use house::Papers;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use tonic::Code;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use travertine_engine::conformance::model::ModelStore;
-use travertine_engine::contract::{Env, ErrorKind, Level, Name};
+use travertine_engine::contract::{
+    BatchBuilder, Commit, End, Env, Epoch, ErrorKind, Level, Name, Position, Reclaim, Result,
+    RootAt, Store, Stream,
+};
 use travertine_engine::front::{Engine, Options};
+use travertine_engine::stack::{Layer, Opening, Plan, Properties, Spec, Table};
 use travertine_net::accept::{Accept, Door};
 use travertine_net::client::{Change, Client, NewRecord};
 use travertine_net::connect::Endpoint;
 use travertine_net::engine_service::{Bounds, EngineService};
 use travertine_net::limits::Limits;
 use travertine_net::proto::DESCRIPTORS;
+use travertine_net::remote::Remote;
 use travertine_net::rights::{Granted, Live, Right, Rights, Token};
 use travertine_net::server::Server;
+use travertine_net::store_service::{self, Offer, StoreService};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -35,9 +47,17 @@ async fn serve(rights: Rights) -> (Engine, Endpoint) {
     let any = "127.0.0.1:0".parse().unwrap();
     let incoming = Accept::bind(any, Door::Plain, &limits, &env).await.unwrap();
     let address = incoming.address().to_string();
-    let never = std::future::pending();
-    tokio::spawn(server.engine(&service).serve(incoming, never, PATIENCE));
+    let server = server.engine(&service).store(&floors());
+    tokio::spawn(server.serve(incoming, pending(), PATIENCE));
     (engine, Endpoint::parse(&address).unwrap())
+}
+
+/// Floors in memory, as a service.
+fn floors() -> StoreService {
+    let env = Env::system();
+    let store = open(Layer::new("memory")).unwrap();
+    let offer = Offer::new(Level::Memory, Properties::ALL, move || Ok(store.clone()));
+    StoreService::open(offer, store_service::Limits::default(), &env).unwrap()
 }
 
 /// Every method that the protocol has.
@@ -157,4 +177,120 @@ async fn whoever_may_only_read_moves_no_root() {
     }
     assert_eq!(engine.snapshot().sequence(), sequence);
     assert_eq!(reader.root(&name).await.unwrap(), Some(stored));
+}
+
+/// Opens a stack of this one layer.
+fn open(layer: Layer) -> Result<Arc<dyn Store>> {
+    let spec = Spec::linear([layer]).level("memory");
+    let registry = travertine_plugins::standard().with::<Remote>();
+    let plan = Plan::new(&spec, &registry, Path::new("/nowhere")).unwrap();
+    Ok(plan.open(&Env::system(), Opening::default())?.store())
+}
+
+/// Floors in memory, served on threads of their own.
+struct Floors {
+    address: SocketAddr,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Floors {
+    fn serve(door: Door, rights: Rights) -> Self {
+        let (env, limits) = (Env::system(), Limits::default());
+        let server = Server::new(limits.clone(), Live::fixed(rights), &env).unwrap();
+        let runtime = travertine_net::server::runtime().unwrap();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let incoming = runtime
+            .block_on(Accept::bind(any, door, &limits, &env))
+            .unwrap();
+        let address = incoming.address();
+        runtime.spawn(server.store(&floors()).serve(incoming, pending(), PATIENCE));
+        let runtime = Some(runtime);
+        Self { address, runtime }
+    }
+
+    /// A layer that goes on there.
+    fn remote(&self) -> Layer {
+        let address = format!("localhost:{}", self.address.port());
+        let expects = "fences, proves absence, one stream";
+        Layer::new("remote")
+            .with("address", address)
+            .with("level", "memory")
+            .with("expects", expects)
+    }
+}
+
+impl Drop for Floors {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[test]
+fn a_stack_goes_on_over_mutual_tls_and_without_papers_it_does_not_open() {
+    let papers = Papers::new();
+    let served = Floors::serve(papers.door(), Rights::everyone());
+    let path = |path: std::path::PathBuf| path.display().to_string();
+    let authority = Table::default().with("ca", path(papers.cert("ca")));
+    let both = authority
+        .clone()
+        .with("cert", path(papers.cert("client")))
+        .with("key", path(papers.key("client")));
+    let store = open(served.remote().with("tls", both)).unwrap();
+    let epoch = Epoch { number: 1, tag: 7 };
+    let states = store.fence(epoch).wait().unwrap();
+    assert_eq!(states.len(), 1);
+    assert!(store.root(RootAt::Newest).wait().unwrap().is_none());
+    for layer in [served.remote(), served.remote().with("tls", authority)] {
+        let error = open(layer.with("connect", "2 s")).unwrap_err();
+        let kinds = [ErrorKind::Invalid, ErrorKind::Unavailable];
+        assert!(kinds.contains(&error.kind()), "{error}");
+    }
+}
+
+#[test]
+fn over_a_served_store_whoever_may_only_read_changes_nothing() {
+    let token = Token::generate().unwrap();
+    let mut rights = Rights::none();
+    let reads = Granted::of(&[Right::Read]);
+    rights.token("reader", token.hash(), reads).unwrap();
+    let served = Floors::serve(Door::Plain, rights);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    #[expect(clippy::disallowed_methods, reason = "a user keeps it in a file")]
+    std::fs::write(&file, token.reveal()).unwrap();
+    let layer = served.remote().with("token", file.display().to_string());
+    let store = open(layer).unwrap();
+    assert!(store.root(RootAt::Newest).wait().unwrap().is_none());
+    // The number zero refuses nobody: it looks how the streams lie.
+    let nobody = Epoch { number: 0, tag: 0 };
+    let states = store.fence(nobody).wait().unwrap();
+    let (stream, before) = (states[0].stream, states[0].end);
+    let sender = Epoch { number: 1, tag: 7 };
+    let batch = BatchBuilder::new(stream, before.position, before, sender, 0).finish(None, false);
+    let commit = Commit {
+        sender,
+        level: Level::Memory,
+        last: Vec::new(),
+    };
+    let reclaim = Reclaim {
+        sender,
+        stream,
+        from: Position::START,
+        to: Position::START,
+        alive: [].into(),
+        left: None,
+    };
+    let ends: Vec<(Stream, End)> = vec![(stream, before)];
+    for error in [
+        store.fence(sender).wait().unwrap_err(),
+        store.adopt(sender, ends).wait().unwrap_err(),
+        store.store(sender, batch).wait().unwrap_err(),
+        store.commit(commit).wait().unwrap_err(),
+        store.reclaim(reclaim).wait().unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.message().contains("lacks the right"), "{error}");
+    }
 }
