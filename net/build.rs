@@ -6,7 +6,17 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use protox::prost::Message;
-use protox::prost_reflect::{Cardinality, DescriptorPool, Kind, MessageDescriptor};
+use protox::prost_reflect::{
+    Cardinality, DescriptorPool, FieldDescriptor, Kind, MessageDescriptor,
+};
+
+/// What is rare and large stands apart, so that each of the many small ones is small in memory too.
+const APART: [&str; 4] = [
+    "travertine.v1.Call.verb.reclaim",
+    "travertine.v1.Answer.answer.error",
+    "travertine.v1.Answer.answer.scanned",
+    "travertine.v1.Answer.answer.status",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
@@ -26,6 +36,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("shapes.rs"), shapes(&descriptors.encode_to_vec())?)?;
     let mut config = tonic_prost_build::Config::new();
     config.bytes(["."]);
+    for field in APART {
+        config.boxed(field);
+    }
     tonic_prost_build::configure()
         .build_transport(false)
         .codec_path("crate::wire::codec::Bounded")
@@ -45,7 +58,7 @@ fn shapes(descriptors: &[u8]) -> Result<String, Box<dyn Error>> {
             let many = field.cardinality() == Cardinality::Repeated;
             let item = match field.kind() {
                 Kind::Message(inner) => {
-                    let each = if many {
+                    let each = if many || apart(&field) {
                         size(&self::path(&inner))
                     } else {
                         "0".to_owned()
@@ -75,6 +88,14 @@ fn shapes(descriptors: &[u8]) -> Result<String, Box<dyn Error>> {
         types.join(", ")
     );
     Ok(text)
+}
+
+fn apart(field: &FieldDescriptor) -> bool {
+    let message = field.parent_message();
+    field.containing_oneof().is_some_and(|one| {
+        let name = format!("{}.{}.{}", message.full_name(), one.name(), field.name());
+        APART.contains(&name.as_str())
+    })
 }
 
 fn constant(message: &MessageDescriptor) -> String {

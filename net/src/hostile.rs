@@ -93,7 +93,7 @@ fn verb(verb: call::Verb) -> Result<()> {
             convert::stream(call.stream)?;
             convert::position(call.from)?;
         }
-        call::Verb::Reclaim(call) => drop(convert::to_reclaim(call)?),
+        call::Verb::Reclaim(call) => drop(convert::to_reclaim(*call)?),
         call::Verb::Close(call) => drop(convert::identity(&call.client)?),
         call::Verb::Status(_) => {}
     }
@@ -119,7 +119,7 @@ fn answer(told: answer::Answer) -> Result<()> {
         answer::Answer::Committed(level) => drop(convert::to_level(Some(level))?),
         answer::Answer::Root(root) => drop(convert::to_root(&root)?),
         answer::Answer::Fenced(states) => drop(convert::to_streams(&states)?),
-        answer::Answer::Scanned(found) => drop(convert::to_found(found)?),
+        answer::Answer::Scanned(found) => drop(convert::to_found(*found)?),
         answer::Answer::Reclaimed(freed) => drop(convert::to_freed(&freed)),
         answer::Answer::Status(told) => drop(status::from_proto(&told)?),
         answer::Answer::Absent(_) | answer::Answer::Adopted(_) | answer::Answer::Closed(_) => {}
@@ -208,7 +208,7 @@ pub fn seeds() -> Result<Vec<(&'static str, &'static str, Vec<u8>)>> {
         call::Verb::Read(oid.raw()),
         call::Verb::Commit(convert::commit(&commit)),
         call::Verb::Adopt(convert::adopt(epoch, &vec![(Stream(0), end)])),
-        call::Verb::Reclaim(convert::reclaim(&reclaim)),
+        call::Verb::Reclaim(convert::reclaim(&reclaim).into()),
     ];
     let numbered = |(at, verb): (usize, call::Verb)| proto::Call {
         id: at as u64 + 1,
@@ -237,8 +237,8 @@ pub fn seeds() -> Result<Vec<(&'static str, &'static str, Vec<u8>)>> {
         answer::Answer::Record(record.encoded().clone()),
         answer::Answer::Committed(Level::Disk.into()),
         answer::Answer::Fenced(convert::streams(&[state])),
-        answer::Answer::Scanned(convert::batches(&found)),
-        answer::Answer::Error(error::to_proto(&Error::full("no"))),
+        answer::Answer::Scanned(convert::batches(&found).into()),
+        answer::Answer::Error(error::to_proto(&Error::full("no")).into()),
     ];
     let numbered = |(at, answer): (usize, answer::Answer)| proto::Answer {
         id: at as u64 + 1,
@@ -259,6 +259,7 @@ pub fn seeds() -> Result<Vec<(&'static str, &'static str, Vec<u8>)>> {
     let asks = proto::Asks {
         asks: vec![proto::Ask {
             id: 1,
+            trace: String::new(),
             what: Some(ask::What::Store(proto::StoreRequest {
                 kind: 1_024,
                 references: vec![proto::Target {

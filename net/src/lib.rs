@@ -36,3 +36,4 @@ mod crypto;
 mod files;
 mod once;
 mod pace;
+mod traces;

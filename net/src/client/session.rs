@@ -31,6 +31,7 @@ use crate::connect::Channel;
 use crate::convert;
 use crate::proto::engine_client::EngineClient;
 use crate::proto::{self, ask, reply};
+use crate::traces;
 use crate::wire::error::{from_proto, from_status};
 
 /// Most asks of one message.
@@ -268,11 +269,11 @@ impl Shared {
             return Err(error.clone());
         }
         let id = state.next;
-        let what = Some(what);
+        let (what, trace) = (Some(what), traces::told());
         let sent = state
             .asks
             .as_ref()
-            .map(|asks| asks.send(proto::Ask { id, what }));
+            .map(|asks| asks.send(proto::Ask { id, trace, what }));
         match sent {
             Some(Ok(())) => {
                 state.next += 1;

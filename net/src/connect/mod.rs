@@ -37,7 +37,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Status};
 use tower::Service;
-use travertine_engine::contract::{Env, Error, ErrorKind, Result};
+use travertine_engine::contract::{Env, Error, ErrorKind, Result, trace};
 
 pub use endpoint::Endpoint;
 
@@ -259,8 +259,8 @@ impl<D: Dial> Service<Uri> for Connector<D> {
     }
 }
 
-/// Says the token with each request. One from a file is read again when the file was changed; if it does
-/// not hold, the one from before is said on.
+/// Says the token with each request, and the caller's trace. A token from a file is read again when the
+/// file was changed; if it does not hold, the one from before is said on.
 #[derive(Debug, Clone)]
 pub struct Credentials(Arc<Said>);
 
@@ -307,6 +307,12 @@ impl Interceptor for Credentials {
                 .metadata_mut()
                 .insert("authorization", token.bearer());
         }
+        // On whose behalf it is made, if anybody traces that.
+        trace::inject(|key, value| {
+            if let Ok(value) = value.parse() {
+                request.metadata_mut().insert(key, value);
+            }
+        });
         Ok(request)
     }
 }

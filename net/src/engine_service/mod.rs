@@ -41,6 +41,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use travertine_engine::contract::limits::RECORD_BODY_MAX;
+use travertine_engine::contract::trace::within;
 use travertine_engine::contract::{Env, Error, Level, Result};
 use travertine_engine::front::Engine;
 
@@ -52,6 +53,7 @@ use self::turn::Turn;
 use crate::proto;
 use crate::proto::engine_server::{Engine as EngineRpc, EngineServer};
 use crate::rights::Verb;
+use crate::traces;
 use crate::wire::error::to_status;
 
 /// The version of the protocol.
@@ -268,9 +270,11 @@ impl EngineRpc for EngineService {
         request: Request<proto::StoreRequest>,
     ) -> Result<Response<proto::Stored>, Status> {
         rights::caller(&request)?.may(Verb::Store)?;
-        let (keeper, asked) = (self.0.keeper.clone(), request.into_inner());
+        let keeper = self.0.keeper.clone();
+        let trace = traces::of_request(&request);
+        let asked = request.into_inner();
         let stored = self.0.work(asked.encoded_len(), move || {
-            keeper.turn()?.store(asked, &[])
+            within(trace, || keeper.turn()?.store(asked, &[]))
         });
         answer(stored.await.map(|reference| proto::Stored {
             reference: Some(reference.into()),
@@ -282,7 +286,8 @@ impl EngineRpc for EngineService {
         request: Request<proto::ReadRequest>,
     ) -> Result<Response<proto::Found>, Status> {
         rights::caller(&request)?.may(Verb::Read)?;
-        let read = names::read(&self.0.engine, request.into_inner());
+        let trace = traces::of_request(&request);
+        let read = within(trace, || names::read(&self.0.engine, request.into_inner()));
         answer(read.await)
     }
 
@@ -291,13 +296,17 @@ impl EngineRpc for EngineService {
         request: Request<proto::CommitRequest>,
     ) -> Result<Response<proto::Committed>, Status> {
         rights::may_commit(&rights::caller(&request)?, request.get_ref())?;
-        let (engine, asked) = (self.0.engine.clone(), request.into_inner());
-        let submitted = self.0.work(asked.encoded_len(), move || {
+        let engine = self.0.engine.clone();
+        let trace = traces::of_request(&request);
+        let asked = request.into_inner();
+        let bytes = asked.encoded_len();
+        let submit = move || {
             // It holds what it stored until the commit is answered.
             let turn = Turn::new(engine, 0)?;
             let (op, stored) = turn.commit(asked)?;
             Ok((turn, op, stored))
-        });
+        };
+        let submitted = self.0.work(bytes, move || within(trace, submit));
         let done = async {
             let (_turn, op, stored) = submitted.await?;
             Ok(turn::committed(op.await?, stored))

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use travertine_engine::contract::trace::within;
 use travertine_engine::contract::{Error, Kind, Name, NewRecord, Op, Reference, Result};
 use travertine_engine::front::{Change, Committed, Engine, Expect, Hint, Session};
 
@@ -13,6 +14,7 @@ use super::{names, rights};
 use crate::convert;
 use crate::proto::{self, ask, reply, target};
 use crate::rights::Caller;
+use crate::traces;
 use crate::wire::error::{from_status, to_proto};
 
 /// What became of an ask.
@@ -71,7 +73,8 @@ impl Turn {
     ) -> Vec<Outcome> {
         let (mut outcomes, mut bytes) = (Vec::with_capacity(asks.len()), 0);
         while let Some(ask) = asks.pop_front() {
-            let outcome = self.one(ask);
+            let caller = traces::of(&ask.trace);
+            let outcome = within(caller, || self.one(ask));
             if let Outcome::Ready(answer) = &outcome {
                 bytes += super::session::size(answer);
             }

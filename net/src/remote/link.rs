@@ -10,7 +10,8 @@
 //! Calls keep their order through all of it. A call that was sent and not answered is sent again: each
 //! verb may be, for the contract makes a repeat a no-op.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -28,6 +29,7 @@ use crate::hop::{self, Host};
 use crate::proto::answer::Answer as Payload;
 use crate::proto::call::Verb;
 use crate::proto::{Answer, Call, Calls, Part};
+use crate::traces;
 use crate::wire::error::{from_proto, to_proto};
 use crate::wire::parts::cut;
 use crate::wire::{FLUSH, HOPS_MAX, ITEMS, PART, convert};
@@ -57,7 +59,7 @@ pub(super) struct State {
     pub(super) session: u64,
     pub(super) held: VecDeque<Waiting>,
     pub(super) unsent: VecDeque<Waiting>,
-    sent: BTreeMap<u64, Waiting>,
+    sent: HashMap<u64, Waiting, BuildHasherDefault<Number>>,
     sent_bytes: usize,
     queued_bytes: usize,
     parts: VecDeque<Part>,
@@ -106,10 +108,30 @@ pub(super) struct Waiting {
     verb: Verb,
     deadline: Instant,
     hops: u32,
+    /// On whose behalf.
+    trace: String,
     bytes: usize,
     /// Whether it is sent again when a session breaks off.
     again: bool,
     note: Note,
+}
+
+/// The hash of a number that is chosen here.
+#[derive(Debug, Default)]
+struct Number(u64);
+
+impl Hasher for Number {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
 }
 
 /// What its answer says of what is kept here.
@@ -118,7 +140,7 @@ enum Note {
     Nothing,
     Stored(Stream),
     Committed(Covered),
-    Adopted(Epoch, Vector),
+    Adopted(Box<(Epoch, Vector)>),
     Status(u64),
 }
 
@@ -202,6 +224,7 @@ impl Link {
             )));
         }
         let own = Instant::now() + self.settings.deadline;
+        let trace = traces::told();
         let slot = Arc::new(Slot::default());
         let mut state = self.lock();
         if state.stopped {
@@ -219,6 +242,7 @@ impl Link {
             slot: Some(slot.clone()),
             deadline: hop.deadline.map_or(own, |theirs| theirs.min(own)),
             hops: hop.passed,
+            trace,
             bytes: size(&verb),
             again: waits,
             note: state.note_of(&verb),
@@ -319,6 +343,7 @@ impl Link {
                 id,
                 deadline: (left.as_millis() as u32).max(1),
                 hops: waiting.hops,
+                trace: waiting.trace.clone(),
                 verb: Some(waiting.verb.clone()),
             };
             bytes += waiting.bytes;
@@ -371,7 +396,9 @@ impl Link {
             state.up = false;
             state.session += 1;
             state.parts.clear();
-            let sent = std::mem::take(&mut state.sent).into_values();
+            let mut sent: Vec<_> = state.sent.drain().collect();
+            sent.sort_unstable_by_key(|(id, _)| *id);
+            let sent = sent.into_iter().map(|(_, waiting)| waiting);
             state.sent_bytes = 0;
             let unsent = std::mem::take(&mut state.unsent);
             let held = std::mem::take(&mut state.held);
@@ -493,10 +520,13 @@ impl Link {
 
     /// Gives answers: wakers run on a driver, for they may do anything.
     fn give(&self, landed: Landed) {
-        let wakers = landed.into_iter();
-        let wakers: Vec<Waker> = wakers
-            .filter_map(|(slot, answer)| slot.put(answer))
-            .collect();
+        let (mut wakers, mut blocked) = (Vec::new(), Vec::new());
+        for (slot, answer) in landed {
+            let (waker, waits) = slot.put(answer);
+            wakers.extend(waker);
+            blocked.extend(waits.then_some(slot));
+        }
+        blocked.iter().for_each(|slot| slot.notify());
         if !wakers.is_empty() {
             let wake = move || wakers.into_iter().for_each(Waker::wake);
             self.env.drivers.run(Box::new(wake));
@@ -527,9 +557,7 @@ impl State {
             Verb::Store(call) => stream_of(&call.batch).map_or(Note::Nothing, Note::Stored),
             Verb::Commit(_) => Note::Committed(self.kept.covered()),
             Verb::Adopt(call) => convert::to_adopt(call)
-                .map_or(Note::Nothing, |(epoch, vector)| {
-                    Note::Adopted(epoch, vector)
-                }),
+                .map_or(Note::Nothing, |adopted| Note::Adopted(adopted.into())),
             Verb::Status(_) => Note::Status(self.adoptions),
             _ => Note::Nothing,
         }
@@ -556,7 +584,8 @@ impl State {
                     self.reached(*stream, *end, None, durable);
                 }
             }
-            (Note::Adopted(epoch, vector), Payload::Adopted(_)) => {
+            (Note::Adopted(adopted), Payload::Adopted(_)) => {
+                let (epoch, vector) = &**adopted;
                 self.kept.adopted(*epoch, vector);
                 self.adoptions += 1;
                 let streams = self.known.iter_mut().flat_map(|it| &mut it.status.streams);
@@ -614,9 +643,8 @@ fn stream_of(batch: &[u8]) -> Option<Stream> {
 }
 
 fn nothing() -> Payload {
-    Payload::Error(to_proto(&Error::unavailable(
-        "the server's answer is of a kind that is not known here",
-    )))
+    let error = Error::unavailable("the server's answer is of a kind that is not known here");
+    Payload::Error(to_proto(&error).into())
 }
 
 /// About what a call takes.

@@ -33,18 +33,17 @@ impl Slot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts the answer here. Whoever polls for it is to be woken by the caller.
-    #[must_use]
-    pub(super) fn put(&self, answer: Result<Answer>) -> Option<Waker> {
+    /// Puts the answer here: who polls for it, and whether somebody is blocked for it. The caller wakes
+    /// them, once all answers that came together lie in their places.
+    pub(super) fn put(&self, answer: Result<Answer>) -> (Option<Waker>, bool) {
         let mut state = self.lock();
         state.answer = Some(answer);
-        let waker = state.waker.take();
-        let blocked = state.blocked;
-        drop(state);
-        if blocked {
-            self.answered.notify_one();
-        }
-        waker
+        (state.waker.take(), state.blocked)
+    }
+
+    /// Wakes who is blocked.
+    pub(super) fn notify(&self) {
+        self.answered.notify_one();
     }
 
     /// The answer that will lie here.

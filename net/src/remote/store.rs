@@ -113,14 +113,14 @@ impl Store for RemoteStore {
         };
         self.link
             .call(Verb::Scan(call), None, |answer, _| match answer {
-                Answer::Scanned(found) => convert::to_found(found),
+                Answer::Scanned(found) => convert::to_found(*found),
                 _ => unfit(),
             })
     }
 
     fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
         self.link.write(
-            Verb::Reclaim(convert::reclaim(&decision)),
+            Verb::Reclaim(convert::reclaim(&decision).into()),
             |_, _| {},
             |answer, _| match answer {
                 Answer::Reclaimed(freed) => Ok(convert::to_freed(&freed)),

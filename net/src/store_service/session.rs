@@ -15,7 +15,7 @@ use prost::Message;
 use tokio::time::{Instant, Sleep};
 use tokio_stream::Stream;
 use tonic::Status;
-use travertine_engine::contract::{Error, Result};
+use travertine_engine::contract::{Error, Result, trace};
 
 use super::Shared;
 use super::flying::Flying;
@@ -24,6 +24,7 @@ use super::verbs::Caller;
 use crate::hop::Hop;
 use crate::proto::answer::Answer as Payload;
 use crate::proto::{Answer, Answers, Call, Calls, Part, Welcome};
+use crate::traces;
 use crate::wire::codec::read;
 use crate::wire::error::{to_proto, to_status};
 use crate::wire::parts::{Assembly, cut};
@@ -160,7 +161,8 @@ impl Session {
                     deadline: Some(deadline),
                     passed: call.hops + 1,
                 };
-                let op = self.shared.begin(&self.caller, hop, verb);
+                let caller = traces::of(&call.trace);
+                let op = trace::within(caller, || self.shared.begin(&self.caller, hop, verb));
                 self.flying.board(call.id, op, bytes, deadline)
             }
         };
@@ -264,7 +266,7 @@ impl Stream for Session {
 
 impl Out {
     fn push(&mut self, id: u64, answer: Result<Payload>) {
-        let payload = answer.unwrap_or_else(|error| Payload::Error(to_proto(&error)));
+        let payload = answer.unwrap_or_else(|error| Payload::Error(to_proto(&error).into()));
         let answer = Answer {
             id,
             answer: Some(payload),

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
+use travertine_engine::contract::trace::{TraceParent, within};
 use travertine_engine::contract::{Error, Result};
 
 use super::offer::Wanted;
@@ -24,6 +25,7 @@ use crate::proto::{
     Status as ProtoStatus, StatusCall, StoreCall, Tail, Welcome,
 };
 use crate::rights::Caller as Rights;
+use crate::traces;
 use crate::wire::convert::{self, identity};
 use crate::wire::error::to_status;
 use crate::wire::{HOPS_MAX, MESSAGE_MAX, NEWEST, OLDEST, status};
@@ -158,6 +160,7 @@ impl Shared {
     async fn unary(
         self: &Arc<Self>,
         rights: Option<Rights>,
+        trace: Option<TraceParent>,
         verb: Verb,
     ) -> Result<Payload, Status> {
         // All who make unary calls are one client.
@@ -171,7 +174,7 @@ impl Shared {
             deadline: Some(deadline),
             passed: 1,
         };
-        let op = self.begin(&caller, hop, verb);
+        let op = within(trace, || self.begin(&caller, hop, verb));
         let answer = tokio::time::timeout_at(deadline, op).await;
         let answer = answer.unwrap_or_else(|_| Err(Error::unavailable("no answer in time")));
         answer.map_err(|error| to_status(&error))
@@ -191,8 +194,9 @@ impl StoreService {
         take: impl FnOnce(Payload) -> Option<T>,
     ) -> Reply<T> {
         let rights = request.extensions().get().cloned();
+        let trace = traces::of_request(&request);
         let verb = verb(request.into_inner());
-        let answer = take(self.0.unary(rights, verb).await?);
+        let answer = take(self.0.unary(rights, trace, verb).await?);
         let answer = answer.ok_or_else(|| Status::internal("the answer is of another verb"))?;
         Ok(Response::new(answer))
     }
@@ -203,6 +207,12 @@ macro_rules! only {
     ($kind:ident) => {
         |answer| match answer {
             Payload::$kind(fits) => Some(fits),
+            _ => None,
+        }
+    };
+    (*$kind:ident) => {
+        |answer| match answer {
+            Payload::$kind(fits) => Some(*fits),
             _ => None,
         }
     };
@@ -288,15 +298,16 @@ impl Store for StoreService {
     }
 
     async fn scan(&self, request: Request<ScanCall>) -> Reply<ScanAnswer> {
-        self.twin(request, Verb::Scan, only!(Scanned)).await
+        self.twin(request, Verb::Scan, only!(*Scanned)).await
     }
 
     async fn reclaim(&self, request: Request<ReclaimCall>) -> Reply<ReclaimAnswer> {
-        self.twin(request, Verb::Reclaim, only!(Reclaimed)).await
+        let verb = |call: ReclaimCall| Verb::Reclaim(call.into());
+        self.twin(request, verb, only!(Reclaimed)).await
     }
 
     async fn status(&self, request: Request<StatusCall>) -> Reply<ProtoStatus> {
-        self.twin(request, Verb::Status, only!(Status)).await
+        self.twin(request, Verb::Status, only!(*Status)).await
     }
 
     async fn close(&self, request: Request<CloseCall>) -> Reply<CloseAnswer> {

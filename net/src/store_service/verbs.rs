@@ -78,11 +78,11 @@ impl Shared {
                 let from = convert::position(call.from)?;
                 self.later(hop, move |shared| {
                     let found = shared.serving.store()?.scan(stream, from).wait()?;
-                    Ok(Answer::Scanned(convert::batches(&bounded(found))))
+                    Ok(Answer::Scanned(convert::batches(&bounded(found)).into()))
                 })
             }
             Verb::Reclaim(call) => {
-                let decision = convert::to_reclaim(call)?;
+                let decision = convert::to_reclaim(*call)?;
                 let store = self.writable(caller)?;
                 self.later(hop, move |_| {
                     let freed = store.reclaim(decision).wait()?;
@@ -91,7 +91,7 @@ impl Shared {
             }
             Verb::Status(_) => {
                 let status = status::to_proto(&self.serving.store()?.status())?;
-                Op::ok(Answer::Status(status))
+                Op::ok(Answer::Status(status.into()))
             }
             Verb::Close(_) => self.later(hop, move |shared| {
                 shared.serving.leave(client)?;

@@ -6,8 +6,7 @@ use std::marker::PhantomData;
 use bytes::Buf;
 use prost::Message;
 use tonic::Status;
-use tonic::codec::{Codec, DecodeBuf, Decoder};
-use tonic_prost::ProstEncoder;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use travertine_engine::contract::{Error, Result};
 
 use super::error::to_status;
@@ -30,15 +29,31 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = Writer<T>;
     type Decoder = Reader<U>;
 
-    fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::default()
+    fn encoder(&mut self) -> Writer<T> {
+        Writer(PhantomData)
     }
 
     fn decoder(&mut self) -> Reader<U> {
         Reader(PhantomData)
+    }
+}
+
+/// Writes messages.
+#[derive(Debug)]
+pub(crate) struct Writer<T>(PhantomData<T>);
+
+impl<T: Message> Encoder for Writer<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, message: T, bytes: &mut EncodeBuf<'_>) -> std::result::Result<(), Status> {
+        // Room at once: a long message would be copied each time that the buffer grows.
+        bytes.reserve(message.encoded_len());
+        let written = message.encode(bytes);
+        written.map_err(|error| Status::internal(error.to_string()))
     }
 }
 

@@ -155,7 +155,7 @@ mod tests {
             ..ReclaimCall::default()
         };
         let within = Call {
-            verb: Some(call::Verb::Reclaim(numbers.clone())),
+            verb: Some(call::Verb::Reclaim(numbers.clone().into())),
             ..Call::default()
         };
         let wide = Status {
