@@ -1,6 +1,5 @@
 //! The rows.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Instant;
@@ -17,7 +16,7 @@ use travertine_net::connect::Endpoint;
 
 use crate::Outcome;
 use crate::bare::Pair;
-use crate::served::{Served, Writer, engine, file, memory, open, remote, remote_memory};
+use crate::served::{Served, Writer, engine, file, memory, open, remote, remote_of};
 
 /// How much is run, and where.
 pub(crate) struct Run<'a> {
@@ -114,14 +113,45 @@ fn check(index: usize, length: usize, record: Option<Record>) -> Outcome<()> {
 }
 
 /// Writes records of this length; where they lie.
-fn fill(writer: &mut Writer, count: usize, length: usize) -> Outcome<Vec<Oid>> {
+fn fill(store: &dyn Store, writer: &mut Writer, count: usize, length: usize) -> Outcome<Vec<Oid>> {
     let mut oids = Vec::with_capacity(count);
     for index in 0..count {
-        let (oid, op) = writer.write(&body(index, length))?;
-        op.wait()?;
+        let (oid, batch) = writer.next(&body(index, length))?;
+        store.store(writer.epoch(), batch).wait()?;
         oids.push(oid);
     }
     Ok(oids)
+}
+
+/// Stores batches of one record, made on the way.
+fn store_flow(
+    store: &dyn Store,
+    writer: &mut Writer,
+    count: usize,
+    flight: usize,
+    length: usize,
+) -> Outcome<f64> {
+    let body = body(1, length);
+    flow(
+        count,
+        flight,
+        |_| {
+            let (_, batch) = writer.next(&body)?;
+            Ok(store.store(writer.epoch(), batch))
+        },
+        |_, op| op.wait().map(drop).map_err(Into::into),
+    )
+}
+
+/// Sends the same batches to where nothing is done with them.
+fn bare_store_flow(bare: &Pair, count: usize, flight: usize, length: usize) -> Outcome<f64> {
+    let (body, mut writer) = (body(1, length), Writer::of_nothing());
+    flow(
+        count,
+        flight,
+        |_| bare.ask(writer.next(&body)?.1.bytes().clone(), Some(16)),
+        |_, answer| Ok(answer.blocking_recv().map(drop)?),
+    )
 }
 
 fn read_flow(
@@ -161,32 +191,23 @@ fn bare_flow(
 fn small(run: &Run<'_>) -> Outcome<()> {
     let bare = Pair::open(Door::Plain, plain)?;
     let served = Served::store(&memory(), run.base, Door::Plain)?;
-    let stack = open(&remote_memory(&served.address, None), run.base)?;
-    let writer = RefCell::new(Writer::new(stack.store())?);
-    let oids = fill(&mut writer.borrow_mut(), 1_000, SMALL)?;
+    let stack = open(&remote_of(&served.address, None), run.base)?;
     let store = stack.store();
+    let mut writer = Writer::of(&*store)?;
+    let oids = fill(&*store, &mut writer, 1_000, SMALL)?;
     let (count, bytes) = (20_000 * run.scale, Bytes::from(body(1, SMALL)));
-    let record = body(1, SMALL);
     for flight in [64, 512] {
-        let bare = || bare_flow(&bare, count, flight, &bytes, None);
         run.row(
             &format!("read of 100 bytes, {flight} in flight, /s"),
             ">= 0.80",
-            bare,
+            || bare_flow(&bare, count, flight, &bytes, None),
             || read_flow(&*store, &oids, count, flight, SMALL),
         )?;
         run.row(
             &format!("store of 100 bytes, {flight} in flight, /s"),
             ">= 0.80",
-            bare,
-            || {
-                flow(
-                    count,
-                    flight,
-                    |_| Ok(writer.borrow_mut().write(&record)?.1),
-                    |_, op| op.wait().map(drop).map_err(Into::into),
-                )
-            },
+            || bare_store_flow(&bare, count, flight, SMALL),
+            || store_flow(&*store, &mut writer, count, flight, SMALL),
         )?;
     }
     Ok(())
@@ -195,9 +216,9 @@ fn small(run: &Run<'_>) -> Outcome<()> {
 fn latency(run: &Run<'_>) -> Outcome<()> {
     let bare = Pair::open(Door::Plain, plain)?;
     let served = Served::store(&memory(), run.base, Door::Plain)?;
-    let stack = open(&remote_memory(&served.address, None), run.base)?;
-    let oids = fill(&mut Writer::new(stack.store())?, 1_000, SMALL)?;
+    let stack = open(&remote_of(&served.address, None), run.base)?;
     let (store, bytes) = (stack.store(), Bytes::from(body(1, SMALL)));
+    let oids = fill(&*store, &mut Writer::of(&*store)?, 1_000, SMALL)?;
     let p50 = |step: &mut dyn FnMut(usize) -> Outcome<()>| -> Outcome<f64> {
         Ok(1000.0 * Timing::steps(2_000 * run.scale, step)?.quantile_us(0.5))
     };
@@ -250,7 +271,6 @@ fn large(run: &Run<'_>) -> Outcome<()> {
             })
         };
         let bare = Pair::open(door(), way)?;
-        let served = Served::store(&memory(), run.base, door())?;
         let table = tls.then(|| {
             let path = |name| paper(name).display().to_string();
             Table::default()
@@ -258,39 +278,29 @@ fn large(run: &Run<'_>) -> Outcome<()> {
                 .with("cert", path("client"))
                 .with("key", path("client.key"))
         });
-        let stack = open(&remote_memory(&served.address, table), run.base)?;
-        let store = stack.store();
-        let writer = RefCell::new(Writer::new(stack.store())?);
-        let oids = fill(&mut writer.borrow_mut(), 64, LARGE)?;
         let (count, flight) = (1_000 * run.scale, 16);
-        let (record, bytes) = (body(1, LARGE), Bytes::from(body(1, LARGE)));
         let how = if tls { "TLS" } else { "plain" };
+        // What is read comes out of the system's memory, as it does at home.
+        let served = Served::store(&file(how), run.base, door())?;
+        let stack = open(&remote_of(&served.address, table.as_ref()), run.base)?;
+        let store = stack.store();
+        let oids = fill(&*store, &mut Writer::of(&*store)?, 64, LARGE)?;
+        let ask = Bytes::from_static(&[1; 8]);
         run.row(
             &format!("read of 64 KiB, 16 in flight, {how}, /s"),
             ">= 0.80",
-            || {
-                bare_flow(
-                    &bare,
-                    count,
-                    flight,
-                    &Bytes::from_static(&[1; 8]),
-                    Some(LARGE as u32),
-                )
-            },
+            || bare_flow(&bare, count, flight, &ask, Some(LARGE as u32)),
             || read_flow(&*store, &oids, count, flight, LARGE),
         )?;
+        let served = Served::store(&memory(), run.base, door())?;
+        let stack = open(&remote_of(&served.address, table.as_ref()), run.base)?;
+        let store = stack.store();
+        let mut writer = Writer::of(&*store)?;
         run.row(
             &format!("store of 64 KiB, 16 in flight, {how}, /s"),
             ">= 0.80",
-            || bare_flow(&bare, count, flight, &bytes, Some(16)),
-            || {
-                flow(
-                    count,
-                    flight,
-                    |_| Ok(writer.borrow_mut().write(&record)?.1),
-                    |_, op| op.wait().map(drop).map_err(Into::into),
-                )
-            },
+            || bare_store_flow(&bare, count, flight, LARGE),
+            || store_flow(&*store, &mut writer, count, flight, LARGE),
         )?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use travertine::stack::{Layer, Opening, Plan, Spec, Stack, Table};
 use travertine_engine::contract::{
-    BatchBuilder, End, Env, Epoch, Kind, Level, NewRecord, Oid, Op, Store, Tail,
+    Batch, BatchBuilder, End, Env, Epoch, Kind, Level, NewRecord, Oid, Position, Store, Stream,
 };
 use travertine_engine::front::{Engine, Options};
 use travertine_net::accept::{Accept, Door};
@@ -88,16 +88,15 @@ pub(crate) fn remote(address: &str) -> Layer {
     Layer::new("remote").with("address", address)
 }
 
-/// A stack of one that goes on in memory there; `tls` is its table of that name.
-pub(crate) fn remote_memory(address: &str, tls: Option<Table>) -> Spec {
+/// A stack of one that takes whatever is there; `tls` is its table of that name.
+pub(crate) fn remote_of(address: &str, tls: Option<&Table>) -> Spec {
     let expects = "fences, proves absence, one stream";
-    let layer = remote(address)
+    let mut layer = remote(address)
         .with("level", "memory")
         .with("expects", expects);
-    let layer = match tls {
-        Some(tls) => layer.with("tls", tls),
-        None => layer,
-    };
+    if let Some(tls) = tls {
+        layer = layer.with("tls", tls.clone());
+    }
     Spec::linear([layer]).level("memory")
 }
 
@@ -116,31 +115,47 @@ pub(crate) fn engine(store: Arc<dyn Store>) -> Outcome<Engine> {
 
 /// A writer without an engine: batches of one record, each at the end of the one before.
 pub(crate) struct Writer {
-    pub(crate) store: Arc<dyn Store>,
     epoch: Epoch,
     before: End,
+    unit: u64,
 }
 
 impl Writer {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Outcome<Self> {
+    /// One that takes a store over.
+    pub(crate) fn of(store: &dyn Store) -> Outcome<Self> {
         let epoch = Epoch { number: 1, tag: 7 };
         let states = store.fence(epoch).wait()?;
         let ends = states.iter().map(|state| (state.stream, state.end));
         store.adopt(epoch, ends.collect()).wait()?;
         let state = states.first().ok_or("there is no stream")?;
-        let before = state.end;
         Ok(Self {
-            store,
             epoch,
-            before,
+            before: state.end,
+            unit: store.status().unit,
         })
     }
 
-    pub(crate) fn write(&mut self, body: &[u8]) -> Outcome<(Oid, Op<Tail>)> {
-        let end = self.before;
-        let base = end.position;
-        let stream = travertine_engine::contract::Stream(0);
-        let mut builder = BatchBuilder::new(stream, base, end, self.epoch, body.len() + 200);
+    /// One that only makes batches.
+    pub(crate) fn of_nothing() -> Self {
+        Self {
+            epoch: Epoch { number: 1, tag: 7 },
+            before: End {
+                position: Position::START,
+                running: 0,
+            },
+            unit: 8,
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The next batch, and where its record lies.
+    pub(crate) fn next(&mut self, body: &[u8]) -> Outcome<(Oid, Batch)> {
+        let base = self.before.position.align_up(self.unit);
+        let mut builder =
+            BatchBuilder::new(Stream(0), base, self.before, self.epoch, body.len() + 200);
         let reference = builder.push(&NewRecord {
             kind: Kind::BLOB,
             references: &[],
@@ -151,6 +166,6 @@ impl Writer {
             position: batch.header().end,
             running: batch.running(),
         };
-        Ok((reference.oid, self.store.store(self.epoch, batch)))
+        Ok((reference.oid, batch))
     }
 }
