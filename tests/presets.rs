@@ -9,6 +9,7 @@ mod desk;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use desk::Desk;
 
@@ -47,6 +48,31 @@ fn every_preset_runs_its_benchmark() {
     assert!(ran >= 11, "{ran} presets");
     let left = fs::read_dir(desk.path().join("data")).unwrap().count();
     assert_eq!(left, 1, "a benchmark made data beside its stack");
+}
+
+#[test]
+fn an_edge_runs_its_benchmark_over_its_server_and_finds_again_what_it_stored() {
+    let desk = Desk::new();
+    let edge = |call: &str| {
+        let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/stacks/network/run");
+        let output = Command::new(run)
+            .arg("edge")
+            .args(call.split(' '))
+            .env("TRAVERTINE", env!("CARGO_BIN_EXE_travertine"))
+            .env("LISTEN", "any")
+            .env("DATA", desk.path().join("servers"))
+            .current_dir(desk.path())
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{call}: {words}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    edge("put --tree t a hello");
+    let call = "--workload commit,read-hot --records 200 --ops 40 --rounds 1 --json";
+    let facts = edge(&format!("bench {call} --dir . --allow-tmpfs"));
+    assert_eq!(facts.matches("\"ops\":40").count(), 2, "{facts}");
+    assert_eq!(edge("get --tree t a").trim_end(), "hello");
 }
 
 #[test]
