@@ -6,6 +6,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use desk::Desk;
+use travertine::config::{Overrides, StackFile};
+use travertine::contract::{Env, Name};
+use travertine::front::Reclaiming;
+use travertine::interfaces::{Map, Tree};
 
 /// A stack of many small segments with two trees, a long value and a blob.
 fn filled() -> Desk {
@@ -316,4 +320,38 @@ fn with_history_every_commit_is_looked_at_and_a_rate_changes_nothing_that_is_tol
     let edges = |facts: &serde_json::Value| facts["references"]["edges"].as_u64().unwrap();
     assert!(edges(all) > edges(newest), "{all}");
     desk.fails("verify s.toml --rate fast", 2, &["fast"]);
+}
+
+#[test]
+fn beside_a_writer_who_reclaims_nothing_is_called_damaged() {
+    let desk = Desk::new();
+    let stack = "[[layer]]\nuse = \"file\"\npath = \"data\"\nsegment = \"1 MiB\"\n";
+    let stack = desk.file("s.toml", stack);
+    let (kinds, env) = (travertine::standard(), Env::system());
+    let file = StackFile::load(&stack, &kinds, &Overrides::none()).unwrap();
+    let (_stack, engine) = file.engine(&env, false).unwrap();
+    let map = Map::new(Name::new("t").unwrap(), Tree::default());
+    let write = |round: u8| {
+        let session = engine.session().unwrap();
+        let mut writer = map.writer(&session);
+        for row in 0..2_000_u32 {
+            writer.put(&row.to_be_bytes(), &[round; 500]).unwrap();
+        }
+        writer.commit(None).unwrap().wait().unwrap();
+    };
+    write(0);
+    for line in ["verify s.toml", "verify s.toml --history"].repeat(2) {
+        std::thread::scope(|scope| {
+            // Not as often as it looks anew.
+            scope.spawn(|| {
+                for round in 1..6 {
+                    write(round);
+                    let newest = "newest".parse().unwrap();
+                    engine.reclaim(&newest, &Reclaiming::default()).unwrap();
+                }
+            });
+            desk.ok(line);
+        });
+    }
+    engine.close().unwrap();
 }
