@@ -7,8 +7,8 @@
 //!                                                        └ full: the young ones become old
 //! ```
 //!
-//! Where there is a thread to spare, a [sweep](super::sweep) merges the old ones beside, and commits only
-//! take over what it made.
+//! Where there is a thread to spare, a [sweep](super::sweep) merges a part of the old ones beside, and commits
+//! only take over what it made.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ use travertine_engine::contract::{Reference, Result};
 use super::delta::{Delta, Draft};
 use super::overlay::{Generation, Reach};
 use super::slots::SLOTS;
-use super::sweep::{Outcome, Sweep};
+use super::sweep::{Outcome, Part, Sweep};
 use super::tip::{Old, Tip, Young, fewer};
 use super::view::Over;
 use super::{Journal, Opened};
@@ -27,6 +27,9 @@ use crate::records::Sink;
 
 /// A batch that has an edit for every so many entries of the map is large.
 const ENTRIES_PER_EDIT: u64 = 8;
+
+/// The old deltas are merged in about so many parts.
+const PARTS: u32 = 16;
 
 /// Most young deltas; half of what there is room for, since some attempts fail.
 const YOUNG_MAX: u32 = SLOTS / 2;
@@ -96,27 +99,13 @@ impl<I: Index> Journal<I> {
         Ok(Some(root))
     }
 
-    /// Takes over what a sweep has merged; where there is none, merges as many keys of the old deltas as
-    /// their share is by now. All are merged when the young ones have come three quarters of their way.
+    /// Takes over what a sweep has merged, and begins the next part of it; where there is no thread to spare,
+    /// merges as many keys of the old deltas as their share is by now. All are merged when the young ones
+    /// have come three quarters of their way.
     fn merge_share(&self, sink: &dyn Sink, tip: &mut Tip) -> Result<()> {
         let Some(mut old) = tip.old.take() else {
             return Ok(());
         };
-        if let Some(sweep) = old.sweep.take() {
-            match sweep.outcome(sink, self.is_full(&tip.young)) {
-                Outcome::UnderWay => {
-                    old.sweep = Some(sweep);
-                    tip.old = Some(old);
-                    return Ok(());
-                }
-                Outcome::Merged(base) => {
-                    tip.base = base;
-                    tip.view = Mutex::default();
-                    return Ok(());
-                }
-                Outcome::Nothing => {}
-            }
-        }
         let keys = u64::from(old.keys());
         let share = |come: u64, way: u64| {
             let way = (way / 4 * 3).max(1);
@@ -125,7 +114,41 @@ impl<I: Index> Journal<I> {
         let by_bytes = share(tip.young.bytes, self.young_max());
         let by_count = share(tip.young.counter.count().into(), YOUNG_MAX.into());
         let upto = by_bytes.max(by_count).min(keys) as u32;
-        if upto < old.keys() && upto - old.merged.min(upto) < self.merge_min {
+        let part = (old.keys() / PARTS).max(self.merge_min);
+        let mut failed = false;
+        if let Some(sweep) = old.sweep.take() {
+            let late = upto > old.merged.saturating_add(2 * part) || self.is_full(&tip.young);
+            match sweep.outcome(sink, late) {
+                Outcome::UnderWay => {
+                    old.sweep = Some(sweep);
+                    tip.old = Some(old);
+                    return Ok(());
+                }
+                Outcome::Merged(part) => {
+                    tip.base = part.base;
+                    tip.view = Mutex::default();
+                    (old.merged, old.last) = (part.merged, part.last);
+                    if old.merged == old.keys() {
+                        return Ok(());
+                    }
+                }
+                Outcome::Nothing => failed = true,
+            }
+        }
+        if old.merged <= upto && !failed && !self.is_full(&tip.young) {
+            let (index, base, mut rest) = (self.index.clone(), tip.base, old.clone());
+            old.sweep = Sweep::begin(sink, move |sink| {
+                let mut log = EditLog::new();
+                rest.tell(rest.keys().min(rest.merged.saturating_add(part)), &mut log)?;
+                Ok(Part {
+                    base: index.apply(sink, base, &log.sorted())?,
+                    merged: rest.merged,
+                    last: rest.last,
+                })
+            });
+        }
+        let few = upto < old.keys() && upto.saturating_sub(old.merged) < self.merge_min;
+        if few || old.sweep.is_some() {
             tip.old = Some(old);
             return Ok(());
         }
@@ -148,14 +171,6 @@ impl<I: Index> Journal<I> {
         tip.old = Old::of(&tip.young, list);
         tip.young = Young::default();
         tip.era += 1;
-        if let Some(old) = &mut tip.old {
-            let (index, base, mut rest) = (self.index.clone(), tip.base, old.clone());
-            old.sweep = Sweep::begin(sink, move |sink| {
-                let mut log = EditLog::new();
-                rest.tell_rest(&mut log)?;
-                index.apply(sink, base, &log.sorted())
-            });
-        }
         Ok(())
     }
 
@@ -174,11 +189,13 @@ impl<I: Index> Journal<I> {
         let mut base = tip.base;
         // Of several edits to a key the one that comes last counts.
         if let Some(old) = &tip.old {
-            let sweep = old.sweep.as_ref();
-            match sweep.map_or(Outcome::Nothing, |sweep| sweep.outcome(sink, true)) {
-                Outcome::Merged(merged) => base = merged,
-                _ => old.clone().tell_rest(&mut log)?,
+            let mut old = old.clone();
+            let sweep = old.sweep.take();
+            if let Some(Outcome::Merged(part)) = sweep.map(|sweep| sweep.outcome(sink, true)) {
+                base = part.base;
+                (old.merged, old.last) = (part.merged, part.last);
             }
+            old.tell_rest(&mut log)?;
         }
         let mut refused = Ok(());
         let mut push = |key: &[u8], edit: Edit<'_>| {

@@ -17,10 +17,10 @@
 //! - **Every root is whole.** It names all that it is made of, so a commit that survives a crash is
 //!   there as it was, nothing is replayed or finished after opening, and any retained commit can be read.
 //! - **Bounded.** Deltas hold [`Journal::bytes_max`] at most. An engine that has a thread to spare merges
-//!   beside its writers, in one walk, and the next commit takes over what was made; commits wait only
-//!   when as many deltas have come as are being merged. Elsewhere, as in a simulated environment, each
-//!   commit does a share of the merge in its own turn, by the bytes that it brings: then there is no
-//!   stall at the end of a measure, and the same edits give the same records.
+//!   beside its writers, part by part as they bring new ones, and the next commit takes over what was made;
+//!   commits wait only where a part is late. Elsewhere, as in a simulated environment, each commit does a
+//!   share of the merge in its own turn, by the bytes that it brings: then the same edits give the same
+//!   records.
 //! - **Large batches** are done to the index below at once, with all deltas, since a batch that touches
 //!   most nodes anyway gains nothing by waiting.
 //!

@@ -1,20 +1,25 @@
-//! Merging the old deltas beside the writer: on a thread of its own, in one walk over the base.
+//! Merging the old deltas beside the writer, a part at a time: on a thread of its own, in one walk over the base.
 //!
 //! ```text
-//!   flip ── begin ──> merge all old deltas into the base ──> root of the index below
-//!    │                                                        │
-//!    └ commits go on: young deltas over the old base          └ the next commit takes it over: the old
-//!      as many as may be, then they wait                        deltas go, the young lie over the new base
+//!   young deltas come   ├────────┼────────┼────────┼─── … ──┤ full
+//!   old deltas merged   │ part 1 │ part 2 │ part 3 │        │ all of them: the young become old
+//!                         └ begun by a commit, beside it;
+//!                           taken over by a later one: young and old deltas over a newer base
 //! ```
 //!
+//! A part is begun when as much has come as was merged, so the work is spread over the commits that bring it
+//! about, and what a part has superseded is free before the next one. Who writes waits only where a part
+//! takes longer than two of them should.
+//!
 //! Nothing is changed by it: it stores nodes, and whoever takes them over commits. So it may fail, or be
-//! lost with the process, and what is lost is its work. Then commits merge in parts, in their own turns.
+//! lost with the process, and what is lost is its work. Then a commit merges in its own turn.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use travertine_engine::contract::{Reference, Result};
 use travertine_engine::front::Hold;
 
+use super::tree::Item;
 use crate::records::Sink;
 
 /// A merge that was begun.
@@ -34,16 +39,24 @@ struct Shared {
 enum State {
     #[default]
     UnderWay,
-    Merged(Option<Reference>),
+    Merged(Part),
     Nothing,
+}
+
+/// A base with some of the old deltas in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    pub(super) base: Option<Reference>,
+    /// So many of their keys, and the last of them.
+    pub(super) merged: u32,
+    pub(super) last: Option<Item>,
 }
 
 /// What came of a sweep.
 #[derive(Debug)]
 pub(super) enum Outcome {
     UnderWay,
-    /// The base with all old deltas in it.
-    Merged(Option<Reference>),
+    Merged(Part),
     /// Nothing that may be used.
     Nothing,
 }
@@ -52,14 +65,14 @@ impl Sweep {
     /// Has `merge` done on another thread; `None` if there is none to spare.
     pub(super) fn begin(
         sink: &dyn Sink,
-        merge: impl FnOnce(&dyn Sink) -> Result<Option<Reference>> + Send + 'static,
+        merge: impl FnOnce(&dyn Sink) -> Result<Part> + Send + 'static,
     ) -> Option<Arc<Self>> {
         let shared = Arc::new(Shared::default());
         let end = End(shared.clone());
         let work = sink.aside(Box::new(move |helper| {
             // What goes wrong is met again by the commit that merges in its own turn, and told to it.
-            if let Ok(base) = merge(helper) {
-                end.0.end(State::Merged(base));
+            if let Ok(part) = merge(helper) {
+                end.0.end(State::Merged(part));
             }
         }));
         let hold = work.ok()?;
@@ -77,7 +90,7 @@ impl Sweep {
         drop(state);
         match ended {
             State::UnderWay => Outcome::UnderWay,
-            State::Merged(base) if sink.cover(&self.hold) => Outcome::Merged(base),
+            State::Merged(part) if sink.cover(&self.hold) => Outcome::Merged(part),
             State::Merged(_) | State::Nothing => Outcome::Nothing,
         }
     }

@@ -50,7 +50,7 @@ pub(super) struct Old {
     /// So many keys are merged, this one the last.
     pub(super) merged: u32,
     pub(super) last: Option<Item>,
-    /// Merges all of them into the base that they lie over.
+    /// Merges some more of them into the base.
     pub(super) sweep: Option<Arc<Sweep>>,
     memory: u64,
 }
