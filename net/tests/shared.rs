@@ -532,7 +532,7 @@ async fn the_history_is_not_read_to_its_end_for_somebody_who_has_left() {
             for _ in 0..COMMITS {
                 engine.session()?.commit(&[], None).wait()?;
             }
-            Result::Ok(())
+            Ok::<_, Error>(())
         });
         commits.await.unwrap().unwrap();
         let endpoint = Endpoint::parse(&served.address).unwrap();
@@ -613,6 +613,7 @@ async fn a_session_whose_answers_nobody_fetches_ends_and_lets_go_of_what_it_held
         let to = target::To::Oid(large.unwrap().oid.raw());
         let read = |id| proto::Ask {
             id,
+            trace: String::new(),
             what: Some(proto::ask::What::Read(proto::ReadRequest {
                 target: Some(proto::Target {
                     to: Some(to.clone()),
