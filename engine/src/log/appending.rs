@@ -123,8 +123,9 @@ impl Shared {
         let syncs = commit.level >= Level::Disk;
         let alone = syncs && commit.last.len() == 1 && self.env.works_here();
         // Whoever has the turn may have taken what is dirty, and its sync may fail yet.
-        let unsynced = planted!(CommitNotSynced) || planted!(AnsweredBeforeFlush);
-        let turn = match alone && !unsynced {
+        let turn = match alone {
+            _ if planted!(CommitNotSynced) => None,
+            _ if planted!(AnsweredBeforeFlush) => None,
             true => self.behind.try_turn(),
             false => None,
         };
