@@ -5,7 +5,7 @@ use super::line::{Ending, Trust};
 use super::marks::Branch;
 use super::run::{Broken, Run, Went};
 use super::subject::Subject;
-use crate::conformance::sim::Class;
+use crate::conformance::sim::{Class, Fault};
 use crate::contract::{Error, ErrorKind, Names, Reference};
 
 impl Run<'_> {
@@ -127,6 +127,13 @@ impl Run<'_> {
     /// A second process looks, without writing.
     pub(super) fn look_from_outside(&mut self) -> Result<(), Broken> {
         let before = self.disk.tally();
+        let dropped = [Fault::SyncDropped, Fault::SyncDroppedPartly];
+        let evicted = before.fired(Fault::Eviction);
+        if std::mem::replace(&mut self.evicted, evicted) < evicted
+            && dropped.into_iter().any(|fault| before.fired(fault) > 0)
+        {
+            self.reader_saw_since = 0;
+        }
         let looked = self
             .open_subject(true)
             .and_then(|subject| Ok((subject.shown()?, subject)));

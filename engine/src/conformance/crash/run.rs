@@ -42,9 +42,12 @@ pub(super) struct Run<'a> {
     pub(super) ending: Ending,
     /// The newest commit that a reader in another process saw.
     pub(super) reader_saw: usize,
-    /// As `reader_saw`, since the power went or a writer recovered: the note that a commit is proven
+    /// As `reader_saw`, since the power went, pages that a failed sync had dropped were evicted, or a
+    /// writer recovered: the note that a commit is proven
     /// may be lost then, though the commit is not, and readers are behind until a writer says more.
     pub(super) reader_saw_since: usize,
+    /// How often pages had been evicted when a reader looked last.
+    pub(super) evicted: u64,
     pub(super) looked: bool,
     /// Whether nothing is damaged while a process opens, so that it comes to reading.
     pub(super) spared: bool,
@@ -82,6 +85,7 @@ impl<'a> Run<'a> {
             ending: Ending::Closed,
             reader_saw: 0,
             reader_saw_since: 0,
+            evicted: 0,
             looked: false,
             spared: trial.class == Class::Corruption && seed % 2 == 1,
             store: None,
