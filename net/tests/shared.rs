@@ -616,7 +616,7 @@ async fn a_session_whose_answers_nobody_fetches_ends_and_lets_go_of_what_it_held
             trace: String::new(),
             what: Some(proto::ask::What::Read(proto::ReadRequest {
                 target: Some(proto::Target {
-                    to: Some(to.clone()),
+                    to: Some(to),
                     weak: false,
                 }),
             })),

@@ -15,7 +15,7 @@
 //! | `requests` | 8,192 | refused as `RESOURCE_EXHAUSTED` before anything is touched |
 //! | `health` | 1,024 | the same, for requests about health and reflection, which have places of their own: whoever may do nothing takes none from those who may. One address may have a quarter |
 //! | `requests_per_connection` | 256 | HTTP/2 opens no further stream |
-//! | `message_bytes` | 32 MiB + 64 KiB | refused from its header, before a byte of it is kept |
+//! | `message_bytes` | 32 MiB + 64 KiB | no service takes a longer one, and each refuses from the header what is too long for it |
 //! | `unfinished_bytes` | 256 MiB | of messages that have begun and not ended, all together; one connection may hold a quarter, yet always one message |
 //! | `frame_bytes` | 64 KiB | the connection is ended, as HTTP/2 says |
 //! | `header_bytes` | 16 KiB | refused as HTTP/2 says |
@@ -23,8 +23,8 @@
 //! | `stream_window`, `connection_window` | 1 MiB, 4 MiB | how much comes unasked |
 //!
 //! [`Limits::server`] sets what HTTP/2 enforces and puts [`Bounds`] in front of every service;
-//! [`accept`](crate::accept) enforces the rest. A message's length is for the generated services: their
-//! `max_decoding_message_size` takes `message_bytes`.
+//! [`accept`](crate::accept) enforces the rest. How long a message may be is said to the generated
+//! services, by each of ours.
 
 mod bounds;
 mod shares;

@@ -90,6 +90,7 @@ mod tests {
         drop(ours);
         assert!(take("10.0.0.1").is_some());
         drop(others);
-        assert_eq!((shares.lock().all, shares.lock().by.len()), (0, 0));
+        let taken = shares.lock();
+        assert_eq!((taken.all, taken.by.len()), (0, 0));
     }
 }
