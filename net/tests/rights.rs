@@ -226,6 +226,8 @@ async fn what_is_granted_may_change_while_the_server_runs() {
 
 #[tokio::test]
 async fn a_token_that_is_replaced_in_its_file_is_said_from_then_on() {
+    // Lines that are of no interest to anybody here would be of none to the tests beside it.
+    let (_log, _guard) = Log::begin();
     let env = Env::system();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
