@@ -11,9 +11,11 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use travertine_engine::contract::{Error, Result};
 
+use super::{KEEPALIVE, KEEPALIVE_TIMEOUT};
 use crate::rights::Token;
 
 /// Whom to connect to; the module's table says what can be told.
@@ -29,6 +31,8 @@ pub struct Endpoint {
     pub(super) key: Option<PathBuf>,
     token: Option<Token>,
     token_file: Option<PathBuf>,
+    /// How often a silent server is asked whether it is there, and how long it has to answer.
+    pub(super) keepalive: (Duration, Duration),
 }
 
 impl Endpoint {
@@ -80,6 +84,7 @@ impl Endpoint {
             key: None,
             token: None,
             token_file: None,
+            keepalive: (KEEPALIVE, KEEPALIVE_TIMEOUT),
         })
     }
 
@@ -129,6 +134,13 @@ impl Endpoint {
     #[must_use]
     pub fn plain_text(mut self, plain: bool) -> Self {
         self.plain_text = plain;
+        self
+    }
+
+    /// How often a silent server is asked whether it is there, and how long it has to answer that.
+    #[must_use]
+    pub fn keepalive(mut self, every: Duration, within: Duration) -> Self {
+        self.keepalive = (every, within);
         self
     }
 

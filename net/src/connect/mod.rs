@@ -124,8 +124,8 @@ impl Endpoint {
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)
             .http2_max_header_list_size(HEADERS)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .http2_keep_alive_interval(self.keepalive.0)
+            .keep_alive_timeout(self.keepalive.1)
             .keep_alive_while_idle(true);
         let connector = Connector {
             endpoint: Arc::new(self.clone()),

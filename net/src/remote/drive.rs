@@ -37,6 +37,7 @@ const TICK: Duration = Duration::from_millis(25);
 const PAUSE: Duration = Duration::from_millis(10);
 /// Runs until the floor is gone. `opened` is told of the first session, or why there is none.
 pub(super) async fn drive(link: Arc<Link>, reach: Arc<dyn Reach>, opened: Promise<()>) {
+    let _ends = Ends(link.clone());
     let mut opened = Some(opened);
     let began = Instant::now();
     let mut pause = PAUSE;
@@ -66,9 +67,20 @@ pub(super) async fn drive(link: Arc<Link>, reach: Arc<dyn Reach>, opened: Promis
         idle(&link, jittered(&link, pause)).await;
         pause = (2 * pause).min(link.settings.retry);
     }
-    link.end();
-    if let Some(host) = &link.host {
-        host.note(key(&link), Vec::new(), 0);
+}
+
+/// Tells those who wait that nobody will answer, whatever way the driving ends: also when it is dropped
+/// with the thread that it lived on, or panics.
+struct Ends(Arc<Link>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let link = &self.0;
+        link.stop();
+        link.end();
+        if let Some(host) = &link.host {
+            host.note(key(link), Vec::new(), 0);
+        }
     }
 }
 

@@ -150,9 +150,17 @@ impl RemoteStore {
     }
 }
 
+/// How long a server may be silent before it is asked whether it is there; and once more before it is
+/// given up.
+const SILENCE: Duration = Duration::from_secs(5);
+
 impl Remote {
     fn endpoint(&self, context: &OpenContext) -> Result<Endpoint> {
-        let mut endpoint = Endpoint::parse(&self.address)?.plain_text(self.plain);
+        // A way that went silent is noticed while there is time to come again by another.
+        let silence = (self.deadline.0 / 6).min(SILENCE);
+        let mut endpoint = Endpoint::parse(&self.address)?
+            .plain_text(self.plain)
+            .keepalive(silence, silence);
         let file = |path: &String| context.resolve(path);
         if let Some(ca) = &self.tls.ca {
             endpoint = endpoint.ca(file(ca));
