@@ -15,6 +15,8 @@ pub(super) struct Flight<T> {
     waker: Waker,
     /// Bytes that it was asked with.
     bytes: usize,
+    /// Bytes that its answer is reckoned to have.
+    coming: usize,
     /// When nobody waits for it any more.
     deadline: Instant,
 }
@@ -24,6 +26,7 @@ pub(super) struct Flight<T> {
 pub(super) struct Flying<T> {
     flights: HashMap<u64, Flight<T>>,
     bytes: usize,
+    coming: usize,
     woken: Arc<Woken>,
 }
 
@@ -56,6 +59,7 @@ impl<T: Send + 'static> Flying<T> {
         Self {
             flights: HashMap::new(),
             bytes: 0,
+            coming: 0,
             woken: Arc::default(),
         }
     }
@@ -68,12 +72,16 @@ impl<T: Send + 'static> Flying<T> {
         self.bytes
     }
 
+    pub(super) fn coming(&self) -> usize {
+        self.coming
+    }
+
     /// Takes an op on board; its answer, if it is here already.
     pub(super) fn board(
         &mut self,
         id: u64,
         op: Op<T>,
-        bytes: usize,
+        (bytes, coming): (usize, usize),
         deadline: Instant,
     ) -> Option<Result<T>> {
         let op = match op.try_ready() {
@@ -85,12 +93,14 @@ impl<T: Send + 'static> Flying<T> {
             op,
             waker,
             bytes,
+            coming,
             deadline,
         };
         if let Poll::Ready(answer) = flight.poll() {
             return Some(answer);
         }
         self.bytes += bytes;
+        self.coming += coming;
         self.flights.insert(id, flight);
         None
     }
@@ -113,6 +123,7 @@ impl<T: Send + 'static> Flying<T> {
                 };
                 if let Poll::Ready(answer) = flight.poll() {
                     self.bytes -= flight.bytes;
+                    self.coming -= flight.coming;
                     self.flights.remove(&id);
                     land(id, answer);
                 }
@@ -122,11 +133,12 @@ impl<T: Send + 'static> Flying<T> {
 
     /// Gives up those whose time is over.
     pub(super) fn expire(&mut self, now: Instant, mut lost: impl FnMut(u64)) {
-        let bytes = &mut self.bytes;
+        let (bytes, coming) = (&mut self.bytes, &mut self.coming);
         self.flights.retain(|id, flight| {
             let stays = flight.deadline > now;
             if !stays {
                 *bytes -= flight.bytes;
+                *coming -= flight.coming;
                 lost(*id);
             }
             stays

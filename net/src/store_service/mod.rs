@@ -11,7 +11,8 @@
 //! on. Floors that take no more writes, as after a failed sync, are opened anew for the next writer.
 //!
 //! It promises that a call is begun once the last byte of it is there, in the order of the session; that
-//! what waits for an answer, and answers that wait to be sent, are bounded by counts and by bytes; that
+//! what waits for an answer, and answers that wait to be sent, are bounded by counts and by bytes, of a
+//! session, of a caller and of all; that
 //! a client's sessions come one after the other, so nothing of an older one is begun after the newer
 //! one was welcomed; and that a client that only reads is told of commits that are proven, and of no
 //! others. It refuses to serve floors whose bodies go through codecs: those belong to the engine, so
@@ -20,6 +21,7 @@
 //! It knows nothing of how connections are accepted: [`StoreService::server`] is a service to be put
 //! behind whatever accepts them.
 
+mod budget;
 mod flying;
 mod notes;
 mod offer;
@@ -31,6 +33,7 @@ mod unary;
 mod verbs;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,8 +42,10 @@ use travertine_engine::contract::{Env, Result};
 
 use crate::hop::Host;
 use crate::proto::store_server::StoreServer;
-use crate::wire::MESSAGE_MAX;
+use crate::wire::{MESSAGE_MAX, WHOLE_MAX};
 
+use budget::Budget;
+pub use budget::Share;
 pub use offer::Offer;
 pub use rights::asks;
 use serving::Serving;
@@ -57,8 +62,16 @@ pub struct Limits {
     pub answers: usize,
     /// Longest time that is worked for a call.
     pub deadline: Duration,
-    /// Most clients that are known at a time.
-    pub clients: usize,
+    /// Most sessions.
+    pub sessions: Share,
+    /// Most bytes of calls and answers that lie here; beyond it a session has one call at a time.
+    pub held: Share,
+    /// Most bytes of calls that come in parts, announced or there.
+    pub parts: Share,
+    /// How long such a call may keep the server listening.
+    pub patience: Duration,
+    /// Most verbs at once that take long and that whoever may read can call.
+    pub jobs: Share,
 }
 
 impl Default for Limits {
@@ -68,7 +81,20 @@ impl Default for Limits {
             bytes: 64 << 20,
             answers: 4 << 20,
             deadline: Duration::from_secs(60),
-            clients: 4_096,
+            sessions: Share {
+                all: 4_096,
+                each: 256,
+            },
+            held: Share {
+                all: 1 << 30,
+                each: 256 << 20,
+            },
+            parts: Share {
+                all: 256 << 20,
+                each: WHOLE_MAX,
+            },
+            patience: Duration::from_secs(30),
+            jobs: Share { all: 8, each: 4 },
         }
     }
 }
@@ -88,6 +114,9 @@ struct Shared {
     limits: Limits,
     host: Arc<Host>,
     serving: Serving,
+    budget: Budget,
+    /// So many messages more are begun off the runtime's workers, since one took long.
+    slow: AtomicU32,
     turns: Mutex<HashMap<[u8; 16], Arc<Turn>>>,
     /// Nothing more is taken in.
     draining: watch::Sender<bool>,
@@ -102,6 +131,8 @@ impl StoreService {
         let serving = Serving::open(offer, &host)?;
         Ok(Self(Arc::new(Shared {
             env: env.clone(),
+            budget: Budget::new(limits),
+            slow: AtomicU32::new(0),
             limits,
             host,
             serving,

@@ -2,7 +2,7 @@
 
 use travertine_engine::contract::{Error, Result};
 
-use crate::proto::call;
+use crate::proto::{FenceCall, call};
 use crate::rights::{Asks, Caller, Verb};
 
 /// What the service's paths ask, for a [`Guard`](crate::rights::Guard). A session asks for each of its
@@ -33,6 +33,11 @@ pub fn asks(path: &str) -> Option<Asks> {
     })
 }
 
+/// Whether a fence refuses nobody and only looks.
+pub(super) fn looks(fence: &FenceCall) -> bool {
+    fence.epoch.is_none_or(|it| it.number == 0)
+}
+
 /// Whether a caller may make a call. One whom nobody guarded may all.
 pub(super) fn may(caller: Option<&Caller>, call: &call::Verb) -> Result<()> {
     let Some(caller) = caller else { return Ok(()) };
@@ -41,8 +46,7 @@ pub(super) fn may(caller: Option<&Caller>, call: &call::Verb) -> Result<()> {
         call::Verb::Read(_) => Verb::Read,
         call::Verb::Commit(_) => Verb::Commit,
         call::Verb::Root(_) => Verb::Root,
-        // The number zero refuses nobody: it only looks.
-        call::Verb::Fence(fence) if fence.epoch.is_none_or(|it| it.number == 0) => Verb::Root,
+        call::Verb::Fence(fence) if looks(fence) => Verb::Root,
         call::Verb::Fence(_) => Verb::Fence,
         call::Verb::Adopt(_) => Verb::Adopt,
         call::Verb::Scan(_) => Verb::Scan,

@@ -116,6 +116,11 @@ impl Serving {
         *self.writer.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether it is this client that writes.
+    pub(super) fn is_writer(&self, client: Client) -> bool {
+        self.writer().is_some_and(|(writer, _)| writer == client)
+    }
+
     /// The floors, for a client that writes.
     ///
     /// Errors: `Fenced`, if another client has taken over.
@@ -130,14 +135,11 @@ impl Serving {
 
     /// A fence by a client. Blocks.
     pub(super) fn fence(&self, client: Client, epoch: Epoch) -> Result<Vec<StreamState>> {
-        let mine = |(writer, _): (Client, Epoch)| writer == client;
-        if epoch.number == 0 || self.writer().is_some_and(mine) {
+        if epoch.number == 0 || self.is_writer(client) {
             return self.store()?.fence(epoch).wait();
         }
         let _alone = self.takeover.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.store()?.status().refusing.is_some() {
-            self.open_again()?;
-        }
+        // What refuses now may take writes again, and a fence in vain changes nothing: so the fence first.
         let report = match self.store()?.fence(epoch).wait() {
             // A log that was closed does not know better.
             Err(error) if error.kind() == ErrorKind::Closed => {
@@ -150,7 +152,8 @@ impl Serving {
             let mut writer = self.writer.write().unwrap_or_else(PoisonError::into_inner);
             writer.replace((client, epoch))
         };
-        if before.is_some_and(|(_, before)| before == epoch) {
+        let same = before.is_some_and(|(_, before)| before == epoch);
+        if same || self.store()?.status().refusing.is_some() {
             self.open_again()?;
             return self.store()?.fence(epoch).wait();
         }

@@ -2,17 +2,20 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
+use prost::Message;
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use travertine_engine::contract::trace::{TraceParent, within};
 use travertine_engine::contract::{Error, Result};
 
+use super::budget::{Account, Of, Permit};
 use super::offer::Wanted;
-use super::session::Session;
+use super::session::{Session, UNKNOWN};
 use super::turn::Turn;
-use super::verbs::Caller;
+use super::verbs::{Caller, brings_much, takes_long};
 use super::{Shared, StoreService};
 use crate::hop::{self, Hop};
 use crate::proto::answer::Answer as Payload;
@@ -29,6 +32,9 @@ use crate::traces;
 use crate::wire::convert::{self, identity};
 use crate::wire::error::to_status;
 use crate::wire::{HOPS_MAX, MESSAGE_MAX, NEWEST, OLDEST, status};
+
+/// How long a session's greeting may be waited for.
+const GREETING: Duration = Duration::from_secs(30);
 
 impl Shared {
     /// Whether a greeting can be understood: by whom it is.
@@ -141,28 +147,36 @@ impl Shared {
         Ok(Response::new(answer))
     }
 
-    /// The next turn of a client.
-    fn turn(&self, client: [u8; 16]) -> Result<Arc<Turn>> {
+    /// The turns of a client, and its place among the sessions. Who writes comes back whatever others do.
+    fn turn(&self, client: [u8; 16], account: &Account) -> Result<(Arc<Turn>, Option<Permit>)> {
+        let place = account.session();
+        if place.is_none() && !self.serving.is_writer(client) {
+            return Err(Error::unavailable(
+                "so many sessions are open here that no more are taken, of this caller or of all",
+            ));
+        }
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if turns.len() >= self.limits.clients {
+        if turns.len() >= self.limits.sessions.all {
             // Those that nobody holds any more are of clients whose sessions have ended.
             turns.retain(|_, turn| Arc::strong_count(turn) > 1);
         }
-        if turns.len() >= self.limits.clients {
-            return Err(Error::unavailable(format!(
-                "{} clients have sessions here, and no more are taken",
-                turns.len()
-            )));
-        }
-        Ok(turns.entry(client).or_default().clone())
+        Ok((turns.entry(client).or_default().clone(), place))
     }
 
     async fn unary(
         self: &Arc<Self>,
         rights: Option<Rights>,
         trace: Option<TraceParent>,
-        verb: Verb,
+        account: Arc<Account>,
+        (verb, bytes): (Verb, usize),
     ) -> Result<Payload, Status> {
+        let mut held = account.held();
+        held.set(bytes + if brings_much(&verb) { UNKNOWN } else { 0 });
+        if !held.has_room() {
+            return Err(to_status(&Error::unavailable(
+                "too many bytes lie here, of this caller or of all",
+            )));
+        }
         // All who make unary calls are one client.
         let caller = Caller {
             client: [0; 16],
@@ -174,8 +188,15 @@ impl Shared {
             deadline: Some(deadline),
             passed: 1,
         };
-        let op = within(trace, || self.begin(&caller, hop, verb));
-        let answer = tokio::time::timeout_at(deadline, op).await;
+        let answer = async {
+            let permit = match takes_long(&verb) {
+                true => Some(account.take(Of::Jobs, 1).await),
+                false => None,
+            };
+            let op = within(trace, || self.begin(&caller, hop, verb, permit));
+            op.await
+        };
+        let answer = tokio::time::timeout_at(deadline, answer).await;
         let answer = answer.unwrap_or_else(|_| Err(Error::unavailable("no answer in time")));
         answer.map_err(|error| to_status(&error))
     }
@@ -187,7 +208,7 @@ type Reply<T> = Result<Response<T>, Status>;
 
 impl StoreService {
     /// A unary twin: calls the verb, and takes the one answer that fits it.
-    async fn twin<C, T>(
+    async fn twin<C: Message, T>(
         &self,
         request: Request<C>,
         verb: impl FnOnce(C) -> Verb,
@@ -195,8 +216,11 @@ impl StoreService {
     ) -> Reply<T> {
         let rights = request.extensions().get().cloned();
         let trace = traces::of_request(&request);
-        let verb = verb(request.into_inner());
-        let answer = take(self.0.unary(rights, trace, verb).await?);
+        let account = self.0.budget.account(&request);
+        let call = request.into_inner();
+        let bytes = call.encoded_len();
+        let asked = (verb(call), bytes);
+        let answer = take(self.0.unary(rights, trace, account, asked).await?);
         let answer = answer.ok_or_else(|| Status::internal("the answer is of another verb"))?;
         Ok(Response::new(answer))
     }
@@ -224,8 +248,11 @@ impl Store for StoreService {
 
     async fn session(&self, request: Request<Streaming<Calls>>) -> Reply<Self::SessionStream> {
         let rights = request.extensions().get().cloned();
+        let account = self.0.budget.account(&request);
         let mut inbound = request.into_inner();
-        let first = inbound.next().await.transpose()?;
+        let first = tokio::time::timeout(GREETING, inbound.next()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("no greeting came"))?;
+        let first = first.transpose()?;
         let hello = first.and_then(|calls| {
             let alone = calls.calls.is_empty() && calls.parts.is_empty();
             calls.hello.filter(|_| alone)
@@ -241,9 +268,9 @@ impl Store for StoreService {
             .0
             .greet(rights, &hello)
             .map_err(|error| to_status(&error))?;
-        let turn = self
+        let (turn, place) = self
             .0
-            .turn(caller.client)
+            .turn(caller.client, &account)
             .map_err(|error| to_status(&error))?;
         let number = turn.next();
         turn.quiet().await;
@@ -251,6 +278,7 @@ impl Store for StoreService {
             self.0.clone(),
             (turn, number),
             caller,
+            (account, place),
             welcome,
             Box::pin(inbound),
         );

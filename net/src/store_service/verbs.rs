@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use travertine_engine::contract::{Batches, Error, Oid, Op, Result, RootAt, RootMarker, Store};
 
 use super::Shared;
-use super::rights::may;
+use super::budget::Permit;
+use super::rights::{looks, may};
 use super::serving::Client;
 use crate::hop::{self, Hop};
 use crate::proto::answer::Answer;
 use crate::proto::call::Verb;
 use crate::proto::{Absent, AdoptAnswer, CloseAnswer};
+use crate::rights::Right;
 use crate::wire::{convert, status};
 
 /// Who calls.
@@ -22,14 +25,56 @@ pub(super) struct Caller {
     pub(super) rights: Option<crate::rights::Caller>,
 }
 
+impl Caller {
+    /// Parts are of calls that write: no other is as long.
+    pub(super) fn may_send_parts(&self) -> Result<()> {
+        let writes = |right: &Right| self.rights.as_ref().is_none_or(|it| right.is_of(it));
+        let mut rights = [Right::Append, Right::Commit, Right::Admin].iter();
+        if self.reads_only || !rights.any(writes) {
+            return Err(Error::invalid(
+                "calls come in parts from who may write only",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a verb takes long, and whoever may read can call it: only some of these run at once.
+pub(super) fn takes_long(verb: &Verb) -> bool {
+    match verb {
+        Verb::Root(_) | Verb::Scan(_) => true,
+        Verb::Fence(call) => looks(call),
+        Verb::Read(_) | Verb::Store(_) | Verb::Commit(_) | Verb::Adopt(_) => false,
+        Verb::Reclaim(_) | Verb::Status(_) | Verb::Close(_) => false,
+    }
+}
+
+/// Whether the answer to a verb may be long.
+pub(super) fn brings_much(verb: &Verb) -> bool {
+    matches!(verb, Verb::Read(_) | Verb::Scan(_))
+}
+
 impl Shared {
     /// Begins a call. What takes no time is ready; what may take long goes to a driver.
-    pub(super) fn begin(self: &Arc<Self>, caller: &Caller, hop: Hop, verb: Verb) -> Op<Answer> {
-        let begun = hop::under(hop, || self.begin_here(caller, hop, verb));
+    /// For one that [takes long](takes_long) its permit is had before.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        caller: &Caller,
+        hop: Hop,
+        verb: Verb,
+        permit: Option<Permit>,
+    ) -> Op<Answer> {
+        let begun = hop::under(hop, || self.begin_here(caller, hop, verb, permit));
         begun.unwrap_or_else(Op::err)
     }
 
-    fn begin_here(self: &Arc<Self>, caller: &Caller, hop: Hop, verb: Verb) -> Result<Op<Answer>> {
+    fn begin_here(
+        self: &Arc<Self>,
+        caller: &Caller,
+        hop: Hop,
+        verb: Verb,
+        permit: Option<Permit>,
+    ) -> Result<Op<Answer>> {
         may(caller.rights.as_ref(), &verb)?;
         let (client, reads_only) = (caller.client, caller.reads_only);
         Ok(match verb {
@@ -51,16 +96,16 @@ impl Shared {
                 let level = self.writable(caller)?.commit(commit);
                 level.map(|level| Answer::Committed(level.into()))
             }
-            Verb::Root(call) => self.later(hop, move |shared| {
+            Verb::Root(call) => self.later(hop, permit, move |shared| {
                 let found = shared.root(reads_only, convert::to_root_at(&call))?;
                 Ok(Answer::Root(convert::root(found)))
             }),
             Verb::Fence(call) => {
                 let epoch = convert::to_epoch(call.epoch);
-                if epoch.number != 0 {
+                if !looks(&call) {
                     self.may_write(caller)?;
                 }
-                self.later(hop, move |shared| {
+                self.later(hop, permit, move |shared| {
                     let states = shared.serving.fence(client, epoch)?;
                     Ok(Answer::Fenced(convert::streams(&states)))
                 })
@@ -68,7 +113,7 @@ impl Shared {
             Verb::Adopt(call) => {
                 let (epoch, vector) = convert::to_adopt(&call)?;
                 let store = self.writable(caller)?;
-                self.later(hop, move |_| {
+                self.later(hop, permit, move |_| {
                     store.adopt(epoch, vector).wait()?;
                     Ok(Answer::Adopted(AdoptAnswer {}))
                 })
@@ -76,7 +121,7 @@ impl Shared {
             Verb::Scan(call) => {
                 let stream = convert::stream(call.stream)?;
                 let from = convert::position(call.from)?;
-                self.later(hop, move |shared| {
+                self.later(hop, permit, move |shared| {
                     let found = shared.serving.store()?.scan(stream, from).wait()?;
                     Ok(Answer::Scanned(convert::batches(&bounded(found)).into()))
                 })
@@ -84,7 +129,7 @@ impl Shared {
             Verb::Reclaim(call) => {
                 let decision = convert::to_reclaim(*call)?;
                 let store = self.writable(caller)?;
-                self.later(hop, move |_| {
+                self.later(hop, permit, move |_| {
                     let freed = store.reclaim(decision).wait()?;
                     Ok(Answer::Reclaimed(convert::freed(freed)))
                 })
@@ -93,7 +138,7 @@ impl Shared {
                 let status = status::to_proto(&self.serving.store()?.status())?;
                 Op::ok(Answer::Status(status.into()))
             }
-            Verb::Close(_) => self.later(hop, move |shared| {
+            Verb::Close(_) => self.later(hop, permit, move |shared| {
                 shared.serving.leave(client)?;
                 Ok(Answer::Closed(CloseAnswer {}))
             }),
@@ -103,10 +148,18 @@ impl Shared {
     fn later(
         self: &Arc<Self>,
         hop: Hop,
+        permit: Option<Permit>,
         work: impl FnOnce(&Self) -> Result<Answer> + Send + 'static,
     ) -> Op<Answer> {
         let shared = self.clone();
-        self.env.offload(move || hop::under(hop, || work(&shared)))
+        self.env.offload(move || {
+            // It is the work's, not the waiting's: who gives up waiting has not given it back.
+            let _permit = permit;
+            if hop.deadline.is_some_and(|until| until <= Instant::now()) {
+                return Err(Error::unavailable("its time was over before it was begun"));
+            }
+            hop::under(hop, || work(&shared))
+        })
     }
 
     fn may_write(&self, caller: &Caller) -> Result<()> {

@@ -37,26 +37,36 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
+    /// How long the message is that this part is the first of.
+    ///
+    /// Errors: `Invalid`, where that is too long.
+    pub(crate) fn announced(part: &Part) -> Result<usize> {
+        let whole = part.whole as usize;
+        if whole > WHOLE_MAX {
+            return Err(Error::invalid(format!(
+                "a message of {whole} bytes was announced, and {WHOLE_MAX} are the limit"
+            )));
+        }
+        Ok(whole)
+    }
+
     /// Takes the next part; all of the message, if that was the last. Room is made as bytes come, not
     /// as they are announced.
     ///
     /// Errors: `Invalid`, where parts do not belong together or the whole is too long.
     pub(crate) fn take(&mut self, part: Part) -> Result<Option<(u64, Bytes)>> {
-        let whole = part.whole as usize;
+        let whole = Self::announced(&part)?;
         if self.bytes.is_empty() {
             (self.id, self.whole) = (part.id, whole);
         }
         let known = (self.id, self.whole) == (part.id, whole);
-        if !known || part.bytes.is_empty() || self.bytes.len() + part.bytes.len() > whole {
+        // Each is as long as it may be, so that there are few.
+        let next = PART.min(whole.saturating_sub(self.bytes.len()));
+        if !known || next == 0 || part.bytes.len() != next {
             return Err(Error::invalid(format!(
                 "a part of {} bytes of message {} does not belong to the one that has begun",
                 part.bytes.len(),
                 part.id
-            )));
-        }
-        if whole > WHOLE_MAX {
-            return Err(Error::invalid(format!(
-                "a message of {whole} bytes was announced, and {WHOLE_MAX} are the limit"
             )));
         }
         self.bytes.extend_from_slice(&part.bytes);
@@ -100,6 +110,7 @@ mod tests {
 
     #[test]
     fn parts_that_lie_are_refused_before_room_is_made() {
+        const TWO: u32 = 2 * PART as u32;
         let part = |id, whole, bytes: usize| Part {
             id,
             whole,
@@ -109,15 +120,17 @@ mod tests {
             vec![part(1, u32::MAX, 1)],
             vec![part(1, 1, 2)],
             vec![part(1, 9, 0)],
-            vec![part(1, 9, 4), part(2, 9, 4)],
-            vec![part(1, 9, 4), part(1, 8, 4)],
-            vec![part(1, 9, 4), part(1, 9, 6)],
+            vec![part(1, 9, 4)],
+            vec![part(1, TWO, PART), part(2, TWO, PART)],
+            vec![part(1, TWO, PART), part(1, TWO - 1, PART - 1)],
+            vec![part(1, TWO, PART), part(1, TWO, PART - 1)],
+            vec![part(1, TWO, PART), part(1, TWO, PART + 1)],
         ] {
             let mut assembly = Assembly::default();
             let ends = parts
                 .into_iter()
                 .try_for_each(|it| assembly.take(it).map(drop));
-            assert!(ends.is_err() && assembly.held() <= 4);
+            assert!(ends.is_err() && assembly.held() <= PART);
         }
     }
 }
