@@ -192,7 +192,7 @@ fn share(all: usize, each: usize) -> Share {
     Share { all, each }
 }
 
-fn fence(number: u64) -> Verb {
+fn fence(number: u32) -> Verb {
     let epoch = travertine_net::proto::Epoch {
         number,
         ..Default::default()

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use rig::{Served, body, commit, engine, memory, open, plan_of, remote};
-use travertine_engine::contract::{Env, ErrorKind, Level, Oid, Store as _};
+use travertine_engine::contract::{Env, ErrorKind, Level, Oid, Store as _, Stream};
 use travertine_engine::stack::{Properties, Spec};
 use travertine_net::remote::{Reach, Reaching, RemoteStore, Settings};
 
@@ -116,6 +116,7 @@ fn whoever_waits_is_told_when_what_drives_the_floor_is_gone() {
         refresh: PATIENCE,
         read_only: true,
         identity: None,
+        stream: Stream::default(),
     };
     let task = Mutex::new(None);
     let (store, _opened) = RemoteStore::begin(&Env::system(), settings, Arc::new(Nowhere), |it| {
