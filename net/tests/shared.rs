@@ -601,6 +601,34 @@ async fn bare_session(served: &Served, asks: Vec<proto::Ask>) -> tonic::Streamin
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_large_records_than_are_answered_at_once_are_all_answered() {
+    runs(async {
+        let served = Served::new(Bounds::default()).await;
+        let client = served.client().await;
+        let large = client.store(NewRecord::blob(vec![7; 3 << 20])).await;
+        let to = target::To::Oid(large.unwrap().oid.raw());
+        let read = |id| proto::Ask {
+            id,
+            trace: String::new(),
+            what: Some(proto::ask::What::Read(proto::ReadRequest {
+                target: Some(proto::Target {
+                    to: Some(to),
+                    weak: false,
+                }),
+            })),
+        };
+        let mut answers = bare_session(&served, (1..=20).map(read).collect()).await;
+        let mut found = 0;
+        while found < 20 {
+            let message = answers.message().await.unwrap().unwrap();
+            let records = message.replies.iter().filter(|reply| reply.id > 0);
+            found += records.count();
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_whose_answers_nobody_fetches_ends_and_lets_go_of_what_it_held() {
     runs(async {
         let served = Served::new(Bounds {

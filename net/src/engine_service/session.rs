@@ -144,6 +144,10 @@ impl Running {
         loop {
             self.carry_out().await?;
             self.send().await?;
+            if !self.waiting.is_empty() && self.flight.is_empty() {
+                // There was more than one turn may owe, and nothing else would wake this one.
+                continue;
+            }
             let drain = *draining.borrow_and_update();
             let busy = !self.waiting.is_empty() || !self.flight.is_empty();
             if !busy && !asked {
