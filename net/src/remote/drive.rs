@@ -35,9 +35,22 @@ use crate::wire::{HOPS_MAX, MESSAGE_MAX, NEWEST, OLDEST, convert, status};
 const TICK: Duration = Duration::from_millis(25);
 /// First pause before the next attempt.
 const PAUSE: Duration = Duration::from_millis(10);
+
 /// Runs until the floor is gone. `opened` is told of the first session, or why there is none.
-pub(super) async fn drive(link: Arc<Link>, reach: Arc<dyn Reach>, opened: Promise<()>) {
-    let _ends = Ends(link.clone());
+pub(super) fn drive(
+    link: Arc<Link>,
+    reach: Arc<dyn Reach>,
+    opened: Promise<()>,
+) -> impl Future<Output = ()> + Send {
+    // Here already: it may be dropped before it ever runs.
+    let ends = Ends(link.clone());
+    async move {
+        let _ends = ends;
+        run(link, reach, opened).await;
+    }
+}
+
+async fn run(link: Arc<Link>, reach: Arc<dyn Reach>, opened: Promise<()>) {
     let mut opened = Some(opened);
     let began = Instant::now();
     let mut pause = PAUSE;
