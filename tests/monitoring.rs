@@ -1,12 +1,13 @@
 //! The dashboard and the alert rules of `examples/monitoring` name nothing that /metrics does not have.
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
-use std::time::Duration;
+#[path = "desk/metrics.rs"]
+mod metrics;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use metrics::metrics;
 use travertine::config::{Overrides, StackFile};
 use travertine::contract::{Commit, Env, Epoch, Kind, Level, Name, NewRecord};
 use travertine::front::{Change, Engine, Hint};
@@ -73,22 +74,6 @@ fn work(stack: &Stack, engine: &Engine) {
         last: Vec::new(),
     };
     store.commit(nobody).wait().unwrap_err();
-}
-
-/// Whoever serves ends a connection that takes long: on a slow machine it is asked again.
-fn metrics(port: u64) -> String {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port as u16))?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        write!(stream, "GET /metrics HTTP/1.0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let whole = |text: &String| text.ends_with("# EOF\n") && text.contains("travertine_floor_up{");
-    let mut answers = (0..30).filter_map(|_| ask().ok());
-    let answer = answers.find(whole).unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 /// The names of all series, each with the labels that it was seen with.

@@ -591,6 +591,21 @@ async fn an_idle_session_ends_and_lets_go_of_what_it_held() {
     .await;
 }
 
+/// So many asks for one record.
+fn reads_of(record: Reference, times: u64) -> Vec<proto::Ask> {
+    let read = |id| proto::Ask {
+        id,
+        trace: String::new(),
+        what: Some(proto::ask::What::Read(proto::ReadRequest {
+            target: Some(proto::Target {
+                to: Some(target::To::Oid(record.oid.raw())),
+                weak: false,
+            }),
+        })),
+    };
+    (1..=times).map(read).collect()
+}
+
 /// A session as any client may have one: these asks, and answers that come when they are fetched.
 async fn bare_session(served: &Served, asks: Vec<proto::Ask>) -> tonic::Streaming<proto::Replies> {
     let endpoint = Endpoint::parse(&served.address).unwrap();
@@ -606,18 +621,8 @@ async fn more_large_records_than_are_answered_at_once_are_all_answered() {
         let served = Served::new(Bounds::default()).await;
         let client = served.client().await;
         let large = client.store(NewRecord::blob(vec![7; 3 << 20])).await;
-        let to = target::To::Oid(large.unwrap().oid.raw());
-        let read = |id| proto::Ask {
-            id,
-            trace: String::new(),
-            what: Some(proto::ask::What::Read(proto::ReadRequest {
-                target: Some(proto::Target {
-                    to: Some(to),
-                    weak: false,
-                }),
-            })),
-        };
-        let mut answers = bare_session(&served, (1..=20).map(read).collect()).await;
+        let reads = reads_of(large.unwrap(), 20);
+        let mut answers = bare_session(&served, reads).await;
         let mut found = 0;
         while found < 20 {
             let message = answers.message().await.unwrap().unwrap();
@@ -638,18 +643,8 @@ async fn a_session_whose_answers_nobody_fetches_ends_and_lets_go_of_what_it_held
         .await;
         let client = served.client().await;
         let large = client.store(NewRecord::blob(vec![7; 3 << 20])).await;
-        let to = target::To::Oid(large.unwrap().oid.raw());
-        let read = |id| proto::Ask {
-            id,
-            trace: String::new(),
-            what: Some(proto::ask::What::Read(proto::ReadRequest {
-                target: Some(proto::Target {
-                    to: Some(to),
-                    weak: false,
-                }),
-            })),
-        };
-        let unfetched = bare_session(&served, (1..=20).map(read).collect()).await;
+        let reads = reads_of(large.unwrap(), 20);
+        let unfetched = bare_session(&served, reads).await;
         while !served.engine.pins().is_empty() || client.status().await.unwrap().sessions > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

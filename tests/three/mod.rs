@@ -7,13 +7,17 @@
     reason = "a test of processes and files, which fails where it unwraps"
 )]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+#[path = "../desk/metrics.rs"]
+mod metrics;
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::ops::Bound;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use self::metrics::metrics;
 use crate::desk::Desk;
 use travertine::config::{Overrides, StackFile};
 use travertine::contract::{Batch, Env, Name, Position, Status, Stream};
@@ -148,16 +152,7 @@ fn figure_of(status: &Status, name: &str) -> u64 {
 /// A figure of the cluster, as the monitor tells whoever asks over HTTP.
 pub(crate) fn told(engine: &Engine, name: &str) -> u64 {
     let port = figure_of(&floor(engine, "monitor"), "port");
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port as u16))?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        write!(stream, "GET /metrics HTTP/1.0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let mut answers = (0..30).filter_map(|_| ask().ok());
-    let whole = answers.find(|text| text.ends_with("# EOF\n")).unwrap();
+    let whole = metrics(port);
     let line = whole
         .lines()
         .find(|line| line.contains(name) && !line.starts_with('#'));

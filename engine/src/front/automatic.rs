@@ -250,14 +250,15 @@ impl<'a> Looks<'a> {
                 }
             },
         };
-        let share = share(self.automatic.garbage, left);
-        if engine.0.written().saturating_sub(before) < share.max(1) {
-            alarm.arm(before, share, &engine.0);
+        let enough = share(self.automatic.garbage, left);
+        if engine.0.written().saturating_sub(before) < enough.max(1) {
+            alarm.arm(before, enough, &engine.0);
             return ControlFlow::Continue(());
         }
-        if share > 0 {
+        if enough > 0 {
             let now = engine.0.env.clock.monotonic_ns();
-            alarm.brake.set(before + share + share / 4, share / 4, now);
+            let more = enough / 4;
+            alarm.brake.set(before + enough + more, more, now);
         }
         let options = Reclaiming {
             rate: Some(self.automatic.rate),
@@ -275,7 +276,7 @@ impl<'a> Looks<'a> {
                 let left = lying(&engine.0.store.status());
                 self.last = Some((looked, left));
                 self.rest = self.automatic.every;
-                alarm.arm(looked, self::share(self.automatic.garbage, left), &engine.0);
+                alarm.arm(looked, share(self.automatic.garbage, left), &engine.0);
                 tracing::info!(
                     commits = report.commits,
                     alive = report.alive,

@@ -285,33 +285,17 @@ impl Room {
             return Ok(None);
         }
         let children = held.node().children();
-        // Its record, about as much again for what is searched, and the places beside it if it comes
-        // first.
-        let places = match held.below.get() {
-            Some(_) => 0,
-            None => children * size_of::<OnceLock<Held>>(),
-        };
-        let bytes = 2 * record.encoded().len() + places;
-        if !self.take(bytes) {
+        let places = children * size_of::<OnceLock<Held>>();
+        let empty = || Ok((0..children).map(|_| OnceLock::new()).collect());
+        let Some(below) = self.fill(&held.below, places, empty)? else {
             return Ok(None);
-        }
-        let below = held
-            .below
-            .get_or_init(|| (0..children).map(|_| OnceLock::new()).collect());
+        };
         let Some(place) = below.get(child) else {
             return Ok(None);
         };
-        let mine = Held::of(record.detached(), level)?;
-        let mut first = false;
-        let kept = place.get_or_init(|| {
-            first = true;
-            mine
-        });
-        if !first {
-            // Another thread was quicker.
-            self.left.fetch_add(bytes, Ordering::Relaxed);
-        }
-        Ok(Some(kept))
+        // Its record, and about as much again for what is searched.
+        let bytes = 2 * record.encoded().len();
+        self.fill(place, bytes, || Held::of(record.detached(), level))
     }
 
     /// Whether filters are to be looked at.
@@ -335,14 +319,10 @@ impl Room {
         if !self.filters() {
             return Ok(());
         }
-        let filters = match held.filters.get() {
-            Some(filters) => filters,
-            None if self.take(Filters::bytes_below(&held.node())) => {
-                held.filters.get_or_init(|| Filters::below(&held.node()))
-            }
-            None => return Ok(()),
-        };
-        filters.learn(child, leaf)
+        let node = held.node();
+        let bytes = Filters::bytes_below(&node);
+        let filters = self.fill(&held.filters, bytes, || Ok(Filters::below(&node)))?;
+        filters.map_or(Ok(()), |filters| filters.learn(child, leaf))
     }
 
     /// Threads may race: then one of them has weighed for nothing.
@@ -354,9 +334,26 @@ impl Room {
         }
     }
 
-    fn take(&self, bytes: usize) -> bool {
+    /// What lies in a place, or is made for it if there is room. What is not put there takes none: it could
+    /// not be made, or another thread was quicker.
+    fn fill<'p, T>(
+        &self,
+        place: &'p OnceLock<T>,
+        bytes: usize,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<Option<&'p T>> {
+        if let Some(there) = place.get() {
+            return Ok(Some(there));
+        }
         let take = |left: usize| left.checked_sub(bytes);
         let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
-        self.left.fetch_update(set, fetch, take).is_ok()
+        if self.left.fetch_update(set, fetch, take).is_err() {
+            return Ok(None);
+        }
+        let put = make().map(|mine| place.set(mine));
+        if !matches!(put, Ok(Ok(()))) {
+            self.left.fetch_add(bytes, Ordering::Relaxed);
+        }
+        put.map(|_| place.get())
     }
 }

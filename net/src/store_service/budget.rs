@@ -6,10 +6,11 @@
 //!                 └ waits its turn       └ waits its turn   (a place is not waited for: refused)
 //! ```
 //!
-//! A caller is whom its rights name, else an address: whoever opens many sessions has no more for that,
-//! and who took all of its share holds up itself alone. Bytes that lie here are only counted, for how
-//! many an answer has is known when it is there: who has some waits while too many lie here, and who
-//! has next to none never does. So each goes on, slowly, whatever others do.
+//! A caller is whom its rights name, else an address, or a network of the sixth version: whoever opens
+//! many sessions has no more for that, and who took all of its share holds up itself alone. Bytes that
+//! lie here are only counted, for how many an answer has is known when it is there: who has some waits
+//! while too many lie here, and who has next to none never does. So each goes on, slowly, whatever
+//! others do.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Request;
 
 use super::Limits;
-use crate::accept::Peer;
+use crate::accept::{Peer, whose};
 use crate::rights;
 
 /// Bytes of a session that are not counted, and how finely the others are.
@@ -90,7 +91,7 @@ impl Budget {
             None => {
                 let address = extensions.get::<Peer>().map(Peer::address);
                 let address = address.or_else(|| request.remote_addr());
-                address.map_or_else(String::new, |address| address.ip().to_string())
+                address.map_or_else(String::new, |address| whose(address.ip()).to_string())
             }
         };
         self.of(name)
