@@ -10,7 +10,7 @@ use std::fs;
 use travertine::workload::random::Rng;
 
 use crate::Asked;
-use crate::kv::{Data, Kv, Open, contenders};
+use crate::kv::{Data, Kv, Open, begin};
 use crate::measure::{Better, Outcome, Report, Side};
 
 /// Rows of a batch that is overwritten.
@@ -27,12 +27,7 @@ pub fn run(asked: &Asked, report: &mut Report) -> Outcome<()> {
     };
     let mut data = Data::new(rows, 0);
     for round in 0..asked.rounds {
-        eprintln!("round {} of {}", round + 1, asked.rounds);
-        let ground = tempfile::Builder::new()
-            .prefix("rivals-")
-            .tempdir_in(&asked.directory)?;
-        let mut stores = contenders(ground.path(), &asked.against)?;
-        report.sides = stores.iter().map(|store| store.name()).collect();
+        let (_ground, mut stores) = begin(asked, round, report)?;
         for (side, store) in stores.iter_mut().enumerate() {
             eprintln!("{}", store.name());
             let amplified = store.amplify(&mut data, side, report);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
 use travertine::workload::random::{Rng, Shuffle};
 use travertine::workload::{KEY, Rows};
 
@@ -120,12 +121,7 @@ pub fn run(asked: &Asked, report: &mut Report) -> Outcome<()> {
     let more = sizes.single + sizes.batches * 1000 + sizes.loose;
     let data = Data::new(rows, more);
     for round in 0..asked.rounds {
-        eprintln!("round {} of {}", round + 1, asked.rounds);
-        let ground = tempfile::Builder::new()
-            .prefix("rivals-")
-            .tempdir_in(&asked.directory)?;
-        let mut stores = contenders(ground.path(), &asked.against)?;
-        report.sides = stores.iter().map(|store| store.name()).collect();
+        let (_ground, mut stores) = begin(asked, round, report)?;
         for row in ROWS {
             for side in turns(round, stores.len()) {
                 let store = &mut stores[side];
@@ -193,8 +189,23 @@ const RIVALS: &[&str] = &[
     "rocksdb",
 ];
 
+/// A round begins: the stores, all empty, and the directory that they lie in as long as it is held.
+pub fn begin(
+    asked: &Asked,
+    round: usize,
+    report: &mut Report,
+) -> Outcome<(TempDir, Vec<Box<dyn Contender>>)> {
+    eprintln!("round {} of {}", round + 1, asked.rounds);
+    let ground = tempfile::Builder::new()
+        .prefix("rivals-")
+        .tempdir_in(&asked.directory)?;
+    let stores = contenders(ground.path(), &asked.against)?;
+    report.sides = stores.iter().map(|store| store.name()).collect();
+    Ok((ground, stores))
+}
+
 /// Ours, and those of the others that were asked for; all of them, if none was.
-pub fn contenders(ground: &Path, against: &[String]) -> Outcome<Vec<Box<dyn Contender>>> {
+fn contenders(ground: &Path, against: &[String]) -> Outcome<Vec<Box<dyn Contender>>> {
     fn open<S: Kv + 'static>(ground: &Path, name: &str) -> Box<dyn Contender> {
         Box::new(Open::<S>::new(ground.join(name)))
     }
