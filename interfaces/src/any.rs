@@ -206,6 +206,13 @@ impl View for AnyView {
         }
     }
 
+    fn held(&self) -> u64 {
+        match self {
+            Self::Btree(view) => view.held(),
+            Self::Skiplist(view) => view.held(),
+        }
+    }
+
     fn verify(&self, report: &mut Report) {
         match self {
             Self::Btree(view) => view.verify(report),

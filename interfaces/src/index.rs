@@ -109,6 +109,11 @@ pub trait View: Clone + Send + Sync + Debug + 'static {
     /// A cursor in the gap before the first entry.
     fn cursor(&self) -> Self::Cursor;
 
+    /// Bytes of memory in which it keeps what it met, so as not to read it again; its clones share them.
+    fn held(&self) -> u64 {
+        0
+    }
+
     /// Looks at everything: order, counts, bounds, edges. Damage goes into the report, with its
     /// place, and the walk goes on round it; memory stays bounded.
     fn verify(&self, report: &mut Report);

@@ -116,6 +116,22 @@ impl Memo {
         drop(gone);
     }
 
+    /// Bytes that all lines hold, as was told of them.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.lock().bytes
+    }
+
+    /// Says what all values of a line hold from now on, in bytes, where nothing new is kept.
+    pub fn holds(&self, line: u64, bytes: u64) {
+        let mut gone = Vec::new();
+        let mut state = self.lock();
+        state.holds(line, bytes);
+        state.shrink(line, &mut gone);
+        drop(state);
+        drop(gone);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,8 +143,6 @@ impl State {
     fn put(&mut self, oid: Oid, value: Arc<dyn Any + Send + Sync>, kept: Kept, gone: &mut Gone) {
         self.clock += 1;
         let line = self.lines.entry(kept.line).or_default();
-        self.bytes = self.bytes - line.bytes + kept.bytes;
-        line.bytes = kept.bytes;
         line.used = self.clock;
         if let Some((_, before)) = self.values.insert(oid, (kept.line, value)) {
             // The other line's note of it finds nothing, which is fine.
@@ -143,8 +157,21 @@ impl State {
             let stale = line.oids.pop_front();
             gone.extend(stale.and_then(|(_, oid)| forget(&mut self.values, kept.line, oid)));
         }
+        self.holds(kept.line, kept.bytes);
+        self.shrink(kept.line, gone);
+    }
+
+    fn holds(&mut self, line: u64, bytes: u64) {
+        if let Some(line) = self.lines.get_mut(&line) {
+            self.bytes = self.bytes - line.bytes + bytes;
+            line.bytes = bytes;
+        }
+    }
+
+    /// Lets go of what is too much, but not of this line.
+    fn shrink(&mut self, kept: u64, gone: &mut Gone) {
         while self.lines.len() > 1 && (self.bytes > BYTES_MAX || self.lines.len() > LINES_MAX) {
-            let others = self.lines.iter().filter(|(line, _)| **line != kept.line);
+            let others = self.lines.iter().filter(|(line, _)| **line != kept);
             let Some(oldest) = others.min_by_key(|(_, line)| line.used).map(|(id, _)| *id) else {
                 break;
             };
@@ -243,6 +270,15 @@ mod tests {
         assert!(has(&memo, 4) && has(&memo, 5), "the newest line stays");
         assert!(!has(&memo, 1) && !has(&memo, 3));
         put(&memo, 6, lines[3], 0, 100);
-        assert_eq!(memo.lock().bytes, 100);
+        assert_eq!(memo.bytes(), 100);
+        put(&memo, 7, lines[0], 0, 100);
+        memo.holds(lines[0], BYTES_MAX);
+        assert!(has(&memo, 7) && !has(&memo, 6), "what grew counts as well");
+        memo.holds(lines[3], BYTES_MAX);
+        assert_eq!(
+            memo.bytes(),
+            BYTES_MAX,
+            "a line that is not there holds nothing"
+        );
     }
 }

@@ -298,6 +298,11 @@ impl Room {
         self.fill(place, bytes, || Held::of(record.detached(), level))
     }
 
+    /// What was taken of it.
+    pub(super) fn taken(&self) -> usize {
+        ROOM - self.left.load(Ordering::Relaxed).min(ROOM)
+    }
+
     /// Whether filters are to be looked at.
     #[inline]
     pub(super) fn filters(&self) -> bool {

@@ -139,6 +139,12 @@ impl View for BtreeView {
         BtreeCursor::new(self.shared.clone())
     }
 
+    fn held(&self) -> u64 {
+        let top = self.shared.top.as_ref();
+        let top = top.map_or(0, |(_, held)| 2 * held.record().encoded().len());
+        (top + self.shared.room.taken()) as u64
+    }
+
     fn verify(&self, report: &mut Report) {
         super::verify::verify(&self.shared, report);
     }

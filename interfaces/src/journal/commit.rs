@@ -10,7 +10,7 @@
 //! Where there is a thread to spare, a [sweep](super::sweep) merges a part of the old ones beside, and commits
 //! only take over what it made.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use travertine_engine::contract::{Reference, Result};
 
@@ -81,17 +81,17 @@ impl<I: Index> Journal<I> {
         // The young items are changed in place where nobody holds them.
         drop(over);
         if draft.is_empty() {
-            tip.leave_view(base);
+            tip.leave(sink.memo(), base);
             return Ok(root);
         }
         let mut next = Tip {
             entries,
             young: tip.young.with(sink, draft)?,
-            view: Mutex::default(),
+            seat: tip.seat.clone(),
             old: tip.old.clone(),
             ..*tip
         };
-        next.leave_view(base);
+        next.seat.leave(next.base, base);
         self.merge_share(sink, &mut next)?;
         self.flip(sink, &mut next)?;
         let root = next.root().store(sink)?;
@@ -126,7 +126,6 @@ impl<I: Index> Journal<I> {
                 }
                 Outcome::Merged(part) => {
                     tip.base = part.base;
-                    tip.view = Mutex::default();
                     (old.merged, old.last) = (part.merged, part.last);
                     if old.merged == old.keys() {
                         return Ok(());
@@ -156,7 +155,6 @@ impl<I: Index> Journal<I> {
         old.tell(upto, &mut log)?;
         if !log.is_empty() {
             tip.base = self.index.apply(sink, tip.base, &log.sorted())?;
-            tip.view = Mutex::default();
         }
         tip.old = (old.merged < old.keys()).then_some(old);
         Ok(())

@@ -42,6 +42,7 @@ mod lists;
 mod load;
 mod overlay;
 mod root;
+mod seat;
 mod slots;
 mod sweep;
 mod table;
@@ -135,7 +136,7 @@ impl<I: Index> Journal<I> {
             let tip = Arc::new(Tip::bare(root, base.count()));
             return Ok(Opened { base, tip });
         };
-        let base = match tip.take_view() {
+        let base = match tip.seat.take(tip.base) {
             Some(base) => base,
             None => self.index.view(source_of(sink), tip.base).wait()?,
         };

@@ -322,3 +322,31 @@ fn a_root_a_delta_and_a_list_have_these_golden_bytes() {
     assert_eq!(record.reference_count(), 2 + 3);
     assert_eq!(record.references().nth(1), Some(list));
 }
+
+#[test]
+fn the_nodes_that_a_writers_view_keeps_are_told_to_the_memo_and_kept_once() {
+    let (heap, index) = (Heap::new(), Journal::over(SMALL));
+    let put = |root, keys: &mut dyn Iterator<Item = u32>, value: &[u8]| {
+        let mut log = EditLog::new();
+        for key in keys {
+            log.push(&key.to_be_bytes(), Edit::Put(Value::Inline(value)))
+                .unwrap();
+        }
+        index.apply(&heap, root, &log.sorted()).unwrap()
+    };
+    let kept = || heap.memo().unwrap().bytes();
+    let base = put(None, &mut (0..20_000), b"old");
+    let few = put(base, &mut (0..5), b"new");
+    let before = kept();
+    // Five hundred keys with hardly any bytes: what comes to it is nodes.
+    let nothing = put(few, &mut (0..20_000).step_by(40).skip(1), b"old");
+    assert_eq!(nothing, few);
+    let grown = kept();
+    assert!(grown > before + (100 << 10), "{before}, then {grown}");
+    // Attempts that begin at the same root share one view, as do those that follow.
+    for _ in 0..20 {
+        let root = put(few, &mut (7..9), b"new");
+        put(root, &mut (9..11), b"new");
+    }
+    assert!(kept() < grown + grown / 4, "{grown}, then {}", kept());
+}

@@ -9,8 +9,7 @@
 //! A base that a part of the old deltas was merged into answers the same below them as before: what
 //! was merged is what lies over it.
 
-use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use travertine_engine::contract::{Error, Op, Record, Reference, Result};
 use travertine_engine::front::{Kept, Memo};
@@ -19,9 +18,11 @@ use super::lists::Counter;
 use super::load::load;
 use super::overlay::{Generation, Lay, Reach};
 use super::root::{OldRoot, Root};
+use super::seat::Seat;
 use super::sweep::Sweep;
 use super::tree::{Item, Place};
 use crate::edits::EditLog;
+use crate::index::View;
 use crate::records::{JOURNAL_ROOT, Source};
 
 /// A root in memory.
@@ -34,9 +35,8 @@ pub(super) struct Tip {
     /// The line of the memo, and how many flips there were in it.
     pub(super) line: Option<u64>,
     pub(super) era: u64,
-    /// The view of the base that a writer reads, which keeps nothing open. Who writes takes it along to
-    /// the next tip: it may hold nodes, and one is enough.
-    pub(super) view: Mutex<Option<Box<dyn Any + Send + Sync>>>,
+    /// For the view of the base that a writer reads, which keeps nothing open.
+    pub(super) seat: Seat,
 }
 
 /// Deltas that a sweep merges into the base.
@@ -74,7 +74,7 @@ impl Tip {
             young: Young::default(),
             line: None,
             era: 0,
-            view: Mutex::default(),
+            seat: Seat::default(),
         }
     }
 
@@ -113,7 +113,7 @@ impl Tip {
                     },
                     line: None,
                     era: 0,
-                    view: Mutex::default(),
+                    seat: Seat::default(),
                 }
             })
         })
@@ -125,27 +125,28 @@ impl Tip {
             return Arc::new(self);
         };
         let line = *self.line.get_or_insert_with(|| memo.line());
-        let old = self.old.as_ref().map_or(0, |old| old.memory);
         let kept = Kept {
             line,
             era: self.era,
-            bytes: old + self.young.generation.bytes(),
+            bytes: self.bytes(),
         };
         let tip = Arc::new(self);
         memo.put(root.oid, tip.clone(), kept);
         tip
     }
 
-    /// The view of the base, if it is here and of this type.
-    pub(super) fn take_view<V: 'static>(&self) -> Option<V> {
-        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
-        view.take()?.downcast().ok().map(|view| *view)
+    /// Leaves the view of the base for who comes next, where nothing else is new.
+    pub(super) fn leave<V: View>(&self, memo: Option<&Memo>, view: V) {
+        self.seat.leave(self.base, view);
+        if let (Some(memo), Some(line)) = (memo, self.line) {
+            memo.holds(line, self.bytes());
+        }
     }
 
-    /// Leaves the view of the base for who comes next.
-    pub(super) fn leave_view<V: Send + Sync + 'static>(&self, view: V) {
-        let mut here = self.view.lock().unwrap_or_else(PoisonError::into_inner);
-        *here = Some(Box::new(view));
+    /// Bytes in memory, of all tips of its line.
+    fn bytes(&self) -> u64 {
+        let old = self.old.as_ref().map_or(0, |old| old.memory);
+        old + self.young.generation.bytes() + self.seat.bytes()
     }
 
     /// What a root states of it.

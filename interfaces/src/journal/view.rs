@@ -148,6 +148,11 @@ impl<V: View> View for JournalView<V> {
         JournalCursor::new(self.base.cursor(), self.over.clone())
     }
 
+    /// What the base keeps; the edits over it are shared with who else reads or writes.
+    fn held(&self) -> u64 {
+        self.base.held()
+    }
+
     fn verify(&self, report: &mut Report) {
         match &self.over {
             Some(over) => verify::verify(&self.base, over, report),
