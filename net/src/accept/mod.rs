@@ -46,7 +46,6 @@ pub use tls::TlsFiles;
 use crate::limits::Limits;
 use refused::Refusals;
 use seats::Seats;
-pub(crate) use seats::whose;
 use tls::Certificates;
 
 /// How one gets in.

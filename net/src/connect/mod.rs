@@ -172,21 +172,21 @@ impl Endpoint {
     }
 
     /// One connection, up to the server's first word.
-    async fn reach<D: Dial>(&self, dial: &D, env: &Env) -> Result<FirstWord<Wire<D::Io>>> {
+    async fn reach<D: Dial>(&self, dial: &D, env: &Env) -> Result<FirstWord<Wire>> {
         let address = self.address();
         // What files hold is looked at before anybody is called.
         let tls = self.tls(env)?;
         let io = dial.dial(self.host(), self.port()).await;
         let io = io.map_err(|source| Error::io(format!("connecting to {address}"), source))?;
         match tls {
-            None => Ok(FirstWord::later(Wire::Plain(io))),
+            None => Ok(FirstWord::later(Box::new(io))),
             Some(tls) => {
                 let name = self.tls_name().to_owned();
                 let name = ServerName::try_from(name)
                     .map_err(|error| Error::invalid(format!("{address}: {error}")))?;
                 let heard = async {
                     let stream = tls.connect(name, io).await?;
-                    FirstWord::hear(Wire::Tls(Box::new(stream))).await
+                    FirstWord::hear(Box::new(stream) as Wire).await
                 };
                 heard.await.map_err(|source| refused(&address, source))
             }
@@ -242,7 +242,7 @@ struct Connector<D> {
 }
 
 impl<D: Dial> Service<Uri> for Connector<D> {
-    type Response = TokioIo<FirstWord<Wire<D::Io>>>;
+    type Response = TokioIo<FirstWord<Wire>>;
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response>> + Send>>;
 
@@ -318,60 +318,8 @@ impl Interceptor for Credentials {
 }
 
 /// The stream, with or without TLS.
-#[derive(Debug)]
-enum Wire<Io> {
-    Plain(Io),
-    Tls(Box<tokio_rustls::client::TlsStream<Io>>),
-}
+type Wire = Box<dyn ReadWrite>;
 
-macro_rules! below {
-    ($wire:expr, $call:ident, $($argument:expr),*) => {
-        match $wire.get_mut() {
-            Wire::Plain(io) => Pin::new(io).$call($($argument),*),
-            Wire::Tls(stream) => Pin::new(stream).$call($($argument),*),
-        }
-    };
-}
+trait ReadWrite: AsyncRead + AsyncWrite + Unpin + Send {}
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<Io> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        below!(self, poll_read, context, buffer)
-    }
-}
-
-impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<Io> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        below!(self, poll_write, context, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        below!(self, poll_write_vectored, context, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(io) => io.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        below!(self, poll_flush, context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        below!(self, poll_shutdown, context)
-    }
-}
+impl<Io: AsyncRead + AsyncWrite + Unpin + Send> ReadWrite for Io {}

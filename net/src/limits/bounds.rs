@@ -78,7 +78,7 @@ impl Bounds {
         Self(Arc::new(Shared {
             requests: AtomicUsize::new(0),
             requests_max: limits.requests,
-            health: Shares::new(limits.health),
+            health: Shares::quarters(limits.health),
             held: AtomicUsize::new(0),
             held_max: limits.unfinished_bytes,
             held_max_each: (limits.unfinished_bytes / 4).max(limits.message_bytes),
@@ -168,7 +168,7 @@ impl Place {
         health: Option<IpAddr>,
     ) -> Option<Self> {
         let health = match health {
-            Some(address) => Some(shared.health.take(address)?),
+            Some(address) => Some(shared.health.take(address).ok()?),
             None => None,
         };
         // It is taken first and given back by the drop, so that the count is never above the limit for

@@ -81,7 +81,7 @@ impl Health {
         let guard = Guard {
             listener: self.listener,
             places: Arc::new(Semaphore::new(CONNECTIONS)),
-            shares: Shares::new(CONNECTIONS),
+            shares: Shares::quarters(CONNECTIONS),
         };
         let _ = axum::serve(guard, routes).await;
     }
@@ -115,27 +115,27 @@ struct Guard {
 }
 
 impl Listener for Guard {
-    type Io = Guarded;
+    type Io = Brief;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Guarded, SocketAddr) {
+    async fn accept(&mut self) -> (Brief, SocketAddr) {
         // It is never closed, so there is a place in the end.
         let place = self.places.clone().acquire_owned().await.ok();
         let (stream, address, share) = loop {
             let (stream, address) = Listener::accept(&mut self.listener).await;
             // Whoever has its share already is gone with its stream.
-            if let Some(share) = self.shares.take(address.ip()) {
+            if let Ok(share) = self.shares.take(address.ip()) {
                 break (stream, address, share);
             }
         };
-        let guarded = Guarded {
+        let brief = Brief {
             stream,
             says: SAYS,
             end: Box::pin(sleep(LASTS)),
             _place: place,
             _share: share,
         };
-        (guarded, address)
+        (brief, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -144,7 +144,7 @@ impl Listener for Guard {
 }
 
 /// A connection with bounds on how long it lasts and how much it says.
-struct Guarded {
+struct Brief {
     stream: TcpStream,
     /// What it may still say.
     says: usize,
@@ -153,7 +153,7 @@ struct Guarded {
     _share: Share,
 }
 
-impl Guarded {
+impl Brief {
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.end.as_mut().poll(context) {
             Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
@@ -162,7 +162,7 @@ impl Guarded {
     }
 }
 
-impl AsyncRead for Guarded {
+impl AsyncRead for Brief {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -179,7 +179,7 @@ impl AsyncRead for Guarded {
     }
 }
 
-impl AsyncWrite for Guarded {
+impl AsyncWrite for Brief {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
