@@ -306,6 +306,45 @@ async fn who_asks_for_nothing_is_ended_and_who_waits_for_an_answer_is_not() {
 }
 
 #[tokio::test]
+async fn who_asks_and_gives_the_answer_no_window_is_ended() {
+    let limits = Limits {
+        idle: LONGER,
+        ..calm()
+    };
+    let house = open(Door::Plain, &limits).await;
+    let mut stuck = TcpStream::connect(house.address).await.unwrap();
+    stuck.write_all(&greeting()).await.unwrap();
+    // A window of no bytes for each stream.
+    let none = [0, 4, 0, 0, 0, 0];
+    stuck
+        .write_all(&frame(SETTINGS, 0, 0, &none))
+        .await
+        .unwrap();
+    stuck.write_all(&headers(1)).await.unwrap();
+    stuck.write_all(&frame(DATA, 1, 1, &[0; 5])).await.unwrap();
+    let mut answered = false;
+    let answers = async {
+        // The connection is well: each question whether it is there is answered.
+        let (mut read, mut write) = stuck.split();
+        let mut head = [0; 9];
+        while read.read_exact(&mut head).await.is_ok() {
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            let mut body = vec![0; length];
+            if read.read_exact(&mut body).await.is_err() {
+                break;
+            }
+            answered |= head[3] == HEADERS;
+            if head[3] == PING && head[4] == 0 {
+                let _ = write.write_all(&frame(PING, 1, 0, &body)).await;
+            }
+        }
+    };
+    soon("the end of who takes no answer", answers).await;
+    assert!(answered, "it was ended before there was an answer to take");
+    until("nobody is left", || house.counts.open() == 0).await;
+}
+
+#[tokio::test]
 async fn a_flood_of_connections_is_closed_at_the_door() {
     let limits = Limits {
         connections: 30,

@@ -4,6 +4,7 @@
 //!   reading    a record, a frame or the greeting has begun ──▶ it ends within `item`, or all ends
 //!              nothing has begun, no request is under way  ──▶ something does within `idle`
 //!   writing    the peer takes nothing                      ──▶ 16 KiB are taken within `write`
+//!              it gives an answer no window                ──▶ it does within `idle`
 //! ```
 //!
 //! Where items begin and end is told by their lengths, so a peer that is silent between two of them is
@@ -146,9 +147,14 @@ impl<Io> Connection<Io> {
         let busy = activity.requests() > 0;
         let quiet = self.request.seen((activity.begun(), busy), now) + limits.idle;
         let quiet = (!busy).then_some((quiet, "it has asked for nothing for long"));
+        let fetch = activity.unfetched().map(|since| since + limits.idle);
+        let fetch = fetch.map(|end| (end, "it does not fetch what it asked for"));
         let write = self.waits.map(|(since, _)| since + limits.write);
         let write = write.map(|end| (end, "it does not read what it is told"));
-        [frame, record, quiet, write].into_iter().flatten().min()
+        [frame, record, quiet, fetch, write]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Goes on waiting, or says that it was long enough.

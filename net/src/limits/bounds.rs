@@ -7,17 +7,19 @@
 //!                 ├─ its body, on the way in:   bytes of the message that has begun, counted;
 //!                 │                             the time it makes the server wait, bounded in a
 //!                 │                             message, and everywhere before it is answered
-//!                 └─ the response's body, on the way out: the place is held until it ends
+//!                 └─ the response's body, on the way out: the place is held until it ends, and since
+//!                                                         when the client has left a piece of it is known
 //! ```
 //!
 //! A message that is announced costs nothing: only what came is counted, and given back when the
 //! message ends or its stream does. It decodes nothing.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -59,6 +61,8 @@ pub(crate) struct Activity {
     begun: AtomicU64,
     requests: AtomicUsize,
     held: AtomicUsize,
+    /// Requests whose answers have a piece for the client to take, each since when. Of no more than run.
+    offered: Mutex<HashMap<u64, Instant>>,
 }
 
 impl Activity {
@@ -70,6 +74,15 @@ impl Activity {
     /// How many requests are not yet answered to the end.
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Since when the client has taken nothing of an answer that is there for it.
+    pub(crate) fn unfetched(&self) -> Option<Instant> {
+        self.offered().values().min().copied()
+    }
+
+    fn offered(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -156,6 +169,8 @@ where
 struct Place {
     shared: Arc<Shared>,
     activity: Arc<Activity>,
+    /// Which request of its connection it is for.
+    number: u64,
     /// One for health; `None`: one among all others.
     health: Option<Share>,
 }
@@ -173,21 +188,35 @@ impl Place {
         };
         // It is taken first and given back by the drop, so that the count is never above the limit for
         // longer than that.
-        activity.begun.fetch_add(1, Ordering::Relaxed);
+        let number = activity.begun.fetch_add(1, Ordering::Relaxed);
         activity.requests.fetch_add(1, Ordering::Relaxed);
         let others = usize::from(health.is_none());
         let before = shared.requests.fetch_add(others, Ordering::Relaxed);
         let place = Self {
             shared: shared.clone(),
             activity: activity.clone(),
+            number,
             health,
         };
         (before < shared.requests_max || place.health.is_some()).then_some(place)
     }
 }
 
+impl Place {
+    /// It is for the client to take what is there: until it gives a window, nobody asks for more.
+    fn offers(&self) {
+        self.activity.offered().insert(self.number, Instant::now());
+    }
+
+    /// What was there is taken.
+    fn fetched(&self) {
+        self.activity.offered().remove(&self.number);
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
+        self.fetched();
         let others = usize::from(self.health.is_none());
         self.shared.requests.fetch_sub(others, Ordering::Relaxed);
         self.activity.requests.fetch_sub(1, Ordering::Relaxed);
@@ -227,11 +256,14 @@ where
         };
         let response = ready!(begun.as_mut().poll(context))?;
         self.answered.store(true, Ordering::Relaxed);
-        let _place = self.place.take();
+        let place = self.place.take();
+        if let Some(place) = &place {
+            place.offers();
+        }
         Poll::Ready(Ok(response.map(|body| {
             Body::new(Answered {
                 body: Box::pin(body),
-                _place,
+                place,
             })
         })))
     }
@@ -240,7 +272,7 @@ where
 /// The body of a response: it holds the request's place until it ends.
 struct Answered<B> {
     body: Pin<Box<B>>,
-    _place: Option<Place>,
+    place: Option<Place>,
 }
 
 impl<B: HttpBody<Data = Bytes>> HttpBody for Answered<B> {
@@ -251,7 +283,14 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for Answered<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.body.as_mut().poll_frame(context)
+        if let Some(place) = &self.place {
+            place.fetched();
+        }
+        let frame = self.body.as_mut().poll_frame(context);
+        if let (Poll::Ready(Some(Ok(_))), Some(place)) = (&frame, &self.place) {
+            place.offers();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

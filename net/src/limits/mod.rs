@@ -9,7 +9,7 @@
 //! | `item` | 20 s | a TLS record, an HTTP/2 frame or the greeting, once begun, must end in this time |
 //! | `message` | 30 s | so must a message, not counting the time in which the server did not listen; and all that a request waits for before it is answered |
 //! | `write` | 30 s | a connection that takes less than 16 KiB in this time while more waits is ended |
-//! | `idle` | 15 min | a connection without a request is ended |
+//! | `idle` | 15 min | a connection without a request is ended, and one that gives an answer no window for so long |
 //! | `keepalive` | 30 s | how often a silent peer is asked whether it is there |
 //! | `keepalive_timeout` | 20 s | a peer that does not answer that is gone |
 //! | `requests` | 8,192 | refused as `RESOURCE_EXHAUSTED` before anything is touched |
