@@ -183,12 +183,16 @@ async fn whoever_may_only_read_moves_no_root() {
     assert_eq!(reader.root(&name).await.unwrap(), Some(stored));
 }
 
-/// Opens a stack of this one layer.
-fn open(layer: Layer) -> Result<Arc<dyn Store>> {
+/// A stack of this one layer.
+fn plan(layer: Layer) -> Plan {
     let spec = Spec::linear([layer]).level("memory");
     let registry = travertine_plugins::standard().with::<Remote>();
-    let plan = Plan::new(&spec, &registry, Path::new("/nowhere")).unwrap();
-    Ok(plan.open(&Env::system(), Opening::default())?.store())
+    Plan::new(&spec, &registry, Path::new("/nowhere")).unwrap()
+}
+
+fn open(layer: Layer) -> Result<Arc<dyn Store>> {
+    let opened = plan(layer).open(&Env::system(), Opening::default())?;
+    Ok(opened.store())
 }
 
 /// Floors in memory, served on threads of their own.
@@ -215,7 +219,7 @@ impl Floors {
     /// A layer that goes on there.
     fn remote(&self) -> Layer {
         let address = format!("localhost:{}", self.address.port());
-        let expects = "fences, proves absence, one stream";
+        let expects = "fences, proves absence, one stream, notes";
         Layer::new("remote")
             .with("address", address)
             .with("level", "memory")
@@ -264,8 +268,11 @@ fn over_a_served_store_whoever_may_only_read_changes_nothing() {
     let file = directory.path().join("token");
     std::fs::write(&file, token.reveal()).unwrap();
     let layer = served.remote().with("token", file.display().to_string());
+    let shelves = plan(layer.clone()).shelves(&Env::system(), &Opening::default());
     let store = open(layer).unwrap();
     assert!(store.root(RootAt::Newest).wait().unwrap().is_none());
+    // What others have noted there it may read.
+    assert_eq!(shelves[0].read("it").unwrap(), None);
     // The number zero refuses nobody: it looks how the streams lie.
     let nobody = Epoch { number: 0, tag: 0 };
     let states = store.fence(nobody).wait().unwrap();
@@ -292,6 +299,7 @@ fn over_a_served_store_whoever_may_only_read_changes_nothing() {
         store.store(sender, batch).wait().unwrap_err(),
         store.commit(commit).wait().unwrap_err(),
         store.reclaim(reclaim).wait().unwrap_err(),
+        shelves[0].replace("it", None, b"mine").unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(error.message().contains("lacks the right"), "{error}");
