@@ -37,7 +37,7 @@ use travertine_engine::contract::{Error, Result};
 
 pub(crate) use bounds::Activity;
 pub use bounds::{Bounded, Bounds};
-pub(crate) use shares::{Lack, Share, Shares};
+pub(crate) use shares::{Lack, Share, Shares, whose};
 
 /// Every bound; the module's table says what each means.
 #[derive(Debug, Clone, PartialEq, Eq)]

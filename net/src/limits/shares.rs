@@ -90,7 +90,7 @@ impl Drop for Share {
 }
 
 /// Whom an address belongs to: one host has as many IPv6 addresses as it likes within its network.
-fn whose(address: IpAddr) -> IpAddr {
+pub(crate) fn whose(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {

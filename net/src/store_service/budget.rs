@@ -20,7 +20,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Request;
 
 use super::Limits;
-use crate::accept::{Peer, whose};
+use crate::accept::Peer;
+use crate::limits::whose;
 use crate::rights;
 
 /// Bytes of a session that are not counted, and how finely the others are.
