@@ -5,7 +5,9 @@
 //!   here        ● ● ●          once a level; taken in order, oldest first
 //! ```
 //!
-//! What is read is bounded by what the root states of numbers and bytes, whatever the records lead to.
+//! What is read is bounded by the numbers that the root states, and by [`BYTES_MOST`] of memory, whatever
+//! the records lead to. The bytes that a root states bound nothing: they are those of records as they lay
+//! where the root was made, and a copy under another codec has longer or shorter ones.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use travertine_engine::contract::{Error, Op, Pending, Record, Reference, Result}
 
 use super::delta::Delta;
 use super::lists;
+use super::root::BYTES_MOST;
 use crate::records::{Source, check_edge};
 
 /// Deltas with the places of their edits, oldest first.
@@ -24,7 +27,7 @@ pub(super) type Deltas = Vec<(Delta, Vec<u32>)>;
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     pub(super) deltas: Deltas,
-    /// Records that were read, and their bytes.
+    /// Records that were read, and their bytes as they are stored here.
     pub(super) records: u64,
     pub(super) bytes: u64,
 }
@@ -34,7 +37,8 @@ struct Loading {
     /// What comes next lies last.
     coming: Vec<Coming>,
     loaded: Loaded,
-    bytes_most: u64,
+    /// Bytes that the records take in memory.
+    held: u64,
 }
 
 struct Coming {
@@ -43,17 +47,16 @@ struct Coming {
     op: Op<Record>,
 }
 
-/// The deltas under `named`, which hold so many bytes together at most.
+/// The deltas under `named`.
 pub(super) fn load(
     source: &Arc<dyn Source>,
     named: impl DoubleEndedIterator<Item = (Reference, u32)>,
-    bytes_most: u64,
 ) -> Op<Loaded> {
     let mut loading = Loading {
         source: source.clone(),
         coming: Vec::new(),
         loaded: Loaded::default(),
-        bytes_most,
+        held: 0,
     };
     loading.ask(named);
     match loading.go_on() {
@@ -101,10 +104,10 @@ impl Loading {
         check_edge(reference, record)?;
         self.loaded.records += 1;
         self.loaded.bytes += u64::from(reference.length);
-        if self.loaded.bytes > self.bytes_most {
+        self.held += record.encoded().len() as u64;
+        if self.held > BYTES_MOST {
             return Err(Error::corrupt(format!(
-                "the deltas of a journal hold more bytes than the {} that its root states",
-                self.bytes_most
+                "the deltas of a journal hold more than the {BYTES_MOST} bytes that are read",
             )));
         }
         let here = |error: Error| error.at(format!("delta {}", reference.oid));

@@ -99,7 +99,8 @@ impl Tip {
             None => Op::ok(None),
         };
         old.then(move |old| {
-            load(&source, root.young.named(), root.young_bytes).map(move |loaded| {
+            load(&source, root.young.named()).map(move |loaded| {
+                let bytes = loaded.bytes;
                 let (generation, reach) = Generation::of(loaded.deltas);
                 Self {
                     base: root.base,
@@ -107,7 +108,7 @@ impl Tip {
                     old,
                     young: Young {
                         counter: root.young,
-                        bytes: root.young_bytes,
+                        bytes,
                         generation,
                         reach,
                     },
@@ -204,14 +205,15 @@ impl Old {
     fn read(source: &Arc<dyn Source>, root: &OldRoot) -> Op<Self> {
         let root = root.clone();
         let named = [(root.list, root.count)].into_iter();
-        load(source, named, root.bytes).and_then(move |loaded| {
+        load(source, named).and_then(move |loaded| {
+            let bytes = loaded.bytes;
             let (generation, reach) = Generation::of(loaded.deltas);
             let none = || Error::corrupt("the old deltas of a journal hold no edit");
             let lay = Lay::of(&generation, &reach).ok_or_else(none)?.newest();
             let mut old = Self {
                 list: root.list,
                 count: root.count,
-                bytes: root.bytes,
+                bytes,
                 lay,
                 merged: 0,
                 last: None,

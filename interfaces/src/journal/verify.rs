@@ -54,10 +54,10 @@ fn read(over: &Over, root: &Reference, source: &Arc<dyn Source>) -> Result<(Vec<
     let record = source.read(root).wait()?;
     check_edge(root, &record)?;
     let root = Root::decode(&record)?;
-    let mut generations = vec![load(source, root.young.named(), root.young_bytes)];
+    let mut generations = vec![load(source, root.young.named())];
     if let Some(old) = &root.old {
         let named = [(old.list, old.count)].into_iter();
-        generations.push(load(source, named, old.bytes));
+        generations.push(load(source, named));
     }
     let mut lays = Vec::new();
     for loaded in generations {
