@@ -263,13 +263,16 @@ impl Segment {
         let Some(sparse) = self.sparse()? else {
             return Ok(None);
         };
-        let file = self.file()?;
-        let Some(bytes) = sparse.map(&*file) else {
-            return Ok(None);
+        let map = match sparse.mapped() {
+            Some(map) => map,
+            None => match sparse.map(&*self.file()?) {
+                Some(map) => map,
+                None => return Ok(None),
+            },
         };
-        let place = sparse.find(&*file, oid.position());
-        let record = place.and_then(|place| match place {
-            Some(place) => Record::decode_at(oid, &bytes, place.offset as usize).map(Some),
+        let found = sparse.find_mapped(map, oid.position());
+        let record = found.and_then(|found| match found {
+            Some(offset) => Record::decode_at(oid, map, offset).map(Some),
             None => Ok(None),
         });
         record.map(Some).map_err(|error| error.at(self.name()))

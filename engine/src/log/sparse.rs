@@ -15,6 +15,7 @@
 //! is under its own.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -39,6 +40,8 @@ pub(super) struct Sparse {
     firsts: Vec<u64>,
     /// The whole file, once somebody mapped it.
     map: OnceLock<Option<Bytes>>,
+    /// Blocks of the index that passed their checks in the map.
+    checked: Box<[AtomicBool]>,
 }
 
 /// Where a record lies in the file, and how many bytes it may take there.
@@ -74,6 +77,7 @@ impl Sparse {
         }
         let firsts = bytes.chunks_exact(8).map(|bytes| u64_at(bytes, 0));
         Ok(Self {
+            checked: firsts.clone().map(|_| AtomicBool::new(false)).collect(),
             firsts: firsts.collect(),
             header,
             identity: *identity,
@@ -87,13 +91,18 @@ impl Sparse {
     }
 
     /// The whole file, mapped, where the medium can map.
-    pub(super) fn map(&self, file: &dyn MediumFile) -> Option<Bytes> {
+    pub(super) fn map(&self, file: &dyn MediumFile) -> Option<&Bytes> {
         let map = self.map.get_or_init(|| {
             // Mapped past its end it would kill.
             let whole = file.len().is_ok_and(|length| length >= self.length());
             whole.then(|| file.map(self.length())?.ok()).flatten()
         });
-        map.clone()
+        map.as_ref()
+    }
+
+    /// The map, if somebody made it.
+    pub(super) fn mapped(&self) -> Option<&Bytes> {
+        self.map.get()?.as_ref()
     }
 
     /// Where the record at `position` lies; `None`: it was freed, or never was.
@@ -108,6 +117,38 @@ impl Sparse {
         let block = self.block(file, number)?;
         let found = block.binary_search_by_key(&position, |(at, _)| *at);
         Ok(found.ok().map(|index| self.place(&block, index)))
+    }
+
+    /// Where in the map the record at `position` begins; `None`: it was freed, or never was. A block of the
+    /// index is checked at its first use, and then searched where it lies.
+    pub(super) fn find_mapped(&self, map: &Bytes, position: Position) -> Result<Option<usize>> {
+        let after = self.firsts.partition_point(|&first| first <= position.0);
+        let Some(number) = after.checked_sub(1) else {
+            return Ok(None);
+        };
+        let at = self.header.index as usize + number * BLOCK;
+        let checked = &self.checked[number];
+        let Some(bytes) = map.get(at..at + BLOCK) else {
+            return Err(Error::corrupt(
+                "the index of a sparse segment lies past its end",
+            ));
+        };
+        if !checked.load(Ordering::Relaxed) {
+            self.entries(number, bytes)?;
+            checked.store(true, Ordering::Relaxed);
+        }
+        let count = (u32_at(bytes, 4) as usize).min(ENTRIES);
+        let entry = |index: usize| &bytes[BLOCK_HEAD + index * ENTRY..][..ENTRY];
+        let (mut low, mut high) = (0, count);
+        while low < high {
+            let middle = low.midpoint(high);
+            match u64_at(entry(middle), 0).cmp(&position.0) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Equal => return Ok(Some(u64_at(entry(middle), 8) as usize)),
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        Ok(None)
     }
 
     /// Where records lie from a position on, a block of the index at a time; empty after the last.
@@ -147,14 +188,18 @@ impl Sparse {
 
     /// The entries of a block.
     fn block(&self, file: &dyn MediumFile, number: usize) -> Result<Vec<(Position, u64)>> {
-        let damaged = || Error::corrupt(format!("block {number} of the index fails its checks"));
         let at = self.header.index + (number * BLOCK) as u64;
-        let bytes = match self.map.get() {
-            Some(Some(map)) => map.slice(at as usize..at as usize + BLOCK),
-            _ => file.read_at(at, BLOCK)?,
-        };
+        match self.mapped() {
+            Some(map) => self.entries(number, &map[at as usize..at as usize + BLOCK]),
+            None => self.entries(number, &file.read_at(at, BLOCK)?),
+        }
+    }
+
+    /// The entries of a block whose bytes these are, all checked.
+    fn entries(&self, number: usize, bytes: &[u8]) -> Result<Vec<(Position, u64)>> {
+        let damaged = || Error::corrupt(format!("block {number} of the index fails its checks"));
         if bytes.len() < BLOCK
-            || u32_at(&bytes, 0)
+            || u32_at(bytes, 0)
                 != crc(
                     &self.identity,
                     self.header.common.base,
@@ -164,7 +209,7 @@ impl Sparse {
         {
             return Err(damaged());
         }
-        let count = u32_at(&bytes, 4) as usize;
+        let count = u32_at(bytes, 4) as usize;
         let left = (self.header.records as usize).saturating_sub(number * ENTRIES);
         if count != left.min(ENTRIES) {
             return Err(damaged());

@@ -15,10 +15,11 @@ use std::sync::Arc;
 use travertine_engine::contract::{Reference, Result};
 
 use super::delta::{Delta, Draft};
-use super::overlay::{Generation, Reach};
+use super::overlay::{Generation, Lay, Reach};
+use super::sieve::Sieve;
 use super::slots::SLOTS;
 use super::sweep::{Outcome, Part, Sweep};
-use super::tip::{Old, Tip, Young, fewer};
+use super::tip::{Lacks, Old, Tip, Young, fewer};
 use super::view::Over;
 use super::{Journal, Opened};
 use crate::edits::{Edit, EditLog, Edits};
@@ -45,12 +46,16 @@ impl<I: Index> Journal<I> {
             return Ok(root);
         }
         let Opened { base, tip } = self.open(sink, root)?;
-        let large = edits.bytes() >= self.young_max() / 2
+        let large = edits.bytes() >= self.most() / 4
             || (edits.len() as u64).saturating_mul(ENTRIES_PER_EDIT) >= tip.entries;
         if large && tip.is_bare() {
-            return self.index.apply(sink, root, edits);
+            let new = self.index.apply(sink, root, edits)?;
+            if let Some(new) = new.filter(|_| root.is_none()) {
+                Self::remember(sink, new, edits);
+            }
+            return Ok(new);
         }
-        let over = Over::of(&tip, None);
+        let over = Over::for_writer(&tip);
         if large {
             for (key, edit) in edits.iter() {
                 if changes(edit, over.find_in(&base, key).wait()?.as_ref()) {
@@ -61,6 +66,7 @@ impl<I: Index> Journal<I> {
         }
         let mut entries = tip.entries;
         let mut draft = Draft::new(edits.bytes() as usize);
+        let mut lacks = tip.lacks.clone();
         let before: Vec<_> = match edits.len() {
             1 => vec![over.find_in(&base, edits.key(0)).wait()?],
             _ => {
@@ -72,9 +78,12 @@ impl<I: Index> Journal<I> {
             if changes(edit, before.as_ref()) {
                 draft.push(key, edit);
                 match (edit, before) {
-                    (Edit::Put(_), None) => entries += 1,
+                    (Edit::Put(_), None) => {
+                        entries += 1;
+                        lacks.miss(key);
+                    }
                     (Edit::Delete, _) => entries = fewer(entries)?,
-                    _ => {}
+                    (Edit::Put(_), Some(_)) => {}
                 }
             }
         }
@@ -89,8 +98,10 @@ impl<I: Index> Journal<I> {
             young: tip.young.with(sink, draft)?,
             seat: tip.seat.clone(),
             old: tip.old.clone(),
+            lacks,
             ..*tip
         };
+        self.sift(sink, &mut next, &base);
         next.seat.leave(next.base, base);
         self.merge_share(sink, &mut next)?;
         self.flip(sink, &mut next)?;
@@ -99,9 +110,50 @@ impl<I: Index> Journal<I> {
         Ok(Some(root))
     }
 
+    /// Keeps in mind which keys a map holds that was empty before.
+    fn remember(sink: &dyn Sink, root: Reference, edits: &Edits) {
+        let keys = edits.iter().map(|(key, _)| key);
+        if let (Some(memo), Some(sieve)) = (sink.memo(), Sieve::of(edits.len() as u64, keys)) {
+            let lacks = Lacks {
+                misses: 0,
+                sieve: Some(sieve),
+            };
+            let tip = Tip {
+                lacks,
+                ..Tip::bare(Some(root), edits.len() as u64)
+            };
+            tip.kept(Some(memo), &root);
+        }
+    }
+
+    /// Begins a sieve where that pays, and ends one that is of no more use.
+    fn sift(&self, sink: &dyn Sink, tip: &mut Tip, base: &I::View) {
+        if tip
+            .lacks
+            .sieve
+            .as_ref()
+            .is_some_and(|sieve| sieve.is_over())
+        {
+            tip.lacks = Lacks::default();
+        }
+        if tip.lacks.sieve.is_some() || !Sieve::pays(tip.lacks.misses, tip.entries) {
+            return;
+        }
+        let sieve = Arc::new(Sieve::new(tip.entries));
+        for delta in tip.lays().iter().flatten().flat_map(Lay::deltas) {
+            for at in delta.places() {
+                sieve.add(delta.key(at));
+            }
+        }
+        tip.lacks = Lacks {
+            misses: 0,
+            sieve: sieve.walk(sink, &self.index, tip.base, base),
+        };
+    }
+
     /// Takes over what a sweep has merged, and begins the next part of it; where there is no thread to spare,
     /// merges as many keys of the old deltas as their share is by now. All are merged when the young ones
-    /// have come three quarters of their way.
+    /// have come three quarters of the way that is left to them.
     fn merge_share(&self, sink: &dyn Sink, tip: &mut Tip) -> Result<()> {
         let Some(mut old) = tip.old.take() else {
             return Ok(());
@@ -111,8 +163,8 @@ impl<I: Index> Journal<I> {
             let way = (way / 4 * 3).max(1);
             (u128::from(keys) * u128::from(come)).div_ceil(u128::from(way)) as u64
         };
-        let by_bytes = share(tip.young.bytes, self.young_max());
-        let by_count = share(tip.young.counter.count().into(), YOUNG_MAX.into());
+        let by_bytes = share(tip.young.bytes, self.most() - self.young_max());
+        let by_count = share(tip.young.counter.count().into(), u64::from(YOUNG_MAX / 2));
         let upto = by_bytes.max(by_count).min(keys) as u32;
         let part = (old.keys() / PARTS).max(self.merge_min);
         let mut failed = false;
@@ -232,7 +284,7 @@ impl Young {
         }
         // Too many attempts of others in between: those that count go elsewhere.
         let mine = self.lay();
-        let deltas = mine.iter().flat_map(super::overlay::Lay::deltas).cloned();
+        let deltas = mine.iter().flat_map(Lay::deltas).cloned();
         let mut deltas: Vec<_> = deltas
             .map(|delta| {
                 let places = delta.places();

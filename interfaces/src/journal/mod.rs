@@ -43,6 +43,7 @@ mod load;
 mod overlay;
 mod root;
 mod seat;
+mod sieve;
 mod slots;
 mod sweep;
 mod table;
@@ -69,13 +70,17 @@ pub use self::view::JournalView;
 
 const FORMAT: u8 = 1;
 
+/// Most that [`Journal::bytes_max`] may say.
+const BYTES_MAX: u64 = 48 << 20;
+
 /// An index with journaled commits. Options shape what is written next; any root reads with any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Journal<I> {
     /// The index below.
     pub index: I,
     /// Most bytes of deltas, in memory and to be read back by whoever opens a commit. 512 to 48 Mi;
-    /// 32 Mi by default. A merge begins at half of it.
+    /// 48 Mi by default. A merge begins at two thirds of it, and is done with all of those while the
+    /// last third comes.
     pub bytes_max: u64,
     /// Least keys that are merged at a time, unless fewer are left: so many share the cost of the
     /// path to them. 64 by default.
@@ -87,14 +92,19 @@ impl<I> Journal<I> {
     pub const fn over(index: I) -> Self {
         Self {
             index,
-            bytes_max: 32 << 20,
+            bytes_max: BYTES_MAX,
             merge_min: 64,
         }
     }
 
+    /// Bytes of all deltas.
+    fn most(&self) -> u64 {
+        self.bytes_max.clamp(512, BYTES_MAX)
+    }
+
     /// Bytes of young deltas at which they become old.
     fn young_max(&self) -> u64 {
-        self.bytes_max.clamp(512, 48 << 20) / 2
+        self.most() / 3 * 2
     }
 }
 
@@ -111,7 +121,7 @@ impl<I: Index> Journal<I> {
         sink: &dyn Sink,
         root: Option<Reference>,
     ) -> Result<Option<Reference>> {
-        match self.tip(sink, root)? {
+        match self.tip(sink, root)?.filter(|tip| !tip.is_bare()) {
             Some(tip) => self.merge_all(sink, &tip, None),
             None => Ok(root),
         }
@@ -161,7 +171,10 @@ impl<I: Index> Index for Journal<I> {
         let index = self.index.clone();
         let laid = move |source: Arc<dyn Source>, tip: Arc<Tip>| {
             let base = index.view(source.clone(), tip.base);
-            base.map(move |base| JournalView::over(base, &tip, Some((root, source))))
+            base.map(move |base| match tip.is_bare() {
+                true => JournalView::bare(base),
+                false => JournalView::over(base, &tip, Some((root, source))),
+            })
         };
         if let Some(tip) = source.memo().and_then(|memo| memo.get(root.oid)) {
             return laid(source, tip);

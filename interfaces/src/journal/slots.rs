@@ -12,7 +12,7 @@ use super::delta::Delta;
 use super::tree::Item;
 
 const FIRST_BITS: u32 = 4;
-const BLOCKS: usize = 13;
+const BLOCKS: usize = 14;
 
 /// Most slots.
 pub(super) const SLOTS: u32 = (1 << (FIRST_BITS + BLOCKS as u32)) - (1 << FIRST_BITS);

@@ -3,7 +3,7 @@
 //! ```text
 //!   hash of a key ──> a place, and those behind it up to an empty one
 //!
-//!   place   tag 23 bits │ slot + 1, 17 bits │ at 24 bits        one for each key, zero if empty
+//!   place   tag 22 bits │ slot + 1, 18 bits │ at 24 bits        one for each key, zero if empty
 //! ```
 //!
 //! One writer at a time puts keys in, before they are shown to anybody; readers take no lock. An edit to a
@@ -23,7 +23,7 @@ const PLACES_MAX: usize = 1 << 24;
 const WAY_MAX: usize = 256;
 
 const AT_BITS: u32 = 24;
-const SLOT_BITS: u32 = 17;
+const SLOT_BITS: u32 = 18;
 const TAG: u64 = !0 << (AT_BITS + SLOT_BITS);
 
 /// The newest edits of a generation, by key.

@@ -19,6 +19,7 @@ use super::load::load;
 use super::overlay::{Generation, Lay, Reach};
 use super::root::{OldRoot, Root};
 use super::seat::Seat;
+use super::sieve::Sieve;
 use super::sweep::Sweep;
 use super::tree::{Item, Place};
 use crate::edits::EditLog;
@@ -37,6 +38,16 @@ pub(super) struct Tip {
     pub(super) era: u64,
     /// For the view of the base that a writer reads, which keeps nothing open.
     pub(super) seat: Seat,
+    pub(super) lacks: Lacks,
+}
+
+/// What writers know of keys that are not there.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lacks {
+    /// So many were looked for in the base in vain.
+    pub(super) misses: u64,
+    /// Once they are many.
+    pub(super) sieve: Option<Arc<Sieve>>,
 }
 
 /// Deltas that a sweep merges into the base.
@@ -75,6 +86,7 @@ impl Tip {
             line: None,
             era: 0,
             seat: Seat::default(),
+            lacks: Lacks::default(),
         }
     }
 
@@ -115,6 +127,7 @@ impl Tip {
                     line: None,
                     era: 0,
                     seat: Seat::default(),
+                    lacks: Lacks::default(),
                 }
             })
         })
@@ -147,7 +160,8 @@ impl Tip {
     /// Bytes in memory, of all tips of its line.
     fn bytes(&self) -> u64 {
         let old = self.old.as_ref().map_or(0, |old| old.memory);
-        old + self.young.generation.bytes() + self.seat.bytes()
+        let sieve = self.lacks.sieve.as_ref().map_or(0, |sieve| sieve.bytes());
+        old + self.young.generation.bytes() + self.seat.bytes() + sieve
     }
 
     /// What a root states of it.
@@ -177,6 +191,16 @@ impl Tip {
             self.young.lay(),
             self.old.as_ref().map(|old| old.lay.clone()),
         ]
+    }
+}
+
+impl Lacks {
+    /// A key that is put was not there.
+    pub(super) fn miss(&mut self, key: &[u8]) {
+        match &self.sieve {
+            Some(sieve) => sieve.add(key),
+            None => self.misses += 1,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use travertine_engine::contract::{Op, Reference};
 
 use super::cursor::JournalCursor;
 use super::overlay::Lay;
+use super::sieve::Sieve;
 use super::tip::Tip;
 use super::tree::Item;
 use super::verify;
@@ -30,6 +31,8 @@ pub(super) struct Over {
     pub(super) entries: u64,
     /// The upper one first.
     pub(super) lays: [Option<Lay>; 2],
+    /// What a writer asks before it looks into the base.
+    sieve: Option<Arc<Sieve>>,
 }
 
 impl<V> JournalView<V> {
@@ -63,7 +66,21 @@ impl Over {
             from,
             entries: tip.entries,
             lays: tip.lays(),
+            sieve: None,
         }
+    }
+
+    /// For who writes what comes next.
+    pub(super) fn for_writer(tip: &Tip) -> Self {
+        Self {
+            sieve: tip.lacks.sieve.clone(),
+            ..Self::of(tip, None)
+        }
+    }
+
+    /// Whether no base can hold this key.
+    fn lacks(&self, key: &[u8]) -> bool {
+        self.sieve.as_ref().is_some_and(|sieve| sieve.lacks(key))
     }
 
     pub(super) fn lays(&self) -> impl Iterator<Item = &Lay> {
@@ -79,6 +96,7 @@ impl Over {
     pub(super) fn find_in<V: View>(&self, base: &V, key: &[u8]) -> Op<Option<Found>> {
         match self.find(key) {
             Some((lay, item)) => Op::ok(lay.found(item)),
+            None if self.lacks(key) => Op::ok(None),
             None => base.find(key),
         }
     }
@@ -90,12 +108,16 @@ impl Over {
         for (place, key) in keys.iter().enumerate() {
             found.push(match self.find(key) {
                 Some((lay, item)) => lay.found(item),
+                None if self.lacks(key) => None,
                 None => {
                     places.push(place);
                     below.push(*key);
                     None
                 }
             });
+        }
+        if below.is_empty() {
+            return Op::ok(found);
         }
         base.find_many(&below).map(move |answers| {
             for (place, answer) in places.into_iter().zip(answers) {
