@@ -16,7 +16,8 @@
 //! Who writes finds that a share is full, and wakes the thread. While a reclaim is at it for so long that a
 //! quarter of a share more was written, writers are [held back](Brake): the more has been written beyond that,
 //! the more, until they write a quarter in the time that the reclaim has taken so far. No single call waits for
-//! longer than a moment, and nobody waits for a reclaim that failed.
+//! longer than a moment, and nobody waits for a reclaim that failed. Nor for one that takes its time: once
+//! they are half way to there it keeps to no rate.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -44,7 +45,7 @@ pub struct Automatic {
     /// looked at once. Where writers fill a quarter as much again before it is done, they are held
     /// back.
     pub garbage: f64,
-    /// Most bytes that the mark reads in a second.
+    /// Most bytes that the mark reads in a second, unless it would hold writers back.
     pub rate: u64,
 }
 
@@ -180,6 +181,8 @@ struct Brake {
 const REST: Duration = Duration::from_millis(100);
 /// The longest that one call is held back.
 const HELD_MAX: Duration = Duration::from_millis(50);
+/// Nobody is held back for less, which a thread would sleep longer than: it adds up until it is more.
+const HELD_LEAST: Duration = Duration::from_millis(1);
 /// Who stores is held back once for so many bytes.
 const HELD_STEP: u64 = 64 << 10;
 
@@ -346,6 +349,14 @@ impl Shared {
         self.lock().written()
     }
 
+    /// Whether writers are on half their way to where they are held back, or beyond.
+    pub(super) fn is_pressed(&self) -> bool {
+        let brake = &self.alarm.brake;
+        let from = brake.from.load(Ordering::Relaxed);
+        let half = brake.more.load(Ordering::Relaxed) / 2;
+        from > 0 && self.written() >= from.saturating_sub(half)
+    }
+
     /// Holds back who writes, while a reclaim lags; `always`: however few bytes they wrote.
     pub(super) fn hold_back(&self, always: bool) {
         let brake = &self.alarm.brake;
@@ -359,11 +370,15 @@ impl Shared {
         if bytes == 0 || !always && bytes < HELD_STEP {
             return;
         }
-        brake.seen.store(written, Ordering::Relaxed);
         let now = self.env.clock.monotonic_ns();
         let gone = now.saturating_sub(brake.began_ns.load(Ordering::Relaxed));
         let more = brake.more.load(Ordering::Relaxed);
-        let time = held_back(bytes, written.saturating_sub(from), more, gone);
+        let beyond = written.saturating_sub(from);
+        let time = held_back(bytes, beyond, more, gone);
+        if time < HELD_LEAST {
+            return;
+        }
+        brake.seen.store(written, Ordering::Relaxed);
         let nanos = time.as_nanos() as u64;
         self.figures.held_ns.fetch_add(nanos, Ordering::Relaxed);
         self.env.clock.sleep(time);
@@ -483,6 +498,29 @@ mod tests {
         // As much again each time, of 19 MB: not at each of them.
         let reclaims = engine.0.figures.reclaims.load(Ordering::Relaxed);
         assert!((3..=5).contains(&reclaims), "{reclaims} reclaims");
+    }
+
+    #[test]
+    fn a_mark_that_writers_would_wait_for_keeps_to_no_rate() {
+        let sim = SimEnv::new(1);
+        let engine = open(&Arc::default(), sim.env());
+        write(&engine, 10);
+        let options = Reclaiming {
+            rate: Some(1),
+            ..Reclaiming::default()
+        };
+        let clock = &sim.env().clock;
+        let took = || {
+            let before = clock.monotonic_ns();
+            engine.reclaim(&Retention::newest(), &options).unwrap();
+            clock.monotonic_ns() - before
+        };
+        assert!(took() > 10_000_000_000);
+        let brake = &engine.0.alarm.brake;
+        brake.set(engine.0.written() + 2_000_000, 4_000_000, 0);
+        assert!(took() < 10_000_000_000, "half way");
+        brake.set(engine.0.written() + 3_000_000, 4_000_000, 0);
+        assert!(took() > 10_000_000_000, "a quarter of the way");
     }
 
     #[test]

@@ -637,8 +637,8 @@ struct Pace<'a> {
     watch: Watch<'a>,
 }
 
-/// Longest time that a reclaim sleeps before it looks whether it was called off.
-const NAP: Duration = Duration::from_millis(100);
+/// Longest time that a reclaim sleeps before it looks whether it was called off, or is waited for.
+const NAP: Duration = Duration::from_millis(10);
 
 impl<'a> Pace<'a> {
     fn new(shared: &'a Shared, options: &Reclaiming, watch: Watch<'a>) -> Self {
@@ -670,7 +670,7 @@ impl<'a> Pace<'a> {
                 .monotonic_ns()
                 .saturating_sub(self.began_ns);
             let ahead = u64::try_from(due).unwrap_or(u64::MAX).saturating_sub(gone);
-            if ahead == 0 {
+            if ahead == 0 || self.shared.is_pressed() {
                 return Ok(());
             }
             self.shared

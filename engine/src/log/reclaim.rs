@@ -137,7 +137,7 @@ impl Shared {
         let records = decision.alive_in(first.segment.base, last.end.position);
         let stays: u64 = run.iter().map(|whole| whole.stays).sum();
         let new = SEGMENT_HEADER + stays + sparse::index_length(records.len() as u64);
-        if old < new + GAIN_MIN.max(new / GAIN_PART) {
+        if !is_worth(old, new) {
             return Ok(0);
         }
         self.put_in_place(decision, run, new)?;
@@ -225,7 +225,8 @@ impl Shared {
                 stays => stays?,
             };
             whole.stays = bytes;
-            // What would only be copied stands for itself, unless it is little.
+            // What would be copied for next to nothing stands for itself, unless it is little.
+            let all = all || !is_worth(whole.bytes, whole.stays);
             let alone = all && whole.stays > limit / 8 || whole.damage.is_some();
             stays += whole.stays;
             if !run.is_empty() && (alone || stays > limit) {
@@ -438,6 +439,11 @@ impl Shared {
             .iter()
             .try_for_each(|old| self.medium.remove(&old.name()))
     }
+}
+
+/// Whether a file is worth writing that takes so many bytes in the place of so many old ones.
+fn is_worth(old: u64, new: u64) -> bool {
+    old >= new + GAIN_MIN.max(new / GAIN_PART)
 }
 
 /// What a header says of the place where the segment before it ended.
