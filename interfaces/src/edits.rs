@@ -191,6 +191,23 @@ impl Edits {
         (0..self.len()).map(|index| (self.key(index), self.edit(index)))
     }
 
+    /// The keys of all edits that were taken, as they came, of which one may come again: a walk through
+    /// memory from end to end, where one in order would wait at every key.
+    pub(crate) fn keys_taken(&self) -> impl Iterator<Item = &[u8]> {
+        self.chunks.iter().flat_map(|chunk| {
+            let mut rest = &chunk[..];
+            std::iter::from_fn(move || {
+                let (key, tag, bytes) = fields(rest)?;
+                let value = match tag & (DELETE | APART) {
+                    0 => (tag & LENGTH) as usize,
+                    _ => 0,
+                };
+                rest = bytes.get(key + value..)?;
+                bytes.get(..key)
+            })
+        })
+    }
+
     /// The first index in `range` whose key is `key` or more; the range's end if there is none.
     /// Cheap when the answer is near the range's start.
     #[must_use]
@@ -287,6 +304,14 @@ impl Edits {
         };
         (word(0) as usize, word(4), &bytes[FIELDS..])
     }
+}
+
+/// Key length, tag, and the bytes from the key on, of the edit that begins here, if one does.
+fn fields(bytes: &[u8]) -> Option<(usize, u32, &[u8])> {
+    let (key, rest) = bytes.split_first_chunk::<4>()?;
+    let (tag, rest) = rest.split_first_chunk::<4>()?;
+    let key = u32::from_le_bytes(*key) as usize;
+    Some((key, u32::from_le_bytes(*tag), rest))
 }
 
 impl fmt::Debug for EditLog {
@@ -393,6 +418,13 @@ mod tests {
         assert_eq!(keys(&edits), ["", "a", "ab", "b"]);
         assert_eq!(edits.edit(2), Edit::Put(Value::Inline(b"4")));
         assert_eq!(edits.edit(3), Edit::Delete);
+    }
+
+    #[test]
+    fn keys_come_as_they_were_taken_too() {
+        let edits = log(&[("b", Some("1")), ("", None), ("a", Some("")), ("b", None)]).sorted();
+        let taken: Vec<_> = edits.keys_taken().collect();
+        assert_eq!(taken, [&b"b"[..], b"", b"a", b"b"]);
     }
 
     #[test]

@@ -32,6 +32,9 @@ const ENTRIES_PER_EDIT: u64 = 8;
 /// The old deltas are merged in about so many parts.
 const PARTS: u32 = 16;
 
+/// So many edits are few, however small the map.
+const EDITS_LEAST: u64 = 1 << 16;
+
 /// Most young deltas; half of what there is room for, since some attempts fail.
 const YOUNG_MAX: u32 = SLOTS / 2;
 
@@ -112,8 +115,8 @@ impl<I: Index> Journal<I> {
 
     /// Keeps in mind which keys a map holds that was empty before.
     fn remember(sink: &dyn Sink, root: Reference, edits: &Edits) {
-        let keys = edits.iter().map(|(key, _)| key);
-        if let (Some(memo), Some(sieve)) = (sink.memo(), Sieve::of(edits.len() as u64, keys)) {
+        let sieve = Sieve::of(edits.len() as u64, edits.keys_taken());
+        if let (Some(memo), Some(sieve)) = (sink.memo(), sieve) {
             let lacks = Lacks {
                 misses: 0,
                 sieve: Some(sieve),
@@ -163,13 +166,14 @@ impl<I: Index> Journal<I> {
             let way = (way / 4 * 3).max(1);
             (u128::from(keys) * u128::from(come)).div_ceil(u128::from(way)) as u64
         };
-        let by_bytes = share(tip.young.bytes, self.most() - self.young_max());
-        let by_count = share(tip.young.counter.count().into(), u64::from(YOUNG_MAX / 2));
-        let upto = by_bytes.max(by_count).min(keys) as u32;
+        let upto = self.measures(&tip.young, tip.entries);
+        let upto = upto.map(|measure| share(measure.come, measure.way));
+        let upto = upto.into_iter().fold(0, u64::max).min(keys) as u32;
         let part = (old.keys() / PARTS).max(self.merge_min);
         let mut failed = false;
         if let Some(sweep) = old.sweep.take() {
-            let late = upto > old.merged.saturating_add(2 * part) || self.is_full(&tip.young);
+            let late =
+                upto > old.merged.saturating_add(2 * part) || self.is_full(&tip.young, tip.entries);
             match sweep.outcome(sink, late) {
                 Outcome::UnderWay => {
                     old.sweep = Some(sweep);
@@ -186,7 +190,7 @@ impl<I: Index> Journal<I> {
                 Outcome::Nothing => failed = true,
             }
         }
-        if old.merged <= upto && !failed && !self.is_full(&tip.young) {
+        if old.merged <= upto && !failed && !self.is_full(&tip.young, tip.entries) {
             let (index, base, mut rest) = (self.index.clone(), tip.base, old.clone());
             old.sweep = Sweep::begin(sink, move |sink| {
                 let mut log = EditLog::new();
@@ -214,7 +218,7 @@ impl<I: Index> Journal<I> {
 
     /// Makes the young deltas old, if they are many and no others are.
     fn flip(&self, sink: &dyn Sink, tip: &mut Tip) -> Result<()> {
-        if !self.is_full(&tip.young) || tip.old.is_some() {
+        if !self.is_full(&tip.young, tip.entries) || tip.old.is_some() {
             return Ok(());
         }
         let list = tip.young.counter.gather(sink)?;
@@ -224,8 +228,28 @@ impl<I: Index> Journal<I> {
         Ok(())
     }
 
-    fn is_full(&self, young: &Young) -> bool {
-        young.bytes >= self.young_max() || young.counter.count() >= YOUNG_MAX
+    fn is_full(&self, young: &Young, entries: u64) -> bool {
+        let measures = self.measures(young, entries);
+        measures.iter().any(|measure| measure.come >= measure.most)
+    }
+
+    /// How much has come of the young deltas: of bytes, which take memory; of deltas, which take slots; of
+    /// edits, which are to be few beside what a small map holds.
+    fn measures(&self, young: &Young, entries: u64) -> [Measure; 3] {
+        let edits = EDITS_LEAST.max(entries / ENTRIES_PER_EDIT * 2);
+        let half = |come: u64, most: u64| Measure {
+            come,
+            most,
+            way: most / 2,
+        };
+        [
+            Measure {
+                way: self.most() - self.young_max(),
+                ..half(young.bytes, self.young_max())
+            },
+            half(young.counter.count().into(), YOUNG_MAX.into()),
+            half(young.edits, edits),
+        ]
     }
 
     /// Merges all deltas and `edits` into the base; a root without deltas.
@@ -264,6 +288,15 @@ impl<I: Index> Journal<I> {
     }
 }
 
+/// One measure of what has come of the young deltas.
+struct Measure {
+    come: u64,
+    /// At which they become old.
+    most: u64,
+    /// At which those before them are to be merged.
+    way: u64,
+}
+
 impl Young {
     /// With one more delta.
     fn with(&self, sink: &dyn Sink, draft: Draft) -> Result<Self> {
@@ -273,6 +306,7 @@ impl Young {
         Ok(Self {
             counter,
             bytes: self.bytes + u64::from(reference.length) + lists,
+            edits: self.edits + places.len() as u64,
             generation,
             reach,
         })

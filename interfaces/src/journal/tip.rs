@@ -71,6 +71,7 @@ pub(super) struct Old {
 pub(super) struct Young {
     pub(super) counter: Counter,
     pub(super) bytes: u64,
+    pub(super) edits: u64,
     pub(super) generation: Arc<Generation>,
     pub(super) reach: Reach,
 }
@@ -113,6 +114,8 @@ impl Tip {
         old.then(move |old| {
             load(&source, root.young.named()).map(move |loaded| {
                 let bytes = loaded.bytes;
+                let edits = loaded.deltas.iter().map(|(_, places)| places.len() as u64);
+                let edits = edits.sum();
                 let (generation, reach) = Generation::of(loaded.deltas);
                 Self {
                     base: root.base,
@@ -121,6 +124,7 @@ impl Tip {
                     young: Young {
                         counter: root.young,
                         bytes,
+                        edits,
                         generation,
                         reach,
                     },
