@@ -21,6 +21,14 @@ use crate::contract::{Env, Error, Level, Op, Result};
 
 /// Name of the file that the lock lies on, and that names its holder.
 const LOCK: &str = "lock";
+/// Bytes of the name of a holder.
+const HOLDER: usize = 32;
+/// To read leaves no trace. Else the system notes the time of the first read after each write, which changes
+/// metadata: an opening would wait for the journal of the file system, while others sync.
+#[cfg(target_os = "linux")]
+const QUIETLY: OFlags = OFlags::NOATIME;
+#[cfg(not(target_os = "linux"))]
+const QUIETLY: OFlags = OFlags::empty();
 
 /// A directory of the file system.
 #[derive(Debug)]
@@ -71,17 +79,21 @@ impl Medium for FileMedium {
     }
 
     fn list(&self) -> Result<Vec<String>> {
-        let entries = match std::fs::read_dir(&self.directory) {
-            Ok(entries) => entries,
+        let failed = |source| self.failed("listing", "", source);
+        let mut options = OpenOptions::new();
+        options.read(true);
+        let directory = match open_quietly(&mut options, OFlags::DIRECTORY, &self.directory) {
+            Ok(directory) => directory,
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(self.failed("listing", "", source)),
+            Err(source) => return Err(failed(source)),
         };
         let mut names = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(|source| self.failed("listing", "", source))?;
+        for entry in rustix::fs::Dir::new(directory).map_err(|error| failed(error.into()))? {
+            let entry = entry.map_err(|error| failed(error.into()))?;
             // A name that is not UTF-8 is none of ours.
-            if let Ok(name) = entry.file_name().into_string() {
-                names.push(name);
+            match entry.file_name().to_str() {
+                Ok("." | "..") | Err(_) => {}
+                Ok(name) => names.push(name.to_owned()),
             }
         }
         names.sort_unstable();
@@ -114,10 +126,9 @@ impl Medium for FileMedium {
             }
             _ => {}
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(write)
-            .open(&path)
+        let mut options = OpenOptions::new();
+        options.read(true).write(write);
+        let file = open_quietly(&mut options, OFlags::empty(), &path)
             .map_err(|source| self.failed("opening", name, source))?;
         Ok(self.opened(file, path))
     }
@@ -142,14 +153,10 @@ impl Medium for FileMedium {
 
     fn lock(&self) -> Result<()> {
         self.make_directory()?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            // It is written to: a link in its place must not lead to a file of somebody else.
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-            .open(self.path(LOCK))
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        // It is written to: a link in its place must not lead to a file of somebody else.
+        let file = open_quietly(&mut options, OFlags::NOFOLLOW, &self.path(LOCK))
             .map_err(|source| self.failed("opening", LOCK, source))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -173,8 +180,12 @@ impl Medium for FileMedium {
         // Who holds it is a courtesy to the next one: failing to say so is no failure.
         // In one length, for a file that is cut off and written again is flushed when it is closed, and
         // who opens it next waits for the device.
-        let holder = format!("process {}", std::process::id());
-        let _ = file.write_all_at(format!("{holder:<31}\n").as_bytes(), 0);
+        let holder = format!("{:<31}\n", format!("process {}", std::process::id()));
+        // Who opens again is named there: no write, and no wait for the journal of the file system.
+        let mut named = [0; HOLDER];
+        if file.read_exact_at(&mut named, 0).is_err() || named != holder.as_bytes() {
+            let _ = file.write_all_at(holder.as_bytes(), 0);
+        }
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
         Ok(())
     }
@@ -259,6 +270,16 @@ impl FileMedium {
             )));
         }
         Ok(())
+    }
+}
+
+/// Opens a file whose times of reading nobody asks for. Only its owner may say so: for others it is opened
+/// as any.
+fn open_quietly(options: &mut OpenOptions, flags: OFlags, path: &Path) -> io::Result<File> {
+    let mut open = |flags: OFlags| options.custom_flags(flags.bits().cast_signed()).open(path);
+    match open(flags | QUIETLY) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(flags),
+        opened => opened,
     }
 }
 
@@ -447,6 +468,30 @@ mod tests {
         );
         first.unlock();
         FileMedium::new(&path, 4096).lock().unwrap();
+    }
+
+    #[test]
+    fn who_takes_the_lock_again_writes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let medium = FileMedium::new(directory.path(), 4096);
+        medium.lock().unwrap();
+        medium.unlock();
+        let path = directory.path().join(LOCK);
+        let named = std::fs::read(&path).unwrap();
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(long_ago).unwrap();
+        medium.lock().unwrap();
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().modified().unwrap(),
+            long_ago
+        );
+        medium.unlock();
+        // Nor does a longer name leave anything behind.
+        std::fs::write(&path, "process of somebody else, whose name is long\n").unwrap();
+        medium.lock().unwrap();
+        let now = std::fs::read(&path).unwrap();
+        assert_eq!(now[..HOLDER], named);
     }
 
     #[test]
