@@ -233,6 +233,7 @@ impl NewRecord<'_> {
     }
 }
 
+#[inline]
 fn encoded_len(references: usize, body: usize) -> usize {
     (RECORD_HEADER + references * REFERENCE + body).next_multiple_of(UNIT as usize)
 }
@@ -304,6 +305,7 @@ fn verify(oid: Oid, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+#[inline]
 fn unpadded_len(bytes: &[u8]) -> usize {
     let body = (u32_at(bytes, 0) & LENGTH_MASK) as usize;
     RECORD_HEADER + u16_at(bytes, 6) as usize * REFERENCE + body
@@ -385,30 +387,35 @@ impl Record {
 
     /// What it is.
     #[must_use]
+    #[inline]
     pub fn kind(&self) -> Kind {
         Kind(u16_at(&self.bytes, 4))
     }
 
     /// The number of the epoch it was born in.
     #[must_use]
+    #[inline]
     pub fn epoch(&self) -> u32 {
         u32_at(&self.bytes, 8)
     }
 
     /// Its checksum.
     #[must_use]
+    #[inline]
     pub fn check(&self) -> u32 {
         u32_at(&self.bytes, 12)
     }
 
     /// Bits that say which codecs the stored body went through; zero for none.
     #[must_use]
+    #[inline]
     pub fn codecs(&self) -> u8 {
         ((u32_at(&self.bytes, 0) & !DECODED) >> LENGTH_BITS) as u8
     }
 
     /// Bytes that it takes on the medium, header to padding: what references to it say.
     #[must_use]
+    #[inline]
     pub fn stored_len(&self) -> usize {
         if self.is_decoded() {
             u32_at(&self.bytes, self.bytes.len() - DECODED_END) as usize
@@ -418,6 +425,7 @@ impl Record {
     }
 
     /// Whether its body is no longer as it was stored.
+    #[inline]
     pub(super) fn is_decoded(&self) -> bool {
         u32_at(&self.bytes, 0) & DECODED != 0
     }
@@ -452,12 +460,14 @@ impl Record {
 
     /// How many references it has.
     #[must_use]
+    #[inline]
     pub fn reference_count(&self) -> usize {
         u16_at(&self.bytes, 6) as usize
     }
 
     /// The reference with this index, `None` past the end of the table or if it names no OID.
     #[must_use]
+    #[inline]
     pub fn reference(&self, index: usize) -> Option<Reference> {
         if index >= self.reference_count() {
             return None;
@@ -473,12 +483,14 @@ impl Record {
 
     /// The body.
     #[must_use]
+    #[inline]
     pub fn body(&self) -> &[u8] {
         &self.bytes[self.body_start()..self.unpadded_len()]
     }
 
     /// The body, shared.
     #[must_use]
+    #[inline]
     pub fn body_bytes(&self) -> Bytes {
         self.bytes.slice(self.body_start()..self.unpadded_len())
     }
@@ -502,6 +514,7 @@ impl Record {
 
     /// The bytes that it is here, padding included: those on the medium, unless an engine decoded it.
     #[must_use]
+    #[inline]
     pub fn encoded(&self) -> &Bytes {
         &self.bytes
     }
@@ -527,10 +540,12 @@ impl Record {
         }
     }
 
+    #[inline]
     fn body_start(&self) -> usize {
         RECORD_HEADER + self.reference_count() * REFERENCE
     }
 
+    #[inline]
     fn unpadded_len(&self) -> usize {
         unpadded_len(&self.bytes)
     }
@@ -546,22 +561,26 @@ impl fmt::Debug for Record {
     }
 }
 
+// Byte by byte they are one load, inlined or not; a copy into a word is a call where nothing is inlined
+// across crates.
+#[inline]
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    let mut word = [0; 2];
-    word.copy_from_slice(&bytes[at..at + 2]);
-    u16::from_le_bytes(word)
+    let word = &bytes[at..at + 2];
+    u16::from_le_bytes([word[0], word[1]])
 }
 
+#[inline]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut word = [0; 4];
-    word.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(word)
+    let word = &bytes[at..at + 4];
+    u32::from_le_bytes([word[0], word[1], word[2], word[3]])
 }
 
+#[inline]
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(word)
+    let word = &bytes[at..at + 8];
+    u64::from_le_bytes([
+        word[0], word[1], word[2], word[3], word[4], word[5], word[6], word[7],
+    ])
 }
 
 #[cfg(test)]

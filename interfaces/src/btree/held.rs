@@ -114,6 +114,13 @@ impl Packed {
     }
 }
 
+/// The head of a key, and the block of a node in which it lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Nearest {
+    head: u64,
+    block: usize,
+}
+
 /// At most eight bytes, as a head.
 #[derive(Debug, Clone, Copy)]
 struct Prefix {
@@ -186,27 +193,35 @@ impl Held {
         Node::again(&self.record, &self.frame)
     }
 
-    /// The head of `key`, and the block in which it lies, if it lies anywhere.
+    /// The block in which `key` lies, if it lies anywhere; `None`: only whole keys tell.
     #[inline]
-    fn block_of(&self, key: &[u8]) -> Option<(u64, usize, &Block)> {
+    pub(super) fn nearest(&self, key: &[u8]) -> Option<Nearest> {
         let head = self.prefix?.strip(key)?;
-        let at = match self.lasts.len() {
+        let block = match self.lasts.len() {
             0..=64 => self.lasts.iter().filter(|last| **last < head).count(),
             _ => self.lasts.partition_point(|last| *last < head),
         };
-        Some((head, at, self.blocks.get(at)?))
+        Some(Nearest { head, block })
     }
 
-    /// Looks at what [`Held::child_of`] and [`Held::reference`] will look at.
+    /// Looks at what [`Held::child_at`] and [`Held::reference`] will look at.
     #[inline]
-    pub(super) fn near(&self, key: &[u8]) -> u64 {
-        self.block_of(key).map_or(0, |(_, _, block)| block.touch())
+    pub(super) fn near(&self, nearest: Option<Nearest>) -> u64 {
+        let block = nearest.and_then(|nearest| self.blocks.get(nearest.block));
+        block.map_or(0, Block::touch)
     }
 
     /// The child in which `key` lies, if it lies anywhere.
     #[inline]
     pub(super) fn child_of(&self, key: &[u8]) -> Result<usize> {
-        let Some((head, at, block)) = self.block_of(key) else {
+        self.child_at(self.nearest(key), key)
+    }
+
+    /// The same, where the nearest block is known.
+    #[inline]
+    pub(super) fn child_at(&self, nearest: Option<Nearest>, key: &[u8]) -> Result<usize> {
+        let found = nearest.and_then(|nearest| Some((nearest, self.blocks.get(nearest.block)?)));
+        let Some((Nearest { head, block: at }, block)) = found else {
             return self.node().child_of(key);
         };
         std::hint::black_box(block.touch());

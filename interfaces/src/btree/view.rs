@@ -21,7 +21,7 @@ use super::Btree;
 use super::cursor::BtreeCursor;
 use super::diff::TreeDiff;
 use super::filter::hash_of;
-use super::held::{Held, Room};
+use super::held::{Held, Nearest, Room};
 use super::node::{Frame, Node};
 use super::root;
 use super::spine::{Spine, Top};
@@ -100,7 +100,7 @@ impl View for BtreeView {
         let Some((top, held)) = &self.shared.top else {
             return Op::ok(vec![None; keys.len()]);
         };
-        let mut found = Vec::with_capacity(keys.len());
+        let (mut found, mut late) = (Vec::with_capacity(keys.len()), Vec::new());
         let mut chains = Vec::with_capacity(keys.len().min(CHAINS));
         let mut asked = Vec::with_capacity(keys.len().min(CHAINS));
         for keys in keys.chunks(CHAINS) {
@@ -115,10 +115,27 @@ impl View for BtreeView {
                 (*place, *near) = chain.near();
             }
             touch(&near, ENTRY_NEAR);
-            let done = chains.drain(..).zip(places);
-            found.extend(done.map(|(chain, place)| chain.done(place, &self.shared.room)));
+            for (chain, place) in chains.drain(..).zip(places) {
+                found.push(match chain.done(place, &self.shared.room).try_ready() {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(error)) => return Op::err(error),
+                    Err(op) => {
+                        late.push((found.len(), op));
+                        None
+                    }
+                });
+            }
         }
-        gather(found)
+        if late.is_empty() {
+            return Op::ok(found);
+        }
+        let (places, late): (Vec<_>, Vec<_>) = late.into_iter().unzip();
+        gather(late).map(move |answers| {
+            for (place, answer) in places.into_iter().zip(answers) {
+                found[place] = answer;
+            }
+            found
+        })
     }
 
     fn rank(&self, key: &[u8]) -> Op<u64> {
@@ -210,14 +227,17 @@ impl Shared {
     fn down<'v>(&'v self, chains: &mut [Chain<'_, 'v>], asked: &mut Vec<Reference>, level: u8) {
         let mut coming = [None; CHAINS];
         asked.clear();
-        let near = chains.iter().map(|chain| match &chain.at {
-            At::Held(held) => held.near(chain.key),
-            _ => 0,
-        });
+        let (mut nearest, mut seen) = ([None; CHAINS], 0);
+        for (chain, nearest) in chains.iter().zip(&mut nearest) {
+            if let At::Held(held) = &chain.at {
+                *nearest = held.nearest(chain.key);
+                seen ^= held.near(*nearest);
+            }
+        }
         // What is seen is nothing to anybody: it has come near.
-        std::hint::black_box(near.fold(0, |seen, near| seen ^ near));
-        for (chain, coming) in chains.iter_mut().zip(&mut coming) {
-            match chain.step(level) {
+        std::hint::black_box(seen);
+        for ((chain, nearest), coming) in chains.iter_mut().zip(nearest).zip(&mut coming) {
+            match chain.step(level, nearest) {
                 Ok(wanted) => *coming = wanted,
                 Err(error) => chain.at = At::Done(Op::err(error)),
             }
@@ -306,10 +326,10 @@ impl<'k, 'v> Chain<'k, 'v> {
     }
 
     /// One step down, or what must be read for it.
-    fn step(&mut self, level: u8) -> Result<Option<Wanted<'v>>> {
+    fn step(&mut self, level: u8, nearest: Option<Nearest>) -> Result<Option<Wanted<'v>>> {
         match &self.at {
             At::Held(held) => {
-                let child = held.child_of(self.key)?;
+                let child = held.child_at(nearest, self.key)?;
                 match held.child(child) {
                     Some(kept) => self.at = At::Held(kept),
                     None => {
