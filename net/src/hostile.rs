@@ -120,7 +120,7 @@ fn answer(told: answer::Answer) -> Result<()> {
         answer::Answer::Root(root) => drop(convert::to_root(&root)?),
         answer::Answer::Fenced(states) => drop(convert::to_streams(&states)?),
         answer::Answer::Scanned(found) => drop(convert::to_found(*found)?),
-        answer::Answer::Reclaimed(freed) => drop(convert::to_freed(&freed)),
+        answer::Answer::Reclaimed(freed) => drop(convert::to_freed(&freed)?),
         answer::Answer::Status(told) => drop(status::from_proto(&told)?),
         answer::Answer::Absent(_) | answer::Answer::Adopted(_) | answer::Answer::Closed(_) => {}
     }

@@ -85,6 +85,7 @@ impl Run for Reclaim {
             dry_run: self.dry_run,
             memory: usize::try_from(self.memory.0).unwrap_or(usize::MAX),
             rate: self.rate.map(|rate| rate.0),
+            ..Reclaiming::default()
         };
         let facts = self.stack.write(registry, |engine| {
             if self.compact {

@@ -437,9 +437,12 @@ impl Disk {
             kept.left = Some(alive_of(kept).into());
         }
         let kept = whole.iter().map(|kept| size(kept)).sum();
+        let last = whole.last().map(|last| last.batch.header().end);
+        let reached = last.unwrap_or(decision.from);
         Ok(Freed {
             bytes: before - kept,
             kept,
+            to: reached,
         })
     }
 

@@ -62,8 +62,9 @@ pub trait Store: Send + Sync + Debug {
 
     /// Gives space back: of a run of proven positions the records that nobody keeps. Afterwards each
     /// of them is found as before, or is absent with proof; those that are kept stay where they are.
-    /// The same decision again is a no-op, a later one over the same positions may only free more.
-    /// Nobody who reads is held up.
+    /// The same decision again is a no-op, a later one over the same positions may only free more. One
+    /// that speaks of much may come as several, run after run, each from where the one before it [got
+    /// to](Freed::to). Nobody who reads is held up.
     ///
     /// Errors: `Invalid` (what is to stay was freed before, or no record begins there; what is to be
     /// taken over does not follow on), `Full` (no room to write down what stays; nothing is lost, and it
@@ -202,7 +203,10 @@ pub struct Reclaim {
     /// Where the records begin that stay: each once, in order, all of them within the run.
     pub alive: Arc<[Position]>,
     /// What another store has left of the run, for one that ends where the run begins and is to go on
-    /// behind it: it takes that over as it is. Nothing is freed then, and `alive` is empty.
+    /// behind it: it takes that over as it is. Nothing is freed then, and `alive` is empty. A long run
+    /// comes in pieces, as [scans](Store::scan) give it: the first knows what the run follows on, each next
+    /// one begins where the one before it ended, and only the last knows how the stream stood there. Until
+    /// that has come nothing has changed; a first piece begins anew.
     pub left: Option<Arc<Sparse>>,
 }
 
@@ -245,8 +249,23 @@ impl Reclaim {
 pub struct Freed {
     /// Bytes given back to the medium.
     pub bytes: u64,
-    /// Bytes on the medium that hold what stays of the run.
+    /// Bytes on the medium that hold what stays of the run, as far as it came.
     pub kept: u64,
+    /// How far it came: from here to the end of the run everything is left as it was, for the part of the
+    /// stream that it lies in ends behind the run. A run that begins here goes on with it; what would get
+    /// no further by that is none of it.
+    pub to: Position,
+}
+
+impl Freed {
+    /// Nothing, up to here.
+    #[must_use]
+    pub fn nothing(to: Position) -> Self {
+        Self {
+            to,
+            ..Self::default()
+        }
+    }
 }
 
 /// How the engine picks a stream for a record.

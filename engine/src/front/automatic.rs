@@ -22,13 +22,13 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::contract::{Error, ErrorKind, Position, Result, Status};
 
 use super::Engine;
-use super::reclaim::Reclaiming;
+use super::reclaim::{Progress, Reclaiming};
 use super::retention::Retention;
 use super::shared::{Shared, State};
 
@@ -208,6 +208,7 @@ fn held_back(bytes: u64, beyond: u64, more: u64, gone_ns: u64) -> Duration {
 /// The thread's body. Ends when the alarm is closed, the engine is gone, or its floors free nothing.
 pub(super) fn run(alarm: &Alarm, shared: &Weak<Shared>, automatic: &Automatic) {
     let mut looks = Looks::new(automatic);
+    looks.own = 1;
     while alarm.wait(looks.rest) {
         let _busy = Busy(alarm);
         let Some(shared) = shared.upgrade() else {
@@ -230,6 +231,9 @@ struct Looks<'a> {
     /// Bytes written when the last reclaim decided, and bytes that lay there after it; `None`: as the
     /// newest decision tells.
     last: Option<(u64, u64)>,
+    /// So many handles of the engine are the thread's own: once there are no others, nobody wants it to go
+    /// on.
+    own: usize,
 }
 
 impl<'a> Looks<'a> {
@@ -238,6 +242,7 @@ impl<'a> Looks<'a> {
             automatic,
             rest: automatic.every,
             last: None,
+            own: 0,
         }
     }
 
@@ -267,7 +272,10 @@ impl<'a> Looks<'a> {
             rate: Some(self.automatic.rate),
             ..Reclaiming::default()
         };
-        let mut go_on = |_| match alarm.is_closed() {
+        let own = self.own;
+        // While it marks, the reclaim has a session of its own.
+        let left = |marking: bool| Arc::strong_count(&engine.0) <= own + usize::from(marking);
+        let mut go_on = |now: Progress| match alarm.is_closed() || own > 0 && left(!now.freeing) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
@@ -395,8 +403,6 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::conformance::env::SimEnv;
     use crate::contract::{Env, Kind, Level, Name, NewRecord};

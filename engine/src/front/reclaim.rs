@@ -4,7 +4,7 @@
 //!   retention ─> commits that stay ┐                            below horizon, not met: free
 //!   names, tags, pins, sessions ───┴─> mark ─> what is met ──┐
 //!                                                            v
-//!   commit of the decision (runs of commits, ranges, hash) ─> proof ─> store.reclaim, stream by stream
+//!   commit of the decision (runs of commits, ranges, hash) ─> proof ─> store.reclaim, step by step
 //!        a crash up to here: nothing happened                           after: some is freed, the next
 //!                                                                       reclaim decides anew
 //! ```
@@ -27,9 +27,11 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::contract::{
     Epoch, Error, ErrorKind, Freed, Level, Oid, Position, Reclaim, Reference, Result, RootMarker,
+    Stream,
 };
 
 use super::Engine;
+use super::alive::Alive;
 use super::mark::Mark;
 use super::names::View;
 use super::options::{Change, Committed};
@@ -48,9 +50,13 @@ mod tests;
 pub struct Reclaiming {
     /// Mark and tell, but decide and free nothing. Default false.
     pub dry_run: bool,
-    /// Most bytes of memory for the mark: it needs two for most records that it meets. Beyond that, eight
-    /// for each record that stays are taken while what was decided is carried out. Default 256 MiB.
+    /// Most bytes of memory for the mark: it needs two for most records that it meets. Beyond that, sixteen
+    /// are taken for each record of a `step`. Default 256 MiB.
     pub memory: usize,
+    /// Most records that stay of which the floors are told at once, unless one part of a floor has more:
+    /// between one step and the next it can be called off. Of large records fewer are told, such as take
+    /// 256 MiB. Default a million.
+    pub step: usize,
     /// Most bytes that the mark reads in a second. Default: as it comes.
     pub rate: Option<u64>,
 }
@@ -60,6 +66,7 @@ impl Default for Reclaiming {
         Self {
             dry_run: false,
             memory: 256 << 20,
+            step: 1_000_000,
             rate: None,
         }
     }
@@ -78,6 +85,7 @@ pub struct Progress {
 
 /// Told how far it has come; answers whether to go on. Once freeing has begun, what is decided is done
 /// by the next reclaim if not by this one.
+///
 pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
 
 /// What a reclaim found and did.
@@ -96,7 +104,7 @@ pub struct Report {
     pub dead: u64,
     /// Bytes above the horizon, which were not looked at: the oldest session began there.
     pub young: u64,
-    /// What the floors below did.
+    /// What the floors below did, and how far they came in the stream where they came furthest.
     pub freed: Freed,
     /// Who holds what, each counted for what nobody before it holds.
     pub holders: Vec<Holder>,
@@ -220,6 +228,9 @@ struct Ground {
 /// More often than this a reclaim does not mark what was pinned meanwhile.
 const NOTED_MAX: usize = 1_000;
 
+/// About so many bytes that stay are written anew before it can be called off again.
+const STEP_BYTES: u64 = 256 << 20;
+
 /// What a reclaim calls its own session.
 const OWNER: &str = "a reclaim";
 
@@ -271,32 +282,44 @@ impl Shared {
         if options.dry_run {
             return Ok(report);
         }
-        let decision = |(stream, to)| Reclaim {
-            sender: ground.epoch,
-            stream,
-            from: Position::START,
-            to,
-            alive: alive.within(stream, Position::START, to).collect(),
-            left: None,
-        };
-        let decisions: Vec<_> = horizon.iter().map(decision).collect();
-        drop(alive);
-        let ranges: Vec<_> = decisions.iter().map(Range::of).collect();
+        let range = |(stream, to)| Range::of(&alive, stream, to);
+        let ranges: Vec<_> = horizon.iter().map(range).collect();
         report.decided = Some(self.log_decision(&ranges, &past.runs)?);
         noting.decided = true;
         self.pins.settle();
         drop(session);
-        for decision in decisions {
-            pace.freeing(&report)?;
-            let freed = self.store.reclaim(decision).wait()?;
-            report.freed.bytes += freed.bytes;
-            report.freed.kept += freed.kept;
+        let mut freeing = Freeing {
+            shared: self,
+            sender: ground.epoch,
+            alive: &alive,
+            step: options.step.min(large(report.records, report.alive)).max(1),
+            damage: None,
+        };
+        let mut done = Ok(());
+        let mut came = Vec::with_capacity(ranges.len());
+        for range in &ranges {
+            let mut to = range.from;
+            if done.is_ok() {
+                done = freeing.free(range, &mut to, &mut pace, &mut report);
+            }
+            came.push((range.stream, to));
         }
         let figures = &self.figures;
-        figures.reclaims.fetch_add(1, Ordering::Relaxed);
         figures
             .reclaimed
             .fetch_add(report.freed.bytes, Ordering::Relaxed);
+        if pace.called_off {
+            // So whoever opens it next knows that the rest is not done.
+            let came: Vec<_> = came.into_iter().map(range).collect();
+            if let Err(error) = self.log_decision(&came, &past.runs) {
+                tracing::warn!(%error, "how far a reclaim came that was called off is not known later");
+            }
+        }
+        done?;
+        if let Some(error) = freeing.damage {
+            return Err(error);
+        }
+        figures.reclaims.fetch_add(1, Ordering::Relaxed);
         figures.stayed.store(report.alive, Ordering::Relaxed);
         Ok(report)
     }
@@ -593,21 +616,87 @@ impl Timeline for Left<'_> {
     }
 }
 
+/// Carries out what was decided, step by step.
+struct Freeing<'a> {
+    shared: &'a Shared,
+    sender: Epoch,
+    alive: &'a Alive,
+    /// Most records that are told at once, but for parts that hold more.
+    step: usize,
+    /// What is damaged keeps its own part only, and is told once all the rest is done.
+    damage: Option<Error>,
+}
+
+impl Freeing<'_> {
+    /// Frees what nobody keeps of a range, and tells how far it came also where that goes wrong.
+    fn free(
+        &mut self,
+        range: &Range,
+        came: &mut Position,
+        pace: &mut Pace<'_>,
+        report: &mut Report,
+    ) -> Result<()> {
+        while *came < range.to {
+            pace.freeing(report)?;
+            let from = *came;
+            let mut stays = self.alive.within(range.stream, from, range.to);
+            let alive = stays.by_ref().take(self.step).collect();
+            let to = stays.next().unwrap_or(range.to);
+            let decision = Reclaim {
+                sender: self.sender,
+                stream: range.stream,
+                from,
+                to,
+                alive,
+                left: None,
+            };
+            match self.shared.store.reclaim(decision).wait() {
+                Ok(freed) => {
+                    report.freed.bytes += freed.bytes;
+                    report.freed.kept += freed.kept;
+                    let got = freed.to.clamp(from, to);
+                    *came = got;
+                    if to == range.to {
+                        // No part ends there: what is open yet stays as it is.
+                        report.freed.kept += to.bytes_since(got);
+                        *came = to;
+                    } else if got == from {
+                        self.step = self.step.saturating_mul(2);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::warn!(%error, "what is damaged gives nothing back");
+                    self.damage.get_or_insert(error);
+                    *came = to;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        report.freed.to = report.freed.to.max(*came);
+        Ok(())
+    }
+}
+
+/// Of so many records that take so many bytes, as many as take [`STEP_BYTES`].
+fn large(records: u64, bytes: u64) -> usize {
+    let some = u128::from(STEP_BYTES) * u128::from(records) / u128::from(bytes.max(1));
+    usize::try_from(some).unwrap_or(usize::MAX)
+}
+
 impl Range {
-    fn of(decision: &Reclaim) -> Self {
-        let mut hash = Xxh3::new();
-        for oid in decision
-            .alive
-            .iter()
-            .filter_map(|at| Oid::new(decision.stream, *at))
-        {
+    /// What stays of the beginning of a stream.
+    fn of(alive: &Alive, stream: Stream, to: Position) -> Self {
+        let (mut hash, mut count) = (Xxh3::new(), 0);
+        let stays = alive.within(stream, Position::START, to);
+        for oid in stays.filter_map(|at| Oid::new(stream, at)) {
             hash.update(&oid.raw().to_le_bytes());
+            count += 1;
         }
         Self {
-            stream: decision.stream,
-            from: decision.from,
-            to: decision.to,
-            alive: decision.alive.len() as u64,
+            stream,
+            from: Position::START,
+            to,
+            alive: count,
             hash: hash.digest(),
         }
     }
@@ -635,6 +724,7 @@ struct Pace<'a> {
     began_ns: u64,
     read: u64,
     watch: Watch<'a>,
+    called_off: bool,
 }
 
 /// Longest time that a reclaim sleeps before it looks whether it was called off, or is waited for.
@@ -648,6 +738,7 @@ impl<'a> Pace<'a> {
             began_ns: shared.env.clock.monotonic_ns(),
             read: 0,
             watch,
+            called_off: false,
         }
     }
 
@@ -691,7 +782,10 @@ impl<'a> Pace<'a> {
     fn ask(&mut self, progress: Progress) -> Result<()> {
         match (self.watch)(progress) {
             ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(Error::unavailable("the reclaim was called off")),
+            ControlFlow::Break(()) => {
+                self.called_off = true;
+                Err(Error::unavailable("the reclaim was called off"))
+            }
         }
     }
 }

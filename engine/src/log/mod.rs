@@ -90,6 +90,8 @@ struct Shared {
     vouched: AtomicBool,
     /// Held while segments are put in the place of others. Taken before the turn.
     reclaiming: Mutex<()>,
+    /// What has come of a run that is taken over. Only looked at while that is held.
+    taking: Mutex<Option<taking::Taking>>,
     /// How often that happened.
     reclaims: AtomicU64,
 }

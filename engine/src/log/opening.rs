@@ -135,6 +135,7 @@ impl Log {
             durable,
             vouched: AtomicBool::new(vouched),
             reclaiming: Mutex::default(),
+            taking: Mutex::default(),
             reclaims: AtomicU64::new(0),
         })))
     }

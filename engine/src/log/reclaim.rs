@@ -123,7 +123,7 @@ impl Shared {
             freed.bytes += less;
             freed.kept += old - less;
         }
-        freed.kept += self.rest(from, decision.to)?;
+        freed.to = from;
         damage.map_or(Ok(freed), Err)
     }
 
@@ -167,19 +167,6 @@ impl Shared {
         Err(Error::invalid(
             "what is to stay is no record, and nothing here is damaged",
         ))
-    }
-
-    /// Bytes that positions take which no segment was given back of.
-    fn rest(&self, from: Position, to: Position) -> Result<u64> {
-        let mut bytes = 0;
-        let mut from = from;
-        while let Some((segment, end)) = self.segment_at_or_after(from)?
-            && segment.base < to
-        {
-            bytes += end.min(to).bytes_since(from.max(segment.base));
-            from = end;
-        }
-        Ok(bytes)
     }
 
     pub(super) fn may_reclaim(&self, sender: Epoch) -> Result<()> {
@@ -387,7 +374,7 @@ impl Shared {
             self.medium.create(new)?
         };
         file.claim(length)?;
-        let mut out = Out::new(&*file);
+        let mut out = Out::new(file.clone());
         let mut lies = Vec::new();
         for whole in run {
             let mut alive = decision.alive_in(whole.segment.base, whole.end.position);
@@ -513,16 +500,16 @@ impl Drop for Lent<'_> {
 }
 
 /// A file that is written in large pieces.
-pub(super) struct Out<'a> {
-    file: &'a dyn MediumFile,
+pub(super) struct Out {
+    pub(super) file: Arc<dyn MediumFile>,
     pub(super) at: u64,
     held: Vec<u8>,
     synced: u64,
 }
 
-impl<'a> Out<'a> {
+impl Out {
     /// What is put down comes behind the header.
-    pub(super) fn new(file: &'a dyn MediumFile) -> Self {
+    pub(super) fn new(file: Arc<dyn MediumFile>) -> Self {
         Self {
             file,
             at: SEGMENT_HEADER,
@@ -531,9 +518,14 @@ impl<'a> Out<'a> {
         }
     }
 
+    /// Where what comes next lies.
+    pub(super) fn end(&self) -> u64 {
+        self.at + self.held.len() as u64
+    }
+
     /// Takes bytes, and tells where in the file they lie.
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<u64> {
-        let at = self.at + self.held.len() as u64;
+        let at = self.end();
         self.held.extend_from_slice(bytes);
         if self.held.len() >= PIECE {
             self.flush()?;

@@ -123,7 +123,7 @@ impl Store for RemoteStore {
             Verb::Reclaim(convert::reclaim(&decision).into()),
             |_, _| {},
             |answer, _| match answer {
-                Answer::Reclaimed(freed) => Ok(convert::to_freed(&freed)),
+                Answer::Reclaimed(freed) => convert::to_freed(&freed),
                 _ => unfit(),
             },
         )

@@ -325,12 +325,14 @@ pub(crate) fn freed(freed: Freed) -> proto::ReclaimAnswer {
     proto::ReclaimAnswer {
         bytes: freed.bytes,
         kept: freed.kept,
+        to: freed.to.0,
     }
 }
 
-pub(crate) fn to_freed(answer: &proto::ReclaimAnswer) -> Freed {
-    Freed {
+pub(crate) fn to_freed(answer: &proto::ReclaimAnswer) -> Result<Freed> {
+    Ok(Freed {
         bytes: answer.bytes,
         kept: answer.kept,
-    }
+        to: position(answer.to)?,
+    })
 }

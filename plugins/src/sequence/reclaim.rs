@@ -25,8 +25,8 @@ impl Shared {
                 decision.stream
             )));
         }
-        let mut freed = Freed::default();
-        let mut trouble = None;
+        let mut freed = Freed::nothing(decision.to);
+        let (mut trouble, mut damage) = (None, None);
         let parts = self.table.all();
         for (index, part) in parts.iter().enumerate() {
             let next = parts
@@ -48,6 +48,14 @@ impl Shared {
                 Ok(of) => {
                     freed.bytes += of.bytes;
                     freed.kept += of.kept;
+                    match to == next {
+                        // What it left at its end no run that goes on would give back.
+                        true => freed.kept += to.bytes_since(of.to.min(to)),
+                        false => freed.to = of.to.clamp(from, to),
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    damage.get_or_insert(error);
                 }
                 Err(error) if self.is_elsewhere(error.kind()) => {
                     tracing::warn!(%error, part.number, "a part of the sequence gives nothing back");
@@ -57,7 +65,8 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
-        match trouble {
+        match damage.or(trouble) {
+            Some(error) if error.kind() == ErrorKind::Corrupt => Err(error),
             Some(error) if freed.bytes == 0 && error.kind() == ErrorKind::Unavailable => Err(error),
             // That it is not the sequence itself that was closed.
             _ => self.lock().admit(decision.sender).map(|()| freed),

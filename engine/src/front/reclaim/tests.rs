@@ -61,6 +61,7 @@ impl Store for Freeing {
 
     fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
         decision.check().unwrap();
+        let to = decision.to;
         if let Some(error) = self.refuses.lock().unwrap().clone() {
             return Op::err(error);
         }
@@ -73,7 +74,7 @@ impl Store for Freeing {
         if decision.from < decision.to {
             self.freed.lock().unwrap().push(decision);
         }
-        Op::ok(Freed::default())
+        Op::ok(Freed::nothing(to))
     }
 }
 
@@ -538,6 +539,109 @@ fn a_decision_that_was_not_carried_out_holds_and_the_next_reclaim_decides_anew()
     reclaim(&engine, "last 10");
     assert!(!is_there(&engine, &old));
     assert!(engine.at(RootAt::Sequence(2)).unwrap().is_some());
+}
+
+#[test]
+fn floors_are_told_step_by_step_and_it_may_be_called_off_in_between() {
+    let (sim, store) = (SimEnv::new(1), Freeing::default());
+    let engine = open(&store, &sim);
+    for number in 0..20 {
+        set(&engine, &format!("kept {number}"), &[], b"kept");
+        set(&engine, "gone", &[], b"gone");
+    }
+    let options = Reclaiming {
+        step: 4,
+        ..Reclaiming::default()
+    };
+    let mut steps = 0;
+    let mut watch = |progress: Progress| {
+        steps += usize::from(progress.freeing);
+        match steps > 3 {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    };
+    let newest = Retention::newest();
+    let stopped = engine.reclaim_watched(&newest, &options, &mut watch);
+    assert_eq!(stopped.unwrap_err().kind(), ErrorKind::Unavailable);
+    let told = std::mem::take(&mut *store.freed.lock().unwrap());
+    assert_eq!(told.len(), 3);
+    assert!(told.windows(2).all(|pair| pair[0].to == pair[1].from));
+    assert!(told.iter().all(|step| step.alive.len() == 4));
+    // Whoever opens it next knows how far it came, and that the commits are gone.
+    let came = engine.0.decided().unwrap();
+    assert_eq!((came.len(), came[0].to, came[0].alive), (1, told[2].to, 12));
+    assert!(engine.at(RootAt::Sequence(20)).unwrap().is_none());
+    store.freed.lock().unwrap().extend(told);
+    let report = engine.reclaim(&newest, &options).unwrap();
+    let told = store.freed.lock().unwrap().split_off(3);
+    assert!(told.len() as u64 >= report.records / 4, "{}", told.len());
+    assert_eq!(told[0].from, Position::START);
+    assert!(told.windows(2).all(|pair| pair[0].to == pair[1].from));
+    let alive: usize = told.iter().map(|step| step.alive.len()).sum();
+    let decided = engine.0.decided().unwrap();
+    assert_eq!(
+        (alive as u64, told[told.len() - 1].to),
+        (decided[0].alive, decided[0].to)
+    );
+}
+
+/// Holds up whoever reads, once it is shut.
+#[derive(Debug, Clone, Default)]
+struct Held {
+    below: Freeing,
+    /// Whether it is shut, and whether somebody waits.
+    gate: Arc<(Mutex<(bool, bool)>, std::sync::Condvar)>,
+}
+
+impl Store for Held {
+    forward!(below: store commit root fence adopt scan reclaim status close);
+
+    fn read(&self, oid: Oid) -> Op<Option<Record>> {
+        let (gate, changed) = &*self.gate;
+        let mut state = gate.lock().unwrap();
+        while state.0 {
+            state.1 = true;
+            changed.notify_all();
+            state = changed.wait(state).unwrap();
+        }
+        drop(state);
+        self.below.read(oid)
+    }
+}
+
+#[test]
+fn a_reclaim_that_nobody_asked_for_ends_with_the_last_handle() {
+    let store = Arc::new(Held::default());
+    let automatic = Automatic {
+        every: Duration::from_millis(1),
+        garbage: 0.0,
+        ..Automatic::new(Retention::newest())
+    };
+    let options = Options {
+        recent_max: 0,
+        reclaim: Some(automatic),
+        ..Options::default()
+    };
+    let engine = Engine::open(store.clone(), &Env::system(), options).unwrap();
+    let leaf = set(&engine, "a", &[], b"below");
+    let (gate, changed) = &*store.gate;
+    gate.lock().unwrap().0 = true;
+    set(&engine, "b", &[leaf], b"above");
+    let waits = changed.wait_while(gate.lock().unwrap(), |state| !state.1);
+    drop(waits.unwrap());
+    let before = store.below.freed.lock().unwrap().len();
+    drop(engine);
+    gate.lock().unwrap().0 = false;
+    changed.notify_all();
+    for _ in 0..100_000 {
+        if Arc::strong_count(&store) == 1 {
+            break;
+        }
+        Env::system().clock.sleep(Duration::from_millis(1));
+    }
+    assert_eq!(Arc::strong_count(&store), 1, "nobody holds it any more");
+    assert_eq!(store.below.freed.lock().unwrap().len(), before);
 }
 
 #[test]

@@ -189,6 +189,136 @@ fn what_does_not_stay_is_absent_and_all_else_reads_on() {
 }
 
 #[test]
+fn a_decision_in_runs_frees_what_the_whole_of_it_frees() {
+    let whole = World::new(9, maps(true), 120);
+    let decision = whole.decision(|index| index % 7 == 0);
+    let freed = whole.bones.log.reclaim(decision.clone()).wait().unwrap();
+    assert!(freed.to < decision.to, "the open segment is left");
+    let world = World::new(9, maps(true), 120);
+    let (mut from, mut most, mut bytes) = (Position::START, 1, 0);
+    while from < decision.to {
+        let rest = decision.alive_in(from, decision.to);
+        let to = rest.get(most).copied().unwrap_or(decision.to);
+        let run = Reclaim {
+            from,
+            to,
+            alive: decision.alive_in(from, to).into(),
+            sender: world.bones.epoch,
+            ..decision.clone()
+        };
+        let freed = world.bones.log.reclaim(run).wait().unwrap();
+        assert!(from <= freed.to && freed.to <= to);
+        let segments = world.bones.log.segment_headers().unwrap();
+        let known = |at| {
+            segments
+                .iter()
+                .any(|(header, _)| header.before.position == at)
+        };
+        assert!(freed.to == from || known(freed.to), "{}", freed.to);
+        bytes += freed.bytes;
+        most += usize::from(freed.to == from);
+        from = match to == decision.to {
+            true => to,
+            false => freed.to,
+        };
+    }
+    assert!(bytes > freed.bytes / 2, "{bytes} of {}", freed.bytes);
+    // It is the same records that are left.
+    let left = |world: &World| {
+        let log = &world.bones.log;
+        let oids = scan_all(log).into_iter().map(|(oid, _)| oid);
+        oids.filter(|oid| oid.position() < freed.to)
+            .collect::<Vec<_>>()
+    };
+    world.check(&world.bones.log, &decision);
+    let kept = whole.all.len() / 7;
+    assert!(left(&world).len() < 3 * kept && left(&whole).len() < 3 * kept);
+}
+
+#[test]
+fn a_run_is_taken_over_piece_by_piece_and_nothing_of_it_is_there_before_the_last() {
+    let world = World::new(3, maps(false), 150);
+    let decision = world.decision(|index| index % 3 == 0);
+    world.bones.log.reclaim(decision).wait().unwrap();
+    let some = world.bones.log.scan(Stream(0), Position::START);
+    let left = some.wait().unwrap().sparse.unwrap();
+    let third = left.records.len() / 3;
+    assert!(third > 3 && left.after.is_some());
+    let at = |index: usize| left.records[index].0.position();
+    let cuts = [left.from, at(third), at(2 * third), left.to];
+    let piece = |number: usize| {
+        let (from, to) = (cuts[number], cuts[number + 1]);
+        let records = left.records.iter();
+        let records = records.filter(|(oid, _)| (from..to).contains(&oid.position()));
+        Sparse {
+            from,
+            to,
+            before: left.before.filter(|_| number == 0),
+            records: records.cloned().collect(),
+            after: left.after.filter(|_| number == 2),
+        }
+    };
+    let disk = SimDisk::new(7, maps(false));
+    let sim = SimEnv::new(7);
+    let mut bones = Bones::begin(open_by(&disk, &sim, ReadBy::Map).unwrap());
+    let take = |bones: &Bones, number| {
+        let piece = piece(number);
+        let decision = Reclaim {
+            sender: bones.epoch,
+            stream: Stream(0),
+            from: piece.from,
+            to: piece.to,
+            alive: Arc::default(),
+            left: Some(Arc::new(piece)),
+        };
+        bones
+            .log
+            .reclaim(decision)
+            .wait()
+            .map(drop)
+            .map_err(|error| error.kind())
+    };
+    let end = |bones: &Bones| Position(bones.log.status().streams[0].end);
+    for round in 0..4 {
+        // What comes first is not there, or was brought by an older one, or a crash took it.
+        assert_eq!(take(&bones, 1), Err(ErrorKind::Invalid));
+        assert_eq!(take(&bones, 0), Ok(()));
+        assert_eq!(take(&bones, 2), Err(ErrorKind::Invalid));
+        assert_eq!(take(&bones, 1), Err(ErrorKind::Invalid));
+        // Each may be sent again.
+        for number in [0, 0, 1, 1] {
+            assert_eq!(take(&bones, number), Ok(()));
+        }
+        assert_eq!(end(&bones), Position::START);
+        match round {
+            0 => disk.power_cut(),
+            1 => disk.kill(),
+            2 => drop(bones.log.close().wait()),
+            _ => break,
+        }
+        bones = Bones::begin(open_by(&disk, &sim, ReadBy::Map).unwrap());
+    }
+    for _ in 0..2 {
+        assert_eq!(take(&bones, 2), Ok(()));
+        assert_eq!(end(&bones), left.to);
+    }
+    disk.power_cut();
+    let log = open_by(&disk, &sim, ReadBy::Map).unwrap();
+    assert_eq!(scan_all(&log).len(), left.records.len());
+    for (oid, record) in &left.records {
+        let found = log.read(*oid).wait().unwrap().unwrap();
+        assert!(found.encoded() == record.encoded(), "{oid}");
+    }
+    assert!(
+        disk.medium()
+            .list()
+            .unwrap()
+            .iter()
+            .all(|name| !name.ends_with(".new"))
+    );
+}
+
+#[test]
 fn a_damaged_record_that_stays_is_told_and_keeps_its_own_segments_only() {
     for header in [false, true] {
         let mut world = World::new(5, maps(true), 120);

@@ -190,7 +190,7 @@ fn what_was_given_back_is_asked_for_again() {
         }
         fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
             *self.decided.lock().unwrap() = Some(decision);
-            Op::ok(Freed { bytes: 1, kept: 0 })
+            Op::ok(Freed::default())
         }
     }
     let env = SimEnv::new(1);

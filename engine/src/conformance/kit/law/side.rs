@@ -179,15 +179,37 @@ impl Side {
                 alive.extend(stays.map(Oid::position));
                 from = some.next.filter(|next| *next < durable);
             }
-            let decision = Reclaim {
-                sender: state.epoch,
-                stream: state.stream,
-                from: Position::START,
-                to: durable,
-                alive: alive.into(),
-                left: None,
-            };
-            bytes += self.store.reclaim(decision).wait()?.bytes;
+            // In a few runs, one after another.
+            let mut most = 1 + alive.len() / (1 + dead.len() % 4);
+            let mut from = Position::START;
+            while from < durable {
+                let at = alive.partition_point(|at| *at < from);
+                let told = &alive[at..alive.len().min(at + most)];
+                let to = alive.get(at + most).copied().unwrap_or(durable);
+                let decision = Reclaim {
+                    sender: state.epoch,
+                    stream: state.stream,
+                    from,
+                    to,
+                    alive: told.into(),
+                    left: None,
+                };
+                let freed = self.store.reclaim(decision).wait()?;
+                if freed.to > to {
+                    return Err(Error::invalid(format!(
+                        "{} was freed up to {}",
+                        to, freed.to
+                    )));
+                }
+                bytes += freed.bytes;
+                (from, most) = match to == durable {
+                    true => (to, most),
+                    false => (
+                        freed.to.max(from),
+                        most + usize::from(freed.to <= from) * most,
+                    ),
+                };
+            }
         }
         Ok(bytes)
     }

@@ -254,3 +254,32 @@ fn check_names_but_new(snapshot: &Snapshot) {
         assert_eq!(found.unwrap().body(), body, "{name}");
     }
 }
+
+#[test]
+fn small_steps_give_back_what_one_gives_back() {
+    let sim = SimEnv::new(1);
+    let freed = |step| {
+        let disk = filled(&sim);
+        let engine = open_on(&disk, &sim).unwrap();
+        let options = Reclaiming {
+            step,
+            ..Reclaiming::default()
+        };
+        let report = engine.reclaim(&policy(&format!("last {KEPT}")), &options);
+        let report = report.unwrap();
+        check(&engine, false);
+        engine.close().unwrap();
+        report.freed
+    };
+    let whole = freed(1_000_000);
+    assert!(whole.bytes > 0 && whole.kept > 0);
+    for step in [1, 3, 10] {
+        let steps = freed(step);
+        // Where a step ends no two parts are made one.
+        assert!(
+            steps.bytes >= whole.bytes - whole.bytes / 4,
+            "{steps:?} {whole:?}"
+        );
+        assert_eq!(steps.to, whole.to);
+    }
+}
