@@ -3,7 +3,7 @@
 mod rig;
 
 use rig::{Served, body, commit, engine, file, memory, open, over, plan_of, remote};
-use travertine_engine::contract::{Env, ErrorKind, RootAt};
+use travertine_engine::contract::{Env, Epoch, ErrorKind, Position, Reclaim, RootAt, Stream};
 use travertine_engine::stack::{Layer, Opening, Spec};
 use travertine_net::store_service::{Limits, Offer, StoreService};
 
@@ -94,6 +94,30 @@ fn a_loop_of_servers_is_refused() {
         matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unavailable),
         "{error}"
     );
+}
+
+#[test]
+fn a_call_that_is_too_long_to_be_sent_is_refused_and_nothing_else_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = Served::plan(file(directory.path()), &Env::system()).unwrap();
+    let store = open(&over(served.address)).unwrap();
+    let engine = engine(store.clone()).unwrap();
+    commit(&engine, "it", b"before").unwrap();
+    // Seven bytes each, more than 64 MiB together.
+    let to = Position(1 << 47);
+    let decision = Reclaim {
+        sender: Epoch::default(),
+        stream: Stream::default(),
+        from: Position::START,
+        to,
+        alive: (to.0 - 10_000_000..to.0).map(Position).collect(),
+        left: None,
+    };
+    let error = store.reclaim(decision).wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    commit(&engine, "it", b"after").unwrap();
+    assert_eq!(body(&engine, "it").unwrap(), b"after");
+    engine.close().unwrap();
 }
 
 #[test]

@@ -32,7 +32,7 @@ use crate::proto::{Answer, Call, Calls, Part};
 use crate::traces;
 use crate::wire::error::{from_proto, to_proto};
 use crate::wire::parts::cut;
-use crate::wire::{FLUSH, HOPS_MAX, ITEMS, PART, convert};
+use crate::wire::{FLUSH, HOPS_MAX, ITEMS, PART, WHOLE_MAX, convert};
 
 /// Most calls that wait to be sent, and most bytes of them.
 const QUEUE: (usize, usize) = (65_536, 256 << 20);
@@ -223,6 +223,13 @@ impl Link {
                 "the call passed {HOPS_MAX} servers: they stand in a loop, or too many behind one another"
             )));
         }
+        let bytes = size(&verb);
+        if bytes > WHOLE_MAX - AROUND {
+            // The other side would end the session over it, and all that is under way with that.
+            return Err(Error::invalid(format!(
+                "a call of {bytes} bytes cannot be sent: {WHOLE_MAX} are the limit"
+            )));
+        }
         let own = Instant::now() + self.settings.deadline;
         let trace = traces::told();
         let slot = Arc::new(Slot::default());
@@ -243,7 +250,7 @@ impl Link {
             deadline: hop.deadline.map_or(own, |theirs| theirs.min(own)),
             hops: hop.passed,
             trace,
-            bytes: size(&verb),
+            bytes,
             again: waits,
             note: state.note_of(&verb),
             verb,
@@ -646,6 +653,9 @@ fn nothing() -> Payload {
     let error = Error::unavailable("the server's answer is of a kind that is not known here");
     Payload::Error(to_proto(&error).into())
 }
+
+/// Room in a message for what stands around a call.
+const AROUND: usize = 4 << 10;
 
 /// About what a call takes.
 fn size(verb: &Verb) -> usize {
