@@ -11,8 +11,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use rig::{Served, plan_of, remote};
+use travertine_engine::conformance::kit::law::{self, Tally};
 use travertine_engine::conformance::kit::{
-    Between, Crash, Fixture, Machine, Promises, StackFixture,
+    Between, Crash, Fixture, Machine, Nothing, Promises, StackFixture,
 };
 use travertine_engine::conformance_suite;
 use travertine_engine::contract::{Env, Level, Result, Store};
@@ -91,16 +92,16 @@ impl Fixture for Over {
             kill: below.kill,
             power_cut: below.power_cut,
             prompt: below.prompt,
+            readers: true,
         }
     }
 
     fn open(&self, between: &Arc<dyn Between>) -> Result<Arc<dyn Store>> {
-        self.serve()?;
-        let opening = Opening {
-            probes: vec![Arc::new(Everywhere(between.clone()))],
-            ..Opening::default()
-        };
-        Ok(self.plan().open(&self.env, opening)?.store())
+        self.open_as(between, false)
+    }
+
+    fn read(&self, between: &Arc<dyn Between>) -> Result<Arc<dyn Store>> {
+        self.open_as(between, true)
     }
 
     fn crash(&self, crash: Crash) {
@@ -113,6 +114,18 @@ impl Fixture for Over {
 
     fn machine(&self) -> Option<&Machine> {
         None
+    }
+}
+
+impl Over {
+    fn open_as(&self, between: &Arc<dyn Between>, read_only: bool) -> Result<Arc<dyn Store>> {
+        self.serve()?;
+        let opening = Opening {
+            read_only,
+            probes: vec![Arc::new(Everywhere(between.clone()))],
+            ..Opening::default()
+        };
+        Ok(self.plan().open(&self.env, opening)?.store())
     }
 }
 
@@ -178,14 +191,90 @@ mod cluster_over_files {
     );
 }
 
+fn parted(at: &[SocketAddr]) -> Layer {
+    let children = at.iter().map(|at| vec![remote(*at)]).collect();
+    Layer::new("partition")
+        .with("place", "round-robin")
+        .over(children)
+}
+
 mod partition_over_files {
     use super::*;
 
     conformance_suite!(
         suite,
-        Over::new(vec![file(), file()], |at| {
-            let children = at.iter().map(|at| vec![remote(*at)]).collect();
-            spec_of([Layer::new("partition").over(children)])
+        Over::new(vec![file(), file()], |at| spec_of([parted(at)]))
+    );
+}
+
+mod cache_over_partition_over_files {
+    use super::*;
+
+    conformance_suite!(
+        suite,
+        Over::new(vec![file(), file(), file()], |at| {
+            spec_of([Layer::new("cache").with("memory", "64 KiB"), parted(at)])
         })
+    );
+}
+
+/// Shards of two servers each.
+fn clusters() -> Over {
+    Over::new(vec![file(), file(), file(), file()], |at| {
+        let cluster = |at: &[SocketAddr]| {
+            let children = at.iter().map(|at| vec![remote(*at)]).collect();
+            vec![Layer::new("cluster").over(children)]
+        };
+        let shards = at.chunks(2).map(cluster).collect();
+        let partition = Layer::new("partition").with("place", "round-robin");
+        spec_of([partition.over(shards)])
+    })
+}
+
+mod partition_over_clusters {
+    use super::*;
+
+    conformance_suite!(suite, clusters());
+}
+
+/// The law above all, over servers; and whoever reads beside the writer, or after it, is shown the same.
+#[test]
+fn stacks_over_servers_behave_as_the_one_file_stack() {
+    const STEPS: usize = 150;
+    let between: Arc<dyn Between> = Arc::new(Nothing);
+    let mut tally = Tally::default();
+    for seed in 0..4 {
+        let shards = |count| {
+            Over::new((0..count).map(|_| file()).collect(), |at| {
+                spec_of([parted(at)])
+            })
+        };
+        for fixture in [shards(2), shards(3), clusters()] {
+            match law::run_on(seed, &fixture, &between, STEPS) {
+                Ok(one) => tally += one,
+                Err(wrong) => panic!("{wrong}"),
+            }
+        }
+    }
+    println!("{tally:?}");
+    assert!(tally.looks > 10 && tally.reopened > 10, "{tally:?}");
+}
+
+mod a_served_partition {
+    use super::*;
+
+    fn parts() -> StackFixture {
+        let directory = tempfile::tempdir().unwrap();
+        let part = |name: &str| vec![Layer::new("file").with("path", name)];
+        let partition = Layer::new("partition").with("place", "round-robin");
+        let spec = spec_of([partition.over(vec![part("a"), part("b")])]);
+        StackFixture::real(plan_of(spec, directory.path()), directory)
+    }
+
+    conformance_suite!(
+        suite,
+        Over::new(vec![parts()], |at| spec_of([
+            remote(at[0]).with("expects", "persists, fences, proves absence")
+        ]))
     );
 }

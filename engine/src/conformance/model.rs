@@ -529,7 +529,7 @@ impl Store for ModelStore {
 
     fn root(&self, at: RootAt) -> Op<Option<(Oid, RootMarker)>> {
         Op::ready(self.open().and_then(|disk| {
-            let Some(newest) = disk.shown(self.reader) else {
+            let Some(newest) = disk.shown(self.reader || at == RootAt::Proven) else {
                 return Ok(None);
             };
             let mut found = None;
@@ -540,7 +540,7 @@ impl Store for ModelStore {
                     }
                     let marker = RootMarker::decode(oid, &record)?;
                     let wanted = match at {
-                        RootAt::Newest => true,
+                        RootAt::Newest | RootAt::Proven => true,
                         RootAt::Sequence(sequence) => marker.sequence == sequence,
                         RootAt::Time(time) => marker.time <= time,
                     };

@@ -18,7 +18,7 @@ pub fn find_root(
         Error::corrupt(format!("the newest root marker is not there, at {newest}"))
     })?;
     let wanted = |marker: &RootMarker| match at {
-        RootAt::Newest => true,
+        RootAt::Newest | RootAt::Proven => true,
         RootAt::Sequence(sequence) => marker.sequence <= sequence,
         RootAt::Time(time) => marker.time <= time,
     };

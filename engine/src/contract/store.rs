@@ -101,8 +101,11 @@ pub struct Commit {
 /// Which root marker is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RootAt {
-    /// The newest.
+    /// The newest. To a reader a store has no newer one than the proven.
     Newest,
+    /// The newest that a batch names as proven: no crash takes it back, whatever else the stack that
+    /// wrote it stands on. Whoever looks beside a writer is shown no other.
+    Proven,
     /// The one with this sequence number.
     Sequence(u64),
     /// The newest at or before this time, in microseconds since 1970.

@@ -162,7 +162,7 @@ impl fmt::Debug for Follow {
 
 impl Shared {
     /// The number of the newest commit that no crash takes back.
-    fn newest_proven(&self) -> u64 {
+    pub(super) fn newest_proven(&self) -> u64 {
         let state = self.lock();
         let shown = self.shown().view.sequence;
         match &state.writer {

@@ -181,8 +181,12 @@ impl Shared {
     /// The view of a commit; `None` if there is none such, or none that old any more.
     pub(super) fn at(&self, at: RootAt) -> Result<Option<Arc<View>>> {
         let shown = self.shown();
+        let at = match at {
+            RootAt::Proven => RootAt::Sequence(self.newest_proven()),
+            at => at,
+        };
         let found = match at {
-            RootAt::Newest => return Ok(shown.marker.map(|_| shown.view.clone())),
+            RootAt::Newest | RootAt::Proven => return Ok(shown.marker.map(|_| shown.view.clone())),
             RootAt::Sequence(sequence) if sequence == shown.view.sequence && sequence > 0 => {
                 return Ok(Some(shown.view.clone()));
             }

@@ -125,7 +125,7 @@ const NAMES_TRIED: usize = 16;
 pub(super) fn look(store: &Arc<dyn Store>) -> Result<Shown> {
     const TIMES: usize = 4;
     let once = || {
-        let newest = store.root(RootAt::Newest).wait()?;
+        let newest = store.root(RootAt::Proven).wait()?;
         load(newest, |oid| {
             store.read(oid).wait()?.ok_or_else(|| gone(oid))
         })
@@ -241,7 +241,7 @@ pub(super) fn open(store: Arc<dyn Store>, env: &Env, options: Options) -> Result
         )));
     }
     let (found, shown) = if options.read_only {
-        let newest = store.root(RootAt::Newest).wait()?;
+        let newest = store.root(RootAt::Proven).wait()?;
         check_codecs(&store, &status.codecs, newest.as_ref())?;
         (Found::default(), look(&store)?)
     } else {

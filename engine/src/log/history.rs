@@ -18,7 +18,11 @@ pub(super) fn root(log: &Arc<Shared>, at: RootAt) -> Result<Option<(Oid, RootMar
         return Err(damage);
     }
     let newest = if log.writes() {
-        log.writing().newest
+        let writing = log.writing();
+        match at {
+            RootAt::Proven => writing.proven.map(|proven| proven.oid),
+            _ => writing.newest,
+        }
     } else if planted!(ReaderSeesUnproven) {
         found.newest
     } else {

@@ -112,6 +112,7 @@ impl Log {
         let found = recover_settled(&files, &writer, &options)?;
         let mut writing = Writing::new(found.end, found.durable, found.ceiling, writer.epoch);
         writing.newest = found.newest;
+        writing.proven = found.proven;
         let segments = found.segments.clone();
         let tail = AtomicU64::new(found.end.position.0);
         let durable = AtomicU64::new(found.durable.min(found.end.position).0);

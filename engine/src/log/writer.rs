@@ -8,7 +8,7 @@ use super::options::{Grow, LogOptions};
 use super::segment::{Files, Segment};
 use crate::contract::batch::FRAME_SLOT;
 use crate::contract::{
-    Batch, BatchHeader, End, Epoch, Error, ErrorKind, Level, Oid, Position, Result, Tail,
+    Batch, BatchHeader, End, Epoch, Error, ErrorKind, Level, Oid, Position, Proven, Result, Tail,
 };
 use crate::medium::{Medium, MediumFile};
 
@@ -81,6 +81,8 @@ pub(super) struct Writing {
     pub(super) committed: Position,
     /// Newest marker stored.
     pub(super) newest: Option<Oid>,
+    /// Newest commit that a batch named as proven.
+    pub(super) proven: Option<Proven>,
     /// The last batch that was stored closed the log cleanly.
     pub(super) clean: bool,
     /// How many commits in a row were small.
@@ -117,6 +119,7 @@ impl Writing {
             poison: None,
             committed: durable,
             newest: None,
+            proven: None,
             clean: false,
             small: 0,
             since_commit: 0,
@@ -307,6 +310,7 @@ impl Writing {
         if header.marker.is_some() {
             self.newest = header.marker;
         }
+        self.proven = self.proven.max(header.proven);
         self.since_commit += header.length();
         self.batches += 1;
         self.bytes += header.length();

@@ -68,7 +68,7 @@ impl Store for Again {
     }
 
     fn root(&self, at: RootAt) -> Op<Option<(Oid, RootMarker)>> {
-        if at == RootAt::Newest
+        if matches!(at, RootAt::Newest | RootAt::Proven)
             && let Err(error) = self.look_again()
         {
             return Op::err(error);

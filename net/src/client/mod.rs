@@ -375,6 +375,7 @@ fn names_request(at: Option<RootAt>, after: Option<&Name>) -> proto::RootRequest
     proto::RootRequest {
         at: match at {
             None | Some(RootAt::Newest) => None,
+            Some(RootAt::Proven) => Some(root_request::At::Proven(true)),
             Some(RootAt::Sequence(sequence)) => Some(root_request::At::Sequence(sequence)),
             Some(RootAt::Time(time)) => Some(root_request::At::TimeUs(time)),
         },

@@ -15,6 +15,7 @@ pub(super) const NAMES_MAX: usize = 1_000;
 pub(super) fn at(engine: &Engine, told: &proto::RootRequest) -> Result<proto::RootReply> {
     let at = match told.at {
         None => return of(&engine.snapshot(), told),
+        Some(root_request::At::Proven(_)) => RootAt::Proven,
         Some(root_request::At::Sequence(sequence)) => RootAt::Sequence(sequence),
         Some(root_request::At::TimeUs(time)) => RootAt::Time(time),
     };

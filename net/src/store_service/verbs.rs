@@ -174,43 +174,29 @@ impl Shared {
         self.serving.writable(caller.client)
     }
 
-    /// A root marker. Who only reads is shown what is proven: the one who wrote it may yet lose it.
+    /// A root marker. Who only reads is shown what is named as proven, and nothing newer: what is durable
+    /// here may lack what it depends on elsewhere, or lie with too few others, and be lost yet.
     fn root(&self, reads_only: bool, at: RootAt) -> Result<Option<(Oid, RootMarker)>> {
         let store = self.serving.store()?;
-        let newest = match store.root(RootAt::Newest).wait()? {
-            Some(newest) if reads_only => newest,
-            found if at == RootAt::Newest => return Ok(found),
-            _ => return store.root(at).wait(),
+        if !reads_only {
+            return store.root(at).wait();
+        }
+        let Some(proven) = store.root(RootAt::Proven).wait()? else {
+            return Ok(None);
         };
-        let status = store.status();
-        let durable = |stream: u16| {
-            let found = status.streams.iter().find(|it| it.stream == stream);
-            found.map_or(0, |stream| stream.durable)
-        };
-        let (oid, marker) = &newest;
-        let covered = oid.position().0 < durable(oid.stream().0)
-            && marker
-                .vector
-                .iter()
-                .all(|(stream, end)| end.position.0 <= durable(stream.0));
-        let shown = if covered {
-            Some(marker.sequence)
-        } else {
-            marker.proven.map(|proven| proven.sequence)
-        };
-        let Some(shown) = shown else { return Ok(None) };
+        let newest = proven.1.sequence;
         match at {
-            _ if shown == marker.sequence && at == RootAt::Newest => Ok(Some(newest)),
-            RootAt::Newest => store.root(RootAt::Sequence(shown)).wait(),
-            RootAt::Sequence(sequence) if sequence > shown => Ok(None),
-            at => {
+            RootAt::Newest | RootAt::Proven => Ok(Some(proven)),
+            RootAt::Sequence(sequence) if sequence > newest => Ok(None),
+            RootAt::Sequence(_) => store.root(at).wait(),
+            RootAt::Time(_) => {
                 let found = store.root(at).wait()?;
-                match found {
-                    Some((_, marker)) if marker.sequence > shown => {
-                        store.root(RootAt::Sequence(shown)).wait()
-                    }
-                    found => Ok(found),
-                }
+                let newer = |(_, marker): &(Oid, RootMarker)| marker.sequence > newest;
+                Ok(if found.as_ref().is_some_and(newer) {
+                    Some(proven)
+                } else {
+                    found
+                })
             }
         }
     }

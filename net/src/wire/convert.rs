@@ -120,6 +120,7 @@ pub(crate) fn root_at(at: RootAt) -> proto::RootCall {
     proto::RootCall {
         at: match at {
             RootAt::Newest => None,
+            RootAt::Proven => Some(At::Proven(true)),
             RootAt::Sequence(sequence) => Some(At::Sequence(sequence)),
             RootAt::Time(time) => Some(At::Time(time)),
         },
@@ -130,6 +131,7 @@ pub(crate) fn to_root_at(call: &proto::RootCall) -> RootAt {
     use proto::root_call::At;
     match call.at {
         None => RootAt::Newest,
+        Some(At::Proven(_)) => RootAt::Proven,
         Some(At::Sequence(sequence)) => RootAt::Sequence(sequence),
         Some(At::Time(time)) => RootAt::Time(time),
     }

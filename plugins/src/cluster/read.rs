@@ -220,7 +220,8 @@ impl Shared {
         }
         for store in self.by_progress() {
             let answer = store.root(at).wait();
-            let settled = answer.is_ok() && !(self.read_only && at == RootAt::Newest);
+            let settled = answer.is_ok()
+                && !(self.read_only && matches!(at, RootAt::Newest | RootAt::Proven));
             let oid = |answer: &Result<Option<(Oid, RootMarker)>>| match answer {
                 Ok(found) => Some(found.as_ref().map(|(oid, _)| *oid)),
                 Err(_) => None,

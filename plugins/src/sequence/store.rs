@@ -245,7 +245,7 @@ impl Shared {
             {
                 return Err(damage.clone());
             }
-            if self.setup.read_only {
+            if self.setup.read_only || at == RootAt::Proven {
                 // A commit leaves the writing process only when proven.
                 state.proven.map(|proven| proven.oid)
             } else {

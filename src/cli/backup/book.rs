@@ -184,7 +184,7 @@ impl Book {
     /// The index of a commit; `None` if the backup has none such.
     pub(super) fn find(&self, at: RootAt) -> Result<Option<usize>> {
         let wanted = |marker: &RootMarker| match at {
-            RootAt::Newest => true,
+            RootAt::Newest | RootAt::Proven => true,
             RootAt::Sequence(sequence) => marker.sequence <= sequence,
             RootAt::Time(time) => marker.time <= time,
         };

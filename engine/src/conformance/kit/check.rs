@@ -61,6 +61,8 @@ pub enum Need {
     PowerCut,
     /// The fixture lets nobody wait for its own sake.
     Prompt,
+    /// The fixture can open the stack for reading beside its writer.
+    Readers,
 }
 
 impl Need {
@@ -73,6 +75,7 @@ impl Need {
             Self::Kill => promises.kill,
             Self::PowerCut => promises.power_cut,
             Self::Prompt => promises.prompt,
+            Self::Readers => promises.readers,
         }
     }
 }
@@ -85,6 +88,7 @@ impl fmt::Display for Need {
             Self::Kill => f.write_str("a fixture that can kill"),
             Self::PowerCut => f.write_str("a fixture that can cut the power"),
             Self::Prompt => f.write_str("a fixture without jitter"),
+            Self::Readers => f.write_str("a fixture that others can read"),
         }
     }
 }
@@ -114,7 +118,7 @@ const FENCES: Need = Need::Property(Property::Fences);
 const PROVES: Need = Need::Property(Property::ProvesAbsence);
 const OS: Need = Need::Level(Level::Os);
 const DISK: Need = Need::Level(Level::Disk);
-use Need::{Kill, PowerCut, Prompt};
+use Need::{Kill, PowerCut, Prompt, Readers};
 
 macro_rules! table {
     (() $($module:ident::$name:ident $needs:expr;)*) => {

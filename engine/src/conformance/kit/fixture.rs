@@ -28,6 +28,10 @@ pub trait Fixture: fmt::Debug + Send + Sync {
     /// before has closed it, or was ended by [`Fixture::crash`].
     fn open(&self, between: &Arc<dyn Between>) -> Result<Arc<dyn Store>>;
 
+    /// Opens the stack as another process would that only reads, whether somebody writes or not. Only
+    /// called if it was promised.
+    fn read(&self, between: &Arc<dyn Between>) -> Result<Arc<dyn Store>>;
+
     /// Ends the process that has the stack open. Its handles may still answer, but nothing that they
     /// do is seen by who opens the stack next. Only called if it was promised.
     fn crash(&self, crash: Crash);
@@ -58,6 +62,8 @@ pub struct Promises {
     pub power_cut: bool,
     /// Nothing of the fixture's own lets callers wait.
     pub prompt: bool,
+    /// The fixture can open for reading beside a writer.
+    pub readers: bool,
 }
 
 impl Promises {
@@ -109,6 +115,7 @@ impl Fixture for ModelFixture {
             kill: true,
             power_cut: true,
             prompt: true,
+            readers: true,
         }
     }
 
@@ -116,6 +123,11 @@ impl Fixture for ModelFixture {
         let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
         *model = model.reopen();
         over(&**between, Ok(model.clone()))
+    }
+
+    fn read(&self, between: &Arc<dyn Between>) -> Result<Arc<dyn Store>> {
+        let model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        over(&**between, Ok(model.reader()))
     }
 
     fn crash(&self, crash: Crash) {
@@ -195,20 +207,20 @@ impl Fixture for LogFixture {
             kill: simulated,
             power_cut: simulated,
             prompt: true,
+            readers: !matches!(self.ground, Ground::Memory(_)),
         }
     }
 
     fn open(&self, between: &Arc<dyn Between>) -> Result<Arc<dyn Store>> {
-        let medium: Arc<dyn Medium> = match &self.ground {
-            Ground::Memory(medium) => Arc::new(medium.clone()),
-            Ground::Directory(directory) => {
-                let directory = (**directory).as_ref();
-                Arc::new(FileMedium::new(directory.join("log"), 4096))
-            }
-            Ground::Machine(machine) => machine.medium(Path::new("log"), 4096),
+        over(&**between, self.log(self.options.clone()))
+    }
+
+    fn read(&self, between: &Arc<dyn Between>) -> Result<Arc<dyn Store>> {
+        let options = LogOptions {
+            read_only: true,
+            ..self.options.clone()
         };
-        let log = Log::open(self.kind, medium, &self.env, self.options.clone());
-        over(&**between, log)
+        over(&**between, self.log(options))
     }
 
     fn crash(&self, crash: Crash) {
@@ -222,6 +234,20 @@ impl Fixture for LogFixture {
             Ground::Machine(machine) => Some(machine),
             _ => None,
         }
+    }
+}
+
+impl LogFixture {
+    fn log(&self, options: LogOptions) -> Result<Log> {
+        let medium: Arc<dyn Medium> = match &self.ground {
+            Ground::Memory(medium) => Arc::new(medium.clone()),
+            Ground::Directory(directory) => {
+                let directory = (**directory).as_ref();
+                Arc::new(FileMedium::new(directory.join("log"), 4096))
+            }
+            Ground::Machine(machine) => machine.medium(Path::new("log"), 4096),
+        };
+        Log::open(self.kind, medium, &self.env, options)
     }
 }
 

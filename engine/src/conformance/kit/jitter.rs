@@ -78,6 +78,11 @@ impl<F: Fixture> Fixture for Jittered<F> {
         self.fixture.open(&(Arc::new(both) as _))
     }
 
+    fn read(&self, between: &Arc<dyn Between>) -> Result<Arc<dyn Store>> {
+        let both = Both(between.clone(), self.jitter.clone());
+        self.fixture.read(&(Arc::new(both) as _))
+    }
+
     fn crash(&self, crash: Crash) {
         self.fixture.crash(crash);
     }

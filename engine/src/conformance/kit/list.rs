@@ -53,6 +53,10 @@ macro_rules! conformance_list {
             roots::a_root_is_found_by_its_number [];
             roots::a_root_is_found_by_its_time [];
             roots::a_new_store_has_no_root [];
+            roots::what_is_named_as_proven_is_told_and_nothing_newer [];
+            readers::readers_see_each_commit_once_it_is_proven [Readers];
+            readers::readers_see_all_that_a_writer_left [Readers, PERSISTS];
+            readers::readers_see_nothing_that_is_not_proven [Readers, DISK];
             levels::more_than_it_can_is_invalid_and_changes_nothing [];
             levels::the_level_reached_is_never_less_than_asked [];
             commits::one_of_many_threads_wins [];

@@ -35,6 +35,7 @@ mod levels;
 mod list;
 mod machine;
 mod objects;
+mod readers;
 mod ready;
 mod reclaims;
 mod reenter;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bones::{blob, engine, open};
 use super::check::{Failure, Verdict, ensure};
 use super::fixture::Fixture;
-use crate::contract::{Name, RootAt, Store};
+use crate::contract::{Level, Name, RootAt, Store};
 use crate::front::{Change, Committed, Engine, Hint};
 
 const COMMITS: u64 = 40;
@@ -111,6 +111,34 @@ pub(super) fn a_root_is_found_by_its_time(fixture: &dyn Fixture) -> Verdict {
         root == Some(COMMITS),
         "at the end of time there is {root:?}"
     );
+    Ok(engine.close()?)
+}
+
+/// A commit is told as proven once a batch names it as such, and never before.
+pub(super) fn what_is_named_as_proven_is_told_and_nothing_newer(fixture: &dyn Fixture) -> Verdict {
+    let (store, engine) = engine(fixture)?;
+    let most = fixture.promises().level;
+    for number in 1..5 {
+        let commit = |level| -> Result<Committed, Failure> {
+            let session = engine.session()?;
+            let reference = session.store(&blob(&[b"it"]), Hint::default())?;
+            let change = Change::set(Name::new("a")?, reference);
+            Ok(session.commit(&[change], level).wait()?)
+        };
+        commit(None)?;
+        engine.prove()?;
+        let proven = found(&*store, RootAt::Proven)?;
+        ensure!(
+            proven == Some(2 * number - 1),
+            "the newest is proven, told is {proven:?}"
+        );
+        let less = commit(Some(most.min(Level::Os)))?.level;
+        let proven = found(&*store, RootAt::Proven)?;
+        ensure!(
+            less >= most || proven == Some(2 * number - 1),
+            "the newest reached {less} only, told as proven is {proven:?}"
+        );
+    }
     Ok(engine.close()?)
 }
 

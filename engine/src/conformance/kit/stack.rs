@@ -73,18 +73,16 @@ impl Fixture for StackFixture {
             power_cut: simulated,
             // A kind that is there for tests may let callers wait.
             prompt: !floors.any(|(_, floor)| floor.kind().test_only),
+            readers: gives.properties.has(Property::Persists),
         }
     }
 
     fn open(&self, between: &Arc<dyn Between>) -> Result<Arc<dyn Store>> {
-        let probe: Arc<dyn Probe> = Arc::new(Everywhere(between.clone()));
-        let media = self.machine.clone();
-        let opening = Opening {
-            probes: vec![probe],
-            media: media.map(|machine| Arc::new(machine) as _),
-            ..Opening::default()
-        };
-        Ok(self.plan.open(&self.env, opening)?.store())
+        self.open_as(between, false)
+    }
+
+    fn read(&self, between: &Arc<dyn Between>) -> Result<Arc<dyn Store>> {
+        self.open_as(between, true)
     }
 
     fn crash(&self, crash: Crash) {
@@ -95,6 +93,20 @@ impl Fixture for StackFixture {
 
     fn machine(&self) -> Option<&Machine> {
         self.machine.as_ref()
+    }
+}
+
+impl StackFixture {
+    fn open_as(&self, between: &Arc<dyn Between>, read_only: bool) -> Result<Arc<dyn Store>> {
+        let probe: Arc<dyn Probe> = Arc::new(Everywhere(between.clone()));
+        let media = self.machine.clone();
+        let opening = Opening {
+            read_only,
+            probes: vec![probe],
+            media: media.map(|machine| Arc::new(machine) as _),
+            ..Opening::default()
+        };
+        Ok(self.plan.open(&self.env, opening)?.store())
     }
 }
 

@@ -39,6 +39,11 @@ impl Fixture for Spoiled {
         self.model.open(&(Arc::new(around) as _))
     }
 
+    fn read(&self, between: &Arc<dyn Between>) -> Result<Arc<dyn Store>> {
+        let around = Both(between.clone(), self.spoil.clone());
+        self.model.read(&(Arc::new(around) as _))
+    }
+
     fn crash(&self, crash: Crash) {
         self.model.crash(crash);
     }
@@ -123,13 +128,17 @@ wrong! {
     one_that_scans_from_the_batch_before_is_noticed: FromBefore
         => ["a_scan_begins_anywhere"];
     one_that_drops_the_last_batch_is_noticed: Drops
-        => ["a_clean_close_is_reported_as_such", "a_clean_end_proves_absence"];
+        => ["a_clean_close_is_reported_as_such", "a_clean_end_proves_absence", "readers_see_all_that_a_writer_left"];
     one_that_doubts_a_clean_end_is_noticed: Doubts::default()
         => ["a_clean_end_proves_absence", "a_power_cut_within_a_reclaim_takes_nothing_that_stays", "what_was_given_back_stays_so_through_an_opening"];
     one_that_finds_a_number_never_given_is_noticed: Near
-        => ["a_root_is_found_by_its_number"];
+        => ["a_root_is_found_by_its_number", "readers_see_nothing_that_is_not_proven"];
     one_that_is_late_by_a_moment_is_noticed: Late
         => ["a_root_is_found_by_its_time"];
+    one_that_calls_the_newest_proven_is_noticed: Hasty
+        => ["what_is_named_as_proven_is_told_and_nothing_newer"];
+    one_that_shows_one_commit_less_is_noticed: Behind
+        => ["what_is_named_as_proven_is_told_and_nothing_newer", "readers_see_each_commit_once_it_is_proven", "readers_see_all_that_a_writer_left", "readers_see_nothing_that_is_not_proven"];
     one_that_answers_for_other_streams_is_noticed: Everywhere
         => ["a_foreign_stream_is_an_error"];
     one_that_mixes_up_one_record_is_noticed: Mixes::default()
@@ -484,6 +493,35 @@ impl Twist for Late {
         match at {
             RootAt::Time(time) => below.root(RootAt::Time(time.saturating_sub(1))),
             at => below.root(at),
+        }
+    }
+}
+
+/// Takes what was committed for proven.
+#[derive(Debug)]
+struct Hasty;
+
+impl Twist for Hasty {
+    fn root(&self, below: &dyn Store, at: RootAt) -> Op<Option<(Oid, RootMarker)>> {
+        below.root(match at {
+            RootAt::Proven => RootAt::Newest,
+            at => at,
+        })
+    }
+}
+
+/// Takes for proven what the newest commit calls so, and not what was written after it.
+#[derive(Debug)]
+struct Behind;
+
+impl Twist for Behind {
+    fn root(&self, below: &dyn Store, at: RootAt) -> Op<Option<(Oid, RootMarker)>> {
+        match below.root(at).wait() {
+            Ok(Some((_, newest))) if at == RootAt::Proven => {
+                let proven = newest.proven.map_or(0, |proven| proven.sequence);
+                below.root(RootAt::Sequence(proven))
+            }
+            answer => Op::ready(answer),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::conformance::model::{ModelOptions, ModelStore};
 use crate::conformance::rng::Rng;
 use crate::conformance::sim::{Class, Plan as DiskPlan};
 use crate::contract::{ErrorKind, Level, Store};
+use crate::front::{Engine, Options};
 use crate::stack::{Property, Registry};
 
 /// When the stack's engine sends its tail buffer, in bytes.
@@ -41,6 +42,8 @@ pub struct Tally {
     pub refused: u64,
     /// Clean reopenings.
     pub reopened: u64,
+    /// Looks at what a writer had proven, by a stack that others opened for reading.
+    pub looks: u64,
     /// Crashes, inside a call or between two.
     pub crashes: u64,
     /// Those of them that cut off an opening.
@@ -60,6 +63,7 @@ impl std::ops::AddAssign for Tally {
         self.commits += other.commits;
         self.refused += other.refused;
         self.reopened += other.reopened;
+        self.looks += other.looks;
         self.crashes += other.crashes;
         self.in_recovery += other.in_recovery;
         self.lost += other.lost;
@@ -292,6 +296,9 @@ impl<'a> Trace<'a> {
             let candidates = [Some(self.store.image()), before];
             return self.crash(candidates.into_iter().flatten().collect());
         }
+        if matches!(step, Step::Prove | Step::Reopen) && told.is_ok() {
+            self.look()?;
+        }
         if matches!(step, Step::Reopen) && told.is_ok() {
             self.reopen()?;
             if self.calm && self.due.is_empty() {
@@ -410,6 +417,31 @@ impl<'a> Trace<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Another process looks: it is shown what the writer has proven, on both sides. Before it wrote
+    /// anything, how the batches of the one before were cut decides what is named there.
+    fn look(&mut self) -> Result<(), String> {
+        if !self.promises.readers || self.faulty || !self.subject.began() {
+            return Ok(());
+        }
+        let told = |error| format!("who opens it to read: {error}");
+        let shown = |store, env| {
+            let reader = Engine::open(store, env, Options::reading())?;
+            let newest = reader.snapshot().sequence();
+            reader.close().map(|()| newest)
+        };
+        let read = self.fixture.read(self.between).map_err(told)?;
+        let found = shown(read, self.fixture.env()).map_err(told)?;
+        let model = self.store.reader();
+        let expected = shown(Arc::new(model), self.sim.env()).map_err(told)?;
+        self.tally.looks += 1;
+        if found == expected {
+            return Ok(());
+        }
+        Err(format!(
+            "who opens it to read is shown commit {found}, of the one-file stack {expected}"
+        ))
     }
 
     fn reopen(&mut self) -> Result<(), String> {

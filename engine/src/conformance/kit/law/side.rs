@@ -158,6 +158,11 @@ impl Side {
         }
     }
 
+    /// Whether it wrote since it was opened.
+    pub(super) fn began(&self) -> bool {
+        self.began
+    }
+
     /// Lets the store give back all that is durable but for what stays: everything that is there but
     /// these records. Answers how many bytes came free.
     pub(super) fn reclaim(&self, dead: &[usize]) -> Result<u64> {
