@@ -9,7 +9,7 @@ mod desk;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use desk::Desk;
 
@@ -50,29 +50,50 @@ fn every_preset_runs_its_benchmark() {
     assert_eq!(left, 1, "a benchmark made data beside its stack");
 }
 
+/// Starts the servers of a preset, by the command that its file gives, and runs a command on it.
+fn on_servers(desk: &Desk, preset: &str, data: &str, call: &str) -> Output {
+    let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/stacks/network/run");
+    Command::new(run)
+        .arg(preset)
+        .args(call.split(' '))
+        .env("TRAVERTINE", env!("CARGO_BIN_EXE_travertine"))
+        .env("LISTEN", "any")
+        .env("DATA", desk.path().join(data))
+        .current_dir(desk.path())
+        .output()
+        .unwrap()
+}
+
+const BENCH: &str = "bench --workload commit,read-hot --records 200 --ops 40 --rounds 1 --json \
+                     --dir . --allow-tmpfs";
+
 #[test]
-fn an_edge_runs_its_benchmark_over_its_server_and_finds_again_what_it_stored() {
-    let desk = Desk::new();
-    let edge = |call: &str| {
-        let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/stacks/network/run");
-        let output = Command::new(run)
-            .arg("edge")
-            .args(call.split(' '))
-            .env("TRAVERTINE", env!("CARGO_BIN_EXE_travertine"))
-            .env("LISTEN", "any")
-            .env("DATA", desk.path().join("servers"))
-            .current_dir(desk.path())
-            .output()
-            .unwrap();
-        let words = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{call}: {words}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    edge("put --tree t a hello");
-    let call = "--workload commit,read-hot --records 200 --ops 40 --rounds 1 --json";
-    let facts = edge(&format!("bench {call} --dir . --allow-tmpfs"));
-    assert_eq!(facts.matches("\"ops\":40").count(), 2, "{facts}");
-    assert_eq!(edge("get --tree t a").trim_end(), "hello");
+fn every_preset_over_servers_runs_its_benchmark_and_shows_the_next_who_reads_what_was_put() {
+    for preset in ["edge", "available"] {
+        let desk = Desk::new();
+        let ok = |data: &str, call: &str| {
+            let output = on_servers(&desk, preset, data, call);
+            let words = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{preset}: {call}: {words}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        // Each is a process of its own, and so are the servers that it finds.
+        for (key, value) in [("a", "hello"), ("b", "world"), ("a", "again")] {
+            ok("servers", &format!("put --tree t {key} {value}"));
+            let found = ok("servers", &format!("get --tree t {key}"));
+            assert_eq!(found.trim_end(), value, "{preset}");
+        }
+        // A benchmark touches none of it, and runs again where benchmarks ran.
+        let refused = on_servers(&desk, preset, "servers", BENCH);
+        let words = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{preset}: {words}");
+        assert!(words.contains("has the name `t`"), "{preset}: {words}");
+        for _ in 0..2 {
+            let facts = ok("bench", BENCH);
+            assert_eq!(facts.matches("\"ops\":40").count(), 2, "{preset}: {facts}");
+        }
+        assert_eq!(ok("servers", "get --tree t b").trim_end(), "world");
+    }
 }
 
 #[test]

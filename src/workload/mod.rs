@@ -54,8 +54,8 @@ mod ycsb;
 #[cfg(test)]
 mod tests;
 
-use crate::contract::{Env, Result};
-use crate::front::Engine;
+use crate::contract::{Env, Name, Result};
+use crate::front::{Change, Engine, RESERVED, Snapshot};
 
 pub use self::figures::{Process, Steps, Written};
 pub use self::kind::Workload;
@@ -86,6 +86,34 @@ pub struct Run {
     pub peak: u64,
 }
 
+/// The name of the tree that keyed workloads work on; others take names that begin with it.
+const NAME: &str = "bench";
+
+/// A name that no workload gave: whatever it leads to is somebody's.
+#[must_use]
+pub fn foreign(snapshot: &Snapshot) -> Option<&Name> {
+    let is_ours = |name: &str| {
+        let rest = name.strip_prefix(NAME);
+        name.starts_with(RESERVED)
+            || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    snapshot.names().keys().find(|name| !is_ours(name.as_str()))
+}
+
+/// Takes away the names that workloads gave, so that what they led to can be freed.
+pub fn clear(engine: &Engine) -> Result<()> {
+    let session = engine.session()?;
+    let names = session.base().names().iter();
+    let changes: Vec<_> = names
+        .filter(|(name, _)| !name.as_str().starts_with(RESERVED))
+        .map(|(name, reference)| Change::drop(name.clone(), reference.oid))
+        .collect();
+    if changes.is_empty() {
+        return Ok(());
+    }
+    session.commit(&changes, None).wait().map(drop)
+}
+
 /// Prepares, runs, checks. The engine should be empty.
 pub fn run(workload: Workload, engine: &Engine, env: &Env, params: &Params) -> Result<Run> {
     params.check()?;
@@ -94,7 +122,7 @@ pub fn run(workload: Workload, engine: &Engine, env: &Env, params: &Params) -> R
         engine,
         params,
         rows: &Rows::new(params.records, params.value_size, params.seed),
-        table: &Table::new(engine, "bench", params.level)?.patient(env),
+        table: &Table::new(engine, NAME, params.level)?.patient(env),
     };
     if workload.reads_rows() {
         keyed::load(&bench, || {})?;

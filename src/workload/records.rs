@@ -57,7 +57,7 @@ pub(super) fn commit(bench: &Bench<'_>) -> Result<Run> {
         rows,
         ..
     } = *bench;
-    let name = |lane: u64| Name::new(format!("bench-{lane}"));
+    let name = |lane: u64| Name::new(format!("{}-{lane}", super::NAME));
     let run = lanes::run(bench, |lane| {
         let (first, count) = params.share(params.ops, lane.number);
         let (name, mut body) = (name(lane.number)?, Vec::new());

@@ -1,4 +1,5 @@
-//! Where a bench runs: a directory that is no memory in disguise, and fresh ones below it.
+//! Where a bench runs: a directory that is no memory in disguise, and fresh ones below it; and what
+//! servers it may write to.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -6,8 +7,9 @@ use tempfile::TempDir;
 
 use crate::cli::Failure;
 use crate::config::StackFile;
-use crate::contract::Error;
-use crate::stack::{Data, OptionType};
+use crate::contract::{Env, Error};
+use crate::stack::{Data, Opening, OptionType};
+use crate::workload;
 
 /// A directory that runs happen below.
 #[derive(Debug)]
@@ -73,6 +75,43 @@ pub(super) fn stays_inside(file: &StackFile) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Whether a stack goes on in servers, where there is no fresh directory.
+pub(super) fn is_elsewhere(file: &StackFile) -> bool {
+    let mut floors = file.plan().top().walk();
+    floors.any(|(_, floor)| floor.kind().elsewhere)
+}
+
+/// Refuses a stack that goes on in servers which hold what no benchmark left there. Whoever writes there
+/// now is not disturbed: this only reads.
+pub(super) fn is_free(file: &StackFile) -> Result<(), Failure> {
+    if !is_elsewhere(file) {
+        return Ok(());
+    }
+    let env = Env::system();
+    let shelves = file.plan().shelves(&env, &Opening::default());
+    let mut bare = !shelves.is_empty();
+    for shelf in &shelves {
+        bare = bare && shelf.is_bare()?;
+    }
+    if bare {
+        return Ok(());
+    }
+    let (stack, engine) = file.engine(&env, true)?;
+    let snapshot = engine.snapshot();
+    let found = workload::foreign(&snapshot).cloned();
+    drop(snapshot);
+    engine.close()?;
+    drop(stack);
+    match found {
+        None => Ok(()),
+        Some(name) => Err(Failure::wrong(format!(
+            "{}: what its servers hold has the name `{name}`, which no benchmark gave: a benchmark \
+             writes there. Let it run over servers of their own, begun on empty directories",
+            file.path().display(),
+        ))),
+    }
 }
 
 #[cfg(target_os = "linux")]

@@ -2,7 +2,8 @@
 //!
 //! It promises that no existing data is touched: every run lies in a fresh directory that goes again
 //! when the run has ended, and paths of a stack file count from there. It refuses what would lead out
-//! of it, and, unless told otherwise, a directory that is memory in truth.
+//! of it, a server that holds what no benchmark left, and, unless told otherwise, a directory that is
+//! memory in truth. What a run leaves at servers has no name any more, so that it can be reclaimed.
 
 mod ablation;
 mod ground;
@@ -35,6 +36,9 @@ use self::ground::Ground;
 /// an operation for ycsb, of 1000 rows for a scan. `x first` compares with the first stack.
 /// `written` is what the bottoms wrote, zeros ahead included, for each byte of keys and values that
 /// was handed in. `peak` is the memory that was resident, with maps of files.
+///
+/// A stack that goes on in servers runs on what they serve, which must hold nothing, or nothing but what
+/// benchmarks left there: after a run no name leads to its rows, and they stay until they are reclaimed.
 ///
 /// With --ablate, each stack also runs without each floor that can be taken out of it, in the same
 /// rounds, and a table says what that floor costs or brings. With --report, everything is written
@@ -275,6 +279,7 @@ impl Contestant {
     ) -> Result<Self, Failure> {
         let file = StackFile::load(path, registry, overrides)?;
         ground::stays_inside(&file)?;
+        ground::is_free(&file)?;
         // The short name, where no other stack has it.
         let same = |other: &&PathBuf| other.file_stem() == path.file_stem();
         let label = match path.file_stem() {
@@ -303,7 +308,15 @@ impl Contestant {
         let env = Env::system();
         let run = || {
             let (stack, engine) = self.file.at(fresh.path()).engine(&env, false)?;
+            let elsewhere = ground::is_elsewhere(&self.file);
+            if elsewhere {
+                // A run that was ended in the middle left its rows.
+                workload::clear(&engine)?;
+            }
             let run = workload::run(workload, &engine, &env, params)?;
+            if elsewhere {
+                workload::clear(&engine)?;
+            }
             engine.close()?;
             drop(stack);
             Ok(run)
