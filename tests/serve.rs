@@ -171,6 +171,36 @@ fn a_takeover_fences_the_writer_who_says_so() {
     assert_eq!(code, Some(0), "{words}");
 }
 
+#[test]
+fn who_reads_beside_a_writer_over_a_server_takes_nothing_over() {
+    let desk = Desk::new();
+    let floors = Serving::start(&desk, "--store");
+    let stack = format!(
+        "[[layer]]\nuse = \"remote\"\naddress = \"{}\"\n",
+        floors.address
+    );
+    desk.file("r.toml", stack);
+    let writer = Serving::of(&desk, "r.toml", "--engine");
+    for round in 1..=3 {
+        runs(async {
+            let client = writer.client().await;
+            let own = travertine::net::client::Target::Own(0);
+            let changes = vec![Change::set(name("n"), own)];
+            let records = vec![NewRecord::blob("it")];
+            let done = client.commit(records, changes, None).await;
+            assert_eq!(done.unwrap().0.sequence, round, "it goes on");
+        });
+        for line in [
+            "roots r.toml --json",
+            "count r.toml --tree none",
+            "verify r.toml",
+        ] {
+            let said = desk.run(line);
+            assert_ne!(said.code, 2, "{line}: {said:?}");
+        }
+    }
+}
+
 /// Commits numbers under one name, many on their way, until the server is gone. Returns the last that was
 /// acknowledged.
 async fn write(client: Client, who: u64, told: tokio::sync::mpsc::Sender<()>) -> u64 {

@@ -84,7 +84,8 @@ impl StackArg {
     ///
     /// A reader sees what a writer has proven, and writes nothing. A writer that was killed left its
     /// last commits unproven: then, and only if nobody writes now, the stack is first recovered as a
-    /// writer would do it.
+    /// writer would do it. Where the stack goes on in a server nobody tells whether somebody writes, and
+    /// to recover would be to take over: there what is proven is all that is shown.
     pub fn open_to_read(
         &self,
         registry: &Registry,
@@ -113,7 +114,8 @@ impl StackArg {
         terminal: &mut Terminal<'_>,
     ) -> Result<(), Failure> {
         let file = self.load(registry)?;
-        if unwritten(file.plan()) {
+        let mut floors = file.plan().top().walk();
+        if unwritten(file.plan()) || floors.any(|(_, floor)| floor.kind().elsewhere) {
             return Ok(());
         }
         let stack = file.open(&Env::system(), true)?;
