@@ -69,7 +69,7 @@ const BENCH: &str = "bench --workload commit,read-hot --records 200 --ops 40 --r
 
 #[test]
 fn every_preset_over_servers_runs_its_benchmark_and_shows_the_next_who_reads_what_was_put() {
-    for preset in ["edge", "available"] {
+    for preset in ["edge", "available", "scale-out"] {
         let desk = Desk::new();
         let ok = |data: &str, call: &str| {
             let output = on_servers(&desk, preset, data, call);

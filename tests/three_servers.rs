@@ -1,6 +1,7 @@
 //! Three `travertine serve --store` processes, and a client whose stack is a `cluster` over three
 //! `remote`: every server is killed by `kill -9` while rows are written, and begun again, in turn. Nothing
 //! acknowledged is lost, the repair is seen in the monitor, and in the end the three hold the same bytes.
+//! And two shards of three servers each, as the preset `scale-out` has them.
 //!
 //! `TRAVERTINE_BIG=1` writes a million rows.
 #![expect(
@@ -15,10 +16,10 @@ use std::time::Instant;
 
 use desk::Desk;
 use three::{
-    BATCH, PLACES, Server, all_there, are_alike, figure, floor, open, stack_over, told, write,
-    write_until,
+    BATCH, PATIENCE, PLACES, Server, all_there, are_alike, figure, floor, open, stack_over, told,
+    write, write_until,
 };
-use travertine::contract::ErrorKind;
+use travertine::contract::{ErrorKind, Status};
 
 fn servers(desk: &Desk) -> Vec<Server> {
     PLACES.map(|place| Server::start(desk, place)).into()
@@ -176,4 +177,52 @@ fn a_foreign_server_is_refused_by_name() {
     let error = open(&text, desk.path(), false).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert!(error.to_string().contains("another store"), "{error}");
+}
+
+/// Children in line, of all clusters.
+fn in_line(status: &Status) -> u64 {
+    let mut figures = status.figures.iter();
+    match figures.find(|(of, _)| *of == "children_in_line") {
+        Some((_, here)) => *here,
+        None => status.below.iter().map(in_line).sum(),
+    }
+}
+
+#[test]
+fn two_shards_lose_nothing_and_readers_see_it_while_a_server_of_each_is_away() {
+    let desk = Desk::new();
+    let mut text = include_str!("../examples/stacks/network/scale-out.toml").to_owned();
+    let places = ["1a", "1b", "1c", "2a", "2b", "2c"];
+    let mut servers = places.map(|place| Server::start(&desk, place));
+    for (server, port) in servers.iter().zip([7411, 7412, 7413, 7421, 7422, 7423]) {
+        let preset = format!("\"127.0.0.1:{port}\"");
+        assert!(text.contains(&preset));
+        text = text.replace(&preset, &format!("\"{}\"", server.address));
+    }
+    desk.file("s.toml", &text);
+    let (_stack, engine) = open(&text, desk.path(), false).unwrap();
+    let mut rows = 0;
+    write(&engine, &mut rows, BATCH);
+    for pair in [0, 2] {
+        servers[pair].kill();
+        servers[3 + pair].kill();
+        write_until(&engine, &mut rows, 2, || in_line(&engine.status()) == 4);
+        // Another process, beside the writer: what was acknowledged is proven soon after.
+        let began = Instant::now();
+        while pair == 0 && desk.ok("count s.toml --tree rows").trim() != rows.to_string() {
+            assert!(began.elapsed() < PATIENCE, "a reader does not see it");
+        }
+        servers[pair].restart(&desk);
+        servers[3 + pair].restart(&desk);
+        write_until(&engine, &mut rows, 1, || in_line(&engine.status()) == 6);
+    }
+    engine.close().unwrap();
+    drop(engine);
+    assert_eq!(
+        desk.ok("count s.toml --tree rows").trim(),
+        rows.to_string(),
+        "a writer left it so"
+    );
+    let (_stack, engine) = open(&text, desk.path(), true).unwrap();
+    all_there(&engine, rows);
 }
