@@ -7,13 +7,15 @@
 //!
 //! Where the next leaf must be fetched and is not at hand, what was walked so far is kept in
 //! [`Going`], so that each record is asked for once; the cursor itself moves only on arrival. A walk
-//! over several leaves says some ahead which ones come.
+//! over several leaves says some ahead which ones come, and where they come from far it
+//! [asks for them](super::ahead) before.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use travertine_engine::contract::env::{ahead, in_passing};
 use travertine_engine::contract::{Error, Op, Record, Reference, Result};
 
+use super::ahead::Ahead;
 use super::held::Held;
 use super::node::Node;
 use super::rows::{Rows, Shown};
@@ -35,6 +37,7 @@ pub struct BtreeCursor {
     /// Where to go before the next step.
     target: Option<Target>,
     going: Option<Going>,
+    ahead: Ahead,
     /// Leaves that it came to since it was told where to go.
     leaves: usize,
     /// A path that was left, for the room that it takes.
@@ -48,14 +51,14 @@ const LEAVES_AHEAD: usize = 8;
 
 /// An inner node on the way, and the child that the way leads to.
 #[derive(Debug, Clone)]
-struct Place {
+pub(super) struct Place {
     /// The node; `None` if the view keeps it, and with it every node above.
-    record: Option<Record>,
-    child: usize,
+    pub(super) record: Option<Record>,
+    pub(super) child: usize,
 }
 
 #[derive(Debug, Clone)]
-enum Target {
+pub(super) enum Target {
     First,
     Last,
     Key(Vec<u8>),
@@ -88,6 +91,7 @@ impl BtreeCursor {
             common: None,
             target: Some(Target::First),
             going: None,
+            ahead: Ahead::default(),
             leaves: 0,
             spare: Vec::new(),
         }
@@ -96,12 +100,13 @@ impl BtreeCursor {
     fn head_for(&mut self, target: Target) {
         self.target = Some(target);
         self.going = None;
+        self.ahead.forget();
         self.shown = None;
         self.leaves = 0;
     }
 
-    /// Goes where a seek said.
-    fn arrive(&mut self, target: &Target) -> Result<Arrival> {
+    /// Goes where a seek said, to go on in a direction.
+    fn arrive(&mut self, target: &Target, direction: Direction) -> Result<Arrival> {
         let going = match self.going.take() {
             Some(going) if going.to.is_none() => going,
             _ => {
@@ -129,7 +134,7 @@ impl BtreeCursor {
                 }
             }
         };
-        self.go(going, target)
+        self.go(going, target, direction)
     }
 
     /// Goes to the neighbouring leaf; `None` if there is none.
@@ -137,7 +142,7 @@ impl BtreeCursor {
         let going = match self.going.take() {
             Some(going) if going.to == Some(direction) => going,
             _ => {
-                let Some((at, child)) = self.next_child(direction)? else {
+                let Some((at, child)) = self.shared.next_child(&self.path, direction)? else {
                     return Ok(None);
                 };
                 let mut path = std::mem::take(&mut self.spare);
@@ -155,29 +160,12 @@ impl BtreeCursor {
             Direction::Forward => Target::First,
             Direction::Back => Target::Last,
         };
-        self.go(going, &target).map(Some)
+        self.go(going, &target, direction).map(Some)
     }
 
-    /// Where the path can turn to the next child in this direction, as low as may be.
-    fn next_child(&self, direction: Direction) -> Result<Option<(usize, usize)>> {
-        for at in (0..self.path.len()).rev() {
-            let child = self.path[at].child;
-            let next = match direction {
-                Direction::Forward => {
-                    let children = self.shared.inner(&self.path[..=at])?.children();
-                    Some(child + 1).filter(|next| *next < children)
-                }
-                Direction::Back => child.checked_sub(1),
-            };
-            if let Some(next) = next {
-                return Ok(Some((at, next)));
-            }
-        }
-        Ok(None)
-    }
-
-    fn go(&mut self, mut going: Going, target: &Target) -> Result<Arrival> {
-        match self.shared.go(&mut going, target, self.leaves)? {
+    fn go(&mut self, mut going: Going, target: &Target, direction: Direction) -> Result<Arrival> {
+        let ahead = (&mut self.ahead, direction);
+        match self.shared.go(&mut going, target, self.leaves, ahead)? {
             Gone::Wait(op) => {
                 self.going = Some(going);
                 Ok(Arrival::Wait(op))
@@ -239,7 +227,7 @@ impl BtreeCursor {
     #[inline(never)]
     fn step_far(&mut self, direction: Direction) -> Result<Step> {
         if let Some(target) = self.target.take() {
-            match self.arrive(&target) {
+            match self.arrive(&target, direction) {
                 Ok(Arrival::There) => {}
                 Ok(Arrival::Wait(op)) => {
                     self.target = Some(target);
@@ -274,30 +262,66 @@ enum Gone {
 }
 
 /// An inner node of a path.
-enum Inner<'s> {
+pub(super) enum Inner<'s> {
     Held(&'s Held),
     Read(Node<'s>),
 }
 
-impl Inner<'_> {
-    fn children(&self) -> usize {
+impl<'s> Inner<'s> {
+    pub(super) fn children(&self) -> usize {
         match self {
             Self::Held(held) => held.node().children(),
             Self::Read(node) => node.children(),
         }
     }
 
-    fn reference(&self, child: usize) -> Result<Reference> {
+    pub(super) fn reference(&self, child: usize) -> Result<Reference> {
         match self {
             Self::Held(held) => held.reference(child),
             Self::Read(node) => node.child(child),
         }
     }
+
+    /// A child that the view keeps.
+    pub(super) fn kept(&self, child: usize) -> Option<&'s Held> {
+        match self {
+            Self::Held(held) => held.child(child),
+            Self::Read(_) => None,
+        }
+    }
 }
 
 impl Shared {
+    /// Where a path can turn to the next child in this direction, as low as may be.
+    pub(super) fn next_child(
+        &self,
+        path: &[Place],
+        direction: Direction,
+    ) -> Result<Option<(usize, usize)>> {
+        for at in (0..path.len()).rev() {
+            let child = path[at].child;
+            let next = match direction {
+                Direction::Forward => {
+                    let children = self.inner(&path[..=at])?.children();
+                    Some(child + 1).filter(|next| *next < children)
+                }
+                Direction::Back => child.checked_sub(1),
+            };
+            if let Some(next) = next {
+                return Ok(Some((at, next)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The level of what a path ends with a child of.
+    pub(super) fn level_below(&self, path: &[Place]) -> u8 {
+        let top = self.top.as_ref().map_or(0, |(top, _)| top.level);
+        top.saturating_sub(path.len() as u8)
+    }
+
     /// The node that a path ends with.
-    fn inner<'s>(&'s self, path: &'s [Place]) -> Result<Inner<'s>> {
+    pub(super) fn inner<'s>(&'s self, path: &'s [Place]) -> Result<Inner<'s>> {
         let lost = || Error::corrupt("a path in a B-tree leads nowhere");
         let (Some((top, held)), Some((last, before))) = (&self.top, path.split_last()) else {
             return Err(lost());
@@ -313,13 +337,18 @@ impl Shared {
     }
 
     /// Goes down to a leaf.
-    fn go(&self, going: &mut Going, target: &Target, leaves: usize) -> Result<Gone> {
-        let top = self.top.as_ref().map_or(0, |(top, _)| top.level);
+    fn go(
+        &self,
+        going: &mut Going,
+        target: &Target,
+        leaves: usize,
+        (ahead, direction): (&mut Ahead, Direction),
+    ) -> Result<Gone> {
         loop {
             let Some(child) = going.path.last().map(|last| last.child) else {
                 return Err(Error::corrupt("a path in a B-tree leads nowhere"));
             };
-            let level = top.saturating_sub(going.path.len() as u8);
+            let level = self.level_below(&going.path);
             let inner = self.inner(&going.path)?;
             let arrived = going
                 .arriving
@@ -327,8 +356,7 @@ impl Shared {
                 .and_then(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).take());
             if level > 0
                 && arrived.is_none()
-                && let Inner::Held(held) = inner
-                && let Some(kept) = held.child(child)
+                && let Some(kept) = inner.kept(child)
             {
                 let child = held_child(kept, target)?;
                 going.path.push(Place {
@@ -340,11 +368,27 @@ impl Shared {
             let record = match arrived {
                 Some(record) => record,
                 None => {
-                    let leaves = if level == 0 { leaves } else { 0 };
-                    let op = self.read(&inner, child, going.to, leaves)?;
+                    let walks = level == 0 && going.to.is_some();
+                    let asked = ahead.take(&inner.reference(child)?);
+                    let is_new = asked.is_none();
+                    let op = match asked {
+                        Some(op) => op,
+                        None => {
+                            let leaves = if level == 0 { leaves } else { 0 };
+                            self.read(&inner, child, going.to, leaves)?
+                        }
+                    };
+                    if walks && !is_new {
+                        ahead.go_on(self, direction);
+                    }
                     match op.try_ready() {
                         Ok(answer) => answer?,
                         Err(op) => {
+                            match is_new {
+                                true if walks => ahead.begin(self, &going.path, direction),
+                                true => ahead.edge(self, &going.path, direction),
+                                false => {}
+                            }
                             let slot = Arc::new(Mutex::new(None));
                             going.arriving = Some(slot.clone());
                             return Ok(Gone::Wait(op.map(move |record| {
@@ -432,14 +476,14 @@ impl Cursor for BtreeCursor {
     }
 }
 
-fn held_child(held: &Held, target: &Target) -> Result<usize> {
+pub(super) fn held_child(held: &Held, target: &Target) -> Result<usize> {
     match target {
         Target::Key(key) => held.child_of(key),
         _ => node_child(&held.node(), target),
     }
 }
 
-fn node_child(node: &Node<'_>, target: &Target) -> Result<usize> {
+pub(super) fn node_child(node: &Node<'_>, target: &Target) -> Result<usize> {
     match target {
         Target::First => Ok(0),
         Target::Key(key) => node.child_of(key),

@@ -12,6 +12,7 @@
 //! What it promises is [`crate::index`]'s specification; the bytes are drawn in `docs/btree.md`.
 //! It refuses keys over [`KEY_MAX`](crate::index::KEY_MAX).
 
+mod ahead;
 mod cursor;
 mod diff;
 mod draft;
