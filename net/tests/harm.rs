@@ -425,7 +425,7 @@ async fn frames_that_are_too_long_or_cut_short_end_their_connection_only() {
     .await;
     let long = |length: u32| [&length.to_be_bytes()[1..], &[DATA, 0, 0, 0, 0, 1]].concat();
     for bytes in [
-        long((64 << 10) + 1),
+        long((16 << 10) + 1),
         long(0xff_ffff),
         frame(SETTINGS, 0, 0, &[1]),
         frame(PING, 0, 0, b"short"),

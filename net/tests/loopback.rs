@@ -35,6 +35,24 @@ fn an_engine_opens_commits_and_reads_back_over_loopback() {
 }
 
 #[test]
+fn calls_and_round_trips_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = Served::plan(file(directory.path()), &Env::system()).unwrap();
+    let store = open(&over(served.address)).unwrap();
+    let figures = || {
+        let figures = store.status().figures;
+        ["calls", "round_trips"].map(|name| figures.iter().find(|(it, _)| *it == name).unwrap().1)
+    };
+    let [calls, trips] = figures();
+    for _ in 0..20 {
+        store.root(RootAt::Newest).wait().unwrap();
+    }
+    let [calls, trips] = [figures()[0] - calls, figures()[1] - trips];
+    assert!(calls >= 20, "{calls}");
+    assert!((1..=calls).contains(&trips), "{trips} of {calls}");
+}
+
+#[test]
 fn a_server_that_gives_less_than_is_expected_is_refused_with_blame() {
     let served = Served::plan(memory(), &Env::system()).unwrap();
     let error = open(&over(served.address)).unwrap_err();

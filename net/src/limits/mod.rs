@@ -17,7 +17,7 @@
 //! | `requests_per_connection` | 256 | HTTP/2 opens no further stream |
 //! | `message_bytes` | 32 MiB + 64 KiB | no service takes a longer one, and each refuses from the header what is too long for it |
 //! | `unfinished_bytes` | 256 MiB | of messages that have begun and not ended, all together; one connection may hold a quarter, yet always one message |
-//! | `frame_bytes` | 64 KiB | the connection is ended, as HTTP/2 says |
+//! | `frame_bytes` | 16 KiB | the connection is ended, as HTTP/2 says |
 //! | `header_bytes` | 16 KiB | refused as HTTP/2 says |
 //! | `resets` | 64 | requests called back before they were begun; then the connection is ended |
 //! | `stream_window`, `connection_window` | 1 MiB, 4 MiB | how much comes unasked |
@@ -83,7 +83,8 @@ impl Default for Limits {
             requests_per_connection: 256,
             message_bytes: (32 << 20) + (64 << 10),
             unfinished_bytes: 256 << 20,
-            frame_bytes: 64 << 10,
+            // Longer ones are read into memory that the allocator has given back to the system each time.
+            frame_bytes: 16 << 10,
             header_bytes: 16 << 10,
             resets: 64,
             stream_window: 1 << 20,

@@ -289,11 +289,11 @@ fn take_in(link: &Link, welcome: &Welcome) -> Result<()> {
         host.note(key(link), behind, welcome.depth);
     }
     let limits = welcome.limits.unwrap_or_default();
-    let mut state = link.lock();
-    state.credit = (
+    link.credit(
         link.settings.calls.min(limits.calls as usize).max(1),
         link.settings.bytes.min(limits.bytes as usize).max(1),
     );
+    let mut state = link.lock();
     let wanted = state.known.as_ref().map(|known| known.identity);
     let wanted = wanted.or(link.settings.identity);
     if let Some(wanted) = wanted.filter(|wanted| *wanted != identity) {
@@ -406,12 +406,6 @@ impl Stream for Outbox {
                 ..Calls::default()
             }));
         }
-        if self.link.lock().session != self.number {
-            return Poll::Ready(None);
-        }
-        match self.link.next_message(self.number, context.waker()) {
-            Some(calls) => Poll::Ready(Some(calls)),
-            None => Poll::Pending,
-        }
+        self.link.poll_message(self.number, context.waker())
     }
 }

@@ -60,8 +60,8 @@ impl Kept {
     }
 
     /// A batch goes there. One that was kept already is not kept twice.
-    pub(super) fn push(&mut self, batch: &Batch, most: u64) {
-        let header = batch.header();
+    pub(super) fn push(&mut self, batch: Batch, most: u64) {
+        let header = *batch.header();
         let before = End {
             position: header.before_end,
             running: header.before_running,
@@ -76,7 +76,7 @@ impl Kept {
             return;
         }
         self.bytes += header.length();
-        line.batches.push_back(batch.clone());
+        line.batches.push_back(batch);
         while self.bytes > most {
             let Some(first) = line.batches.pop_front() else {
                 break;

@@ -9,11 +9,14 @@
 //!
 //! Calls keep their order through all of it. A call that was sent and not answered is sent again: each
 //! verb may be, for the contract makes a repeat a no-op.
+//!
+//! Whoever calls meets the connection at one lock, which is held for a moment only. What is sent and what
+//! comes has another, which only the connection takes; it is taken first where both are.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use prost::Message;
 use tokio::sync::Notify;
@@ -28,14 +31,17 @@ use super::slot::{Shape, Slot};
 use crate::hop::{self, Host};
 use crate::proto::answer::Answer as Payload;
 use crate::proto::call::Verb;
-use crate::proto::{Answer, Call, Calls, Part};
+use crate::proto::{Answer, Call, Calls, Part, Tail};
 use crate::traces;
 use crate::wire::error::{from_proto, to_proto};
 use crate::wire::parts::cut;
-use crate::wire::{FLUSH, HOPS_MAX, ITEMS, PART, WHOLE_MAX, convert};
+use crate::wire::{FLUSH, HOPS_MAX, ITEMS, PART, WHOLE_MAX, convert, weight};
 
 /// Most calls that wait to be sent, and most bytes of them.
 const QUEUE: (usize, usize) = (65_536, 256 << 20);
+
+/// So many calls that were sent, or bytes of them, may count as waiting yet.
+const LEFT: (usize, usize) = (1_024, 8 << 20);
 
 /// One opening of a `remote` floor.
 #[derive(Debug)]
@@ -48,24 +54,54 @@ pub(super) struct Link {
     pub(super) host: Option<Arc<Host>>,
     /// Something the one who drives the link has to look at.
     pub(super) changed: Notify,
+    flight: Mutex<Flight>,
     state: Mutex<State>,
+}
+
+/// What the connection deals with.
+#[derive(Debug, Default)]
+struct Flight {
+    /// The number of the session: an outbox of an older one has nothing to send.
+    session: u64,
+    /// The next to be sent.
+    ready: VecDeque<Waiting>,
+    sent: HashMap<u64, Waiting, BuildHasherDefault<Number>>,
+    sent_bytes: usize,
+    parts: VecDeque<Part>,
+    next: u64,
+    /// What the other side takes.
+    credit: (usize, usize),
+    /// Waits for credit.
+    outbox: Option<Waker>,
+    /// What was sent, and still counts as queued.
+    left: Queued,
+    figures: Figures,
+}
+
+/// What was sent so far.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Figures {
+    pub(super) calls: u64,
+    /// Messages that went while nothing else waited for an answer: ways there and back, one after the other.
+    pub(super) trips: u64,
+}
+
+/// Calls that wait to be sent, and their bytes.
+#[derive(Debug, Default, Clone, Copy)]
+struct Queued {
+    calls: usize,
+    bytes: usize,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// Whether calls may be sent.
-    pub(super) up: bool,
-    /// The number of the session: an outbox of an older one has nothing to send.
-    pub(super) session: u64,
-    pub(super) held: VecDeque<Waiting>,
-    pub(super) unsent: VecDeque<Waiting>,
-    sent: HashMap<u64, Waiting, BuildHasherDefault<Number>>,
-    sent_bytes: usize,
-    queued_bytes: usize,
-    parts: VecDeque<Part>,
-    next: u64,
-    /// What the other side takes.
-    pub(super) credit: (usize, usize),
+    up: bool,
+    held: VecDeque<Waiting>,
+    unsent: VecDeque<Waiting>,
+    /// Those, and what the connection took and may not have sent yet.
+    queued: Queued,
+    /// Waits for calls.
     outbox: Option<Waker>,
     ticking: bool,
     /// Why there is no session.
@@ -136,7 +172,7 @@ impl Hasher for Number {
 
 /// What its answer says of what is kept here.
 #[derive(Debug, Clone)]
-enum Note {
+pub(super) enum Note {
     Nothing,
     Stored(Stream),
     Committed(Covered),
@@ -155,12 +191,17 @@ impl Link {
             client: env.identity(),
             host,
             changed: Notify::new(),
+            flight: Mutex::default(),
             state: Mutex::default(),
         }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn flight(&self) -> MutexGuard<'_, Flight> {
+        self.flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a call.
@@ -170,21 +211,25 @@ impl Link {
         oid: Option<Oid>,
         shape: Shape<T>,
     ) -> Op<T> {
-        match self.submit(verb, true, |state| state.may_be_asked()) {
+        let admit = |state: &mut State, verb: &Verb| {
+            state.may_be_asked()?;
+            Ok(state.note_of(verb))
+        };
+        match self.submit(verb, true, admit) {
             Ok(slot) => slot.op(oid, shape),
             Err(error) => Op::err(self.risen(error)),
         }
     }
 
-    /// Makes a call that writes; `keep` notes what it brings.
+    /// Makes a call that writes; `keep` keeps what it brings. It may say what the answer will tell.
     pub(super) fn write<T: Send + 'static>(
         &self,
         verb: Verb,
-        keep: impl FnOnce(&mut Kept, u64),
+        keep: impl FnOnce(&mut Kept, u64) -> Option<Note>,
         shape: Shape<T>,
     ) -> Op<T> {
         let most = self.settings.keep;
-        let slot = self.submit(verb, true, |state| {
+        let slot = self.submit(verb, true, |state, verb| {
             if state.closed || self.settings.read_only {
                 return Err(Error::closed(
                     "the floor is closed, or open for reading only",
@@ -194,8 +239,8 @@ impl Link {
                 return Err(error.clone());
             }
             state.may_be_asked()?;
-            keep(&mut state.kept, most);
-            Ok(())
+            let note = keep(&mut state.kept, most);
+            Ok(note.unwrap_or_else(|| state.note_of(verb)))
         });
         match slot {
             Ok(slot) => slot.op(None, shape),
@@ -205,7 +250,7 @@ impl Link {
 
     /// Makes a call by which a session is made ready, before any other.
     pub(super) fn prepare<T: Send + 'static>(&self, verb: Verb, shape: Shape<T>) -> Op<T> {
-        match self.submit(verb, false, |_| Ok(())) {
+        match self.submit(verb, false, |state, verb| Ok(state.note_of(verb))) {
             Ok(slot) => slot.op(None, shape),
             Err(error) => Op::err(error),
         }
@@ -215,7 +260,7 @@ impl Link {
         &self,
         verb: Verb,
         waits: bool,
-        admit: impl FnOnce(&mut State) -> Result<()>,
+        admit: impl FnOnce(&mut State, &Verb) -> Result<Note>,
     ) -> Result<Arc<Slot>> {
         let hop = hop::current();
         if hop.passed >= HOPS_MAX {
@@ -223,11 +268,11 @@ impl Link {
                 "the call passed {HOPS_MAX} servers: they stand in a loop, or too many behind one another"
             )));
         }
-        let bytes = size(&verb);
-        if bytes > WHOLE_MAX - AROUND {
+        let size = weight(&verb);
+        if size > WHOLE_MAX - AROUND {
             // The other side would end the session over it, and all that is under way with that.
             return Err(Error::invalid(format!(
-                "a call of {bytes} bytes cannot be sent: {WHOLE_MAX} are the limit"
+                "a call of {size} bytes cannot be sent: {WHOLE_MAX} are the limit"
             )));
         }
         let own = Instant::now() + self.settings.deadline;
@@ -237,25 +282,24 @@ impl Link {
         if state.stopped {
             return Err(Error::closed("the floor is gone"));
         }
-        let queued = state.held.len() + state.unsent.len();
-        if waits && (queued >= QUEUE.0 || state.queued_bytes >= QUEUE.1) {
+        let Queued { calls, bytes } = state.queued;
+        if waits && (calls >= QUEUE.0 || bytes >= QUEUE.1) {
             return Err(Error::unavailable(format!(
-                "{queued} calls of {} bytes wait to be sent, too many for another",
-                state.queued_bytes
+                "{calls} calls of {bytes} bytes wait to be sent, too many for another"
             )));
         }
-        admit(&mut state)?;
+        let note = admit(&mut state, &verb)?;
         let waiting = Waiting {
             slot: Some(slot.clone()),
             deadline: hop.deadline.map_or(own, |theirs| theirs.min(own)),
             hops: hop.passed,
             trace,
-            bytes,
+            bytes: size,
             again: waits,
-            note: state.note_of(&verb),
+            note,
             verb,
         };
-        state.queued_bytes += waiting.bytes;
+        state.queued.add(&waiting);
         if waits && !state.up {
             state.held.push_back(waiting);
         } else {
@@ -309,6 +353,10 @@ impl Link {
         Some(status)
     }
 
+    pub(super) fn figures(&self) -> Figures {
+        self.flight().figures
+    }
+
     /// Writes no more. Whether the other side is to be told: it wrote there, and can be reached.
     pub(super) fn close(&self) -> bool {
         let mut state = self.lock();
@@ -326,25 +374,36 @@ impl Link {
         self.lock().stopped
     }
 
-    /// The next message of a session. `None` with a waker kept: there is nothing to send now.
-    pub(super) fn next_message(&self, session: u64, waker: &Waker) -> Option<Calls> {
+    /// The next message of a session; `None`: there is another session.
+    pub(super) fn poll_message(&self, session: u64, waker: &Waker) -> Poll<Option<Calls>> {
         let now = Instant::now();
-        let mut state = self.lock();
+        let mut flight = self.flight();
+        if flight.session != session {
+            return Poll::Ready(None);
+        }
+        let flight = &mut *flight;
         let mut calls = Calls::default();
         let mut bytes = 0;
-        if let Some(part) = state.parts.pop_front() {
-            bytes += part.bytes.len();
-            calls.parts.push(part);
-        }
-        while state.session == session && state.parts.is_empty() && calls.parts.is_empty() {
-            if calls.calls.len() >= ITEMS || bytes >= FLUSH || !state.has_credit() {
+        while flight.parts.is_empty() && calls.calls.len() < ITEMS && bytes < FLUSH {
+            // Whoever has something to send is asked again, without being woken.
+            let waker = calls.calls.is_empty().then_some(waker);
+            if !flight.has_credit() {
+                flight.outbox = waker.cloned();
                 break;
             }
-            let Some(waiting) = state.unsent.pop_front() else {
+            if flight.ready.is_empty() {
+                self.lock().hand_over(flight, waker);
+                calls.calls.reserve(flight.ready.len().min(ITEMS));
+            } else if flight.left.calls >= LEFT.0 || flight.left.bytes >= LEFT.1 {
+                self.lock().settle(flight);
+            }
+            let Some(waiting) = flight.ready.pop_front() else {
                 break;
             };
-            let id = state.next;
-            state.next += 1;
+            let id = flight.next;
+            flight.next += 1;
+            flight.figures.calls += 1;
+            flight.figures.trips += u64::from(flight.sent.is_empty());
             let left = waiting.deadline.saturating_duration_since(now);
             let call = Call {
                 id,
@@ -354,33 +413,33 @@ impl Link {
                 verb: Some(waiting.verb.clone()),
             };
             bytes += waiting.bytes;
-            state.queued_bytes -= waiting.bytes;
-            state.sent_bytes += waiting.bytes;
+            flight.left.add(&waiting);
+            flight.sent_bytes += waiting.bytes;
             if waiting.bytes > PART {
-                state.parts.extend(cut(id, call.encode_to_vec()));
+                flight.parts.extend(cut(id, call.encode_to_vec()));
             } else {
                 calls.calls.push(call);
             }
-            state.sent.insert(id, waiting);
+            flight.sent.insert(id, waiting);
         }
-        if calls.parts.is_empty()
-            && let Some(part) = state.parts.pop_front()
-        {
-            calls.parts.push(part);
-        }
+        calls.parts.extend(flight.parts.pop_front());
         if calls.calls.is_empty() && calls.parts.is_empty() {
-            state.outbox = Some(waker.clone());
-            return None;
+            return Poll::Pending;
         }
-        Some(calls)
+        Poll::Ready(Some(calls))
     }
 
     /// A session has begun: nothing of it was sent yet.
     pub(super) fn begin(&self) -> u64 {
-        let mut state = self.lock();
-        state.next = 1;
-        state.session += 1;
-        state.session
+        let mut flight = self.flight();
+        flight.next = 1;
+        flight.session += 1;
+        flight.session
+    }
+
+    /// The other side takes so many calls, of so many bytes.
+    pub(super) fn credit(&self, calls: usize, bytes: usize) {
+        self.flight().credit = (calls, bytes);
     }
 
     /// The session may be used.
@@ -398,27 +457,29 @@ impl Link {
     pub(super) fn fall(&self, trouble: Error) {
         let mut landed = Landed::new();
         {
+            let mut flight = self.flight();
+            let flight = &mut *flight;
             let mut state = self.lock();
             let state = &mut *state;
             state.up = false;
-            state.session += 1;
-            state.parts.clear();
-            let mut sent: Vec<_> = state.sent.drain().collect();
+            flight.session += 1;
+            flight.parts.clear();
+            let mut sent: Vec<_> = flight.sent.drain().collect();
             sent.sort_unstable_by_key(|(id, _)| *id);
             let sent = sent.into_iter().map(|(_, waiting)| waiting);
-            state.sent_bytes = 0;
+            flight.sent_bytes = 0;
+            let ready = std::mem::take(&mut flight.ready);
             let unsent = std::mem::take(&mut state.unsent);
             let held = std::mem::take(&mut state.held);
-            let again = sent.chain(unsent).chain(held);
+            let again = sent.chain(ready).chain(unsent).chain(held);
             let wanted = |waiting: &Waiting| waiting.again && waiting.slot.is_some();
             state.held = again.filter(wanted).collect();
-            state.queued_bytes = state.held.iter().map(|waiting| waiting.bytes).sum();
             if trouble.kind() != ErrorKind::Unavailable {
                 for waiting in state.held.drain(..) {
                     landed.extend(waiting.slot.map(|slot| (slot, Err(trouble.clone()))));
                 }
-                state.queued_bytes = 0;
             }
+            state.count(flight);
             state.trouble = Some(trouble);
         }
         self.give(landed);
@@ -431,14 +492,17 @@ impl Link {
             let mut state = self.lock();
             state.refused = Some(error.clone());
             let mut held = std::mem::take(&mut state.held);
+            let mut gone = Queued::default();
             held.retain_mut(|waiting| {
                 let stays = !writes(&waiting.verb);
                 if !stays {
+                    gone.add(waiting);
                     landed.extend(waiting.slot.take().map(|slot| (slot, Err(error.clone()))));
                 }
                 stays
             });
             state.held = held;
+            state.queued.remove(gone);
         }
         self.give(landed);
     }
@@ -448,40 +512,37 @@ impl Link {
     /// Errors: `Invalid`, where nothing such was asked.
     pub(super) fn land(&self, answers: Vec<Answer>) -> Result<()> {
         let mut landed = Landed::with_capacity(answers.len());
-        let mut freed = false;
-        let taken = {
-            let mut state = self.lock();
+        let mut news = News::default();
+        let (taken, outbox) = {
+            let mut flight = self.flight();
             let taken = answers.into_iter().try_for_each(|answer| {
-                let Some(waiting) = state.sent.remove(&answer.id) else {
+                let Some(waiting) = flight.sent.remove(&answer.id) else {
                     return Err(Error::invalid(format!(
                         "the server answered call {}, which waits for no answer",
                         answer.id
                     )));
                 };
-                freed = true;
-                state.sent_bytes -= waiting.bytes;
+                flight.sent_bytes -= waiting.bytes;
                 let payload = answer.answer.unwrap_or_else(nothing);
                 let payload = match payload {
                     Payload::Error(told) => Err(self.risen(from_proto(&told))),
                     payload => Ok(payload),
                 };
                 if let Ok(payload) = &payload {
-                    state.take_note(&waiting.note, payload);
+                    news.take(waiting.note, payload);
                 }
                 landed.extend(waiting.slot.map(|slot| (slot, payload)));
                 Ok(())
             });
-            let outbox = if freed && !state.unsent.is_empty() {
-                state.outbox.take()
-            } else {
-                None
-            };
-            drop(state);
-            if let Some(outbox) = outbox {
-                outbox.wake();
-            }
-            taken
+            (taken, flight.outbox.take())
         };
+        if let Some(outbox) = outbox {
+            outbox.wake();
+        }
+        if !news.is_empty() {
+            // Before anybody has an answer: who asks then knows as much.
+            self.lock().learn(news);
+        }
         self.give(landed);
         taken
     }
@@ -491,6 +552,8 @@ impl Link {
         let now = Instant::now();
         let mut landed = Landed::new();
         let goes_on = {
+            let mut flight = self.flight();
+            let flight = &mut *flight;
             let mut state = self.lock();
             let state = &mut *state;
             let why = match &state.trouble {
@@ -508,17 +571,15 @@ impl Link {
                 false
             };
             // What was sent stays until it is answered: the other side still works for it.
-            for waiting in state.sent.values_mut() {
+            for waiting in flight.sent.values_mut() {
                 lost(waiting);
             }
+            flight.ready.retain_mut(&mut lost);
             state.held.retain_mut(&mut lost);
             state.unsent.retain_mut(&mut lost);
-            let queued = state.held.iter().chain(&state.unsent);
-            state.queued_bytes = queued.map(|waiting| waiting.bytes).sum();
+            state.count(flight);
             let waits = |waiting: &Waiting| waiting.slot.is_some();
-            state.ticking = !state.held.is_empty()
-                || !state.unsent.is_empty()
-                || state.sent.values().any(waits);
+            state.ticking = state.queued.calls > 0 || flight.sent.values().any(waits);
             state.ticking
         };
         self.give(landed);
@@ -546,9 +607,47 @@ impl Link {
     }
 }
 
-impl State {
+impl Flight {
     fn has_credit(&self) -> bool {
         self.sent.is_empty() || self.sent.len() < self.credit.0 && self.sent_bytes < self.credit.1
+    }
+}
+
+impl Queued {
+    fn add(&mut self, waiting: &Waiting) {
+        self.calls += 1;
+        self.bytes += waiting.bytes;
+    }
+
+    fn remove(&mut self, gone: Self) {
+        self.calls -= gone.calls;
+        self.bytes -= gone.bytes;
+    }
+}
+
+impl State {
+    /// Hands all that is to be sent over to the connection, which has nothing more; if there is nothing,
+    /// it is woken when something comes.
+    fn hand_over(&mut self, flight: &mut Flight, waker: Option<&Waker>) {
+        self.settle(flight);
+        std::mem::swap(&mut self.unsent, &mut flight.ready);
+        if flight.ready.is_empty()
+            && let Some(waker) = waker
+        {
+            self.outbox = Some(waker.clone());
+        }
+    }
+
+    /// What was sent waits no more.
+    fn settle(&mut self, flight: &mut Flight) {
+        self.queued.remove(std::mem::take(&mut flight.left));
+    }
+
+    /// Counts anew what waits to be sent.
+    fn count(&mut self, flight: &mut Flight) {
+        (self.queued, flight.left) = Default::default();
+        let waiting = self.held.iter().chain(&self.unsent).chain(&flight.ready);
+        waiting.for_each(|waiting| self.queued.add(waiting));
     }
 
     /// Whether a call may wait for a session: not while it is known that none will do.
@@ -570,12 +669,18 @@ impl State {
         }
     }
 
-    /// What an answer says of the other side.
+    /// What answers say of the other side.
+    fn learn(&mut self, news: News) {
+        for (stream, tail) in news.tails {
+            self.reached(stream, Position(tail.end), Some(tail.ceiling), false);
+        }
+        for (note, answer) in &news.others {
+            self.take_note(note, answer);
+        }
+    }
+
     fn take_note(&mut self, note: &Note, answer: &Payload) {
         match (note, answer) {
-            (Note::Stored(stream), Payload::Stored(tail)) => {
-                self.reached(*stream, Position(tail.end), Some(tail.ceiling), false);
-            }
             (Note::Committed(covered), Payload::Committed(level)) => {
                 let durable = convert::to_level(Some(*level)).is_ok_and(|level| {
                     let most = self
@@ -636,6 +741,37 @@ impl State {
     }
 }
 
+/// What answers that came together say of the other side.
+#[derive(Debug, Default)]
+struct News {
+    /// How far each stream is: of many stores the last says it.
+    tails: Vec<(Stream, Tail)>,
+    others: Vec<(Note, Payload)>,
+}
+
+impl News {
+    fn is_empty(&self) -> bool {
+        self.tails.is_empty() && self.others.is_empty()
+    }
+
+    fn take(&mut self, note: Note, answer: &Payload) {
+        match (note, answer) {
+            (Note::Nothing, _) => {}
+            (Note::Stored(stream), Payload::Stored(told)) => {
+                let known = self.tails.iter_mut().find(|(known, _)| *known == stream);
+                match known {
+                    Some((_, tail)) => {
+                        tail.end = tail.end.max(told.end);
+                        tail.ceiling = tail.ceiling.max(told.ceiling);
+                    }
+                    None => self.tails.push((stream, *told)),
+                }
+            }
+            (note, answer) => self.others.push((note, answer.clone())),
+        }
+    }
+}
+
 /// Whether a call changes anything there.
 fn writes(verb: &Verb) -> bool {
     matches!(
@@ -656,15 +792,3 @@ fn nothing() -> Payload {
 
 /// Room in a message for what stands around a call.
 const AROUND: usize = 4 << 10;
-
-/// About what a call takes.
-fn size(verb: &Verb) -> usize {
-    let bytes = match verb {
-        Verb::Store(call) => call.batch.len(),
-        Verb::Commit(call) => call.last.iter().map(|batch| batch.len() + 8).sum(),
-        Verb::Reclaim(call) => call.encoded_len(),
-        Verb::Adopt(call) => call.encoded_len(),
-        _ => 0,
-    };
-    bytes + 64
-}

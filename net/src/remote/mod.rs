@@ -19,6 +19,9 @@
 //!
 //! All `remote` floors of a stack share one thread, on which their connections live. A call costs that
 //! thread no task; whoever blocks for an answer is woken by it directly.
+//!
+//! Its status counts the calls that were sent, and the round trips: messages that went while nothing else
+//! waited for an answer.
 
 mod config;
 mod drive;

@@ -8,7 +8,7 @@ use travertine_engine::contract::{
     Record, Result, RootAt, RootMarker, Status, Store, Stream, StreamState, Tail, Vector,
 };
 
-use super::link::Link;
+use super::link::{Link, Note};
 use super::slot::unfit;
 use super::thread::NetThread;
 use crate::proto::answer::Answer;
@@ -33,12 +33,14 @@ impl Store for RemoteStore {
             sender: Some(sender.into()),
             batch: batch.bytes().clone(),
         };
+        let stream = batch.header().stream;
         self.link.write(
             Verb::Store(call),
             |kept, most| {
                 if kept.epoch() == Some(sender) {
-                    kept.push(&batch, most);
+                    kept.push(batch, most);
                 }
+                Some(Note::Stored(stream))
             },
             |answer, _| match answer {
                 Answer::Stored(tail) => convert::to_tail(&tail),
@@ -63,8 +65,10 @@ impl Store for RemoteStore {
             Verb::Commit(convert::commit(&commit)),
             |kept, most| {
                 if kept.epoch() == Some(commit.sender) {
-                    commit.last.iter().for_each(|batch| kept.push(batch, most));
+                    let last = commit.last.into_iter();
+                    last.for_each(|batch| kept.push(batch, most));
                 }
+                None
             },
             |answer, _| match answer {
                 Answer::Committed(level) => convert::to_level(Some(level)),
@@ -92,13 +96,13 @@ impl Store for RemoteStore {
             return self.link.call(verb, None, fenced);
         }
         self.link
-            .write(verb, |_, _| {}, |answer, _| fenced(answer, None))
+            .write(verb, |_, _| None, |answer, _| fenced(answer, None))
     }
 
     fn adopt(&self, epoch: Epoch, vector: Vector) -> Op<()> {
         self.link.write(
             Verb::Adopt(convert::adopt(epoch, &vector)),
-            |_, _| {},
+            |_, _| None,
             |answer, _| match answer {
                 Answer::Adopted(_) => Ok(()),
                 _ => unfit(),
@@ -121,7 +125,7 @@ impl Store for RemoteStore {
     fn reclaim(&self, decision: Reclaim) -> Op<Freed> {
         self.link.write(
             Verb::Reclaim(convert::reclaim(&decision).into()),
-            |_, _| {},
+            |_, _| None,
             |answer, _| match answer {
                 Answer::Reclaimed(freed) => convert::to_freed(&freed),
                 _ => unfit(),
@@ -131,7 +135,13 @@ impl Store for RemoteStore {
 
     fn status(&self) -> Status {
         match self.link.status() {
-            Some(below) => Status::over(below, REMOTE, self.name.clone()),
+            Some(below) => {
+                let figures = self.link.figures();
+                Status {
+                    figures: vec![("calls", figures.calls), ("round_trips", figures.trips)],
+                    ..Status::over(below, REMOTE, self.name.clone())
+                }
+            }
             None => self.unknown(),
         }
     }

@@ -32,7 +32,7 @@ use crate::traces;
 use crate::wire::codec::read;
 use crate::wire::error::{to_proto, to_status};
 use crate::wire::parts::{Assembly, cut};
-use crate::wire::{FLUSH, HOPS_MAX, ITEMS, PART};
+use crate::wire::{FLUSH, HOPS_MAX, ITEMS, PART, weight};
 
 /// How often calls under way are looked at, whether their time is over.
 const TICK: Duration = Duration::from_millis(25);
@@ -258,7 +258,7 @@ impl Session {
             )));
         }
         self.last = call.id;
-        let bytes = call.encoded_len();
+        let bytes = call.verb.as_ref().map_or(0, weight);
         let longest = self.shared.limits.deadline;
         let asked = Duration::from_millis(call.deadline.into());
         let asked = if asked.is_zero() {
@@ -445,6 +445,7 @@ impl Out {
 fn size(answer: &Answer) -> usize {
     match &answer.answer {
         Some(Payload::Record(record)) => record.len() + 16,
+        Some(Payload::Stored(_)) => 48,
         _ => answer.encoded_len(),
     }
 }

@@ -11,7 +11,10 @@ pub(crate) mod parts;
 pub(crate) mod room;
 pub(crate) mod status;
 
+use prost::Message;
 use travertine_engine::contract::limits::BATCH_MAX;
+
+use crate::proto::call::Verb;
 
 /// The oldest version of the protocol that is spoken here.
 pub const OLDEST: u32 = 1;
@@ -31,3 +34,15 @@ pub const MESSAGE_MAX: usize = 4 << 20;
 pub(crate) const WHOLE_MAX: usize = 2 * BATCH_MAX;
 /// Most servers that stand behind one another.
 pub const HOPS_MAX: u32 = 8;
+
+/// About what a call takes, in memory and on the wire.
+pub(crate) fn weight(verb: &Verb) -> usize {
+    let bytes = match verb {
+        Verb::Store(call) => call.batch.len(),
+        Verb::Commit(call) => call.last.iter().map(|batch| batch.len() + 8).sum(),
+        Verb::Reclaim(call) => call.encoded_len(),
+        Verb::Adopt(call) => call.encoded_len(),
+        _ => 0,
+    };
+    bytes + 64
+}
