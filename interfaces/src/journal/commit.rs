@@ -23,8 +23,8 @@ use super::tip::{Lacks, Old, Tip, Young, fewer};
 use super::view::Over;
 use super::{Journal, Opened};
 use crate::edits::{Edit, EditLog, Edits};
-use crate::index::{Found, Index, Value};
-use crate::records::Sink;
+use crate::index::{Found, Index, Value, View};
+use crate::records::{Sink, source_of};
 
 /// A batch that has an edit for every so many entries of the map is large.
 const ENTRIES_PER_EDIT: u64 = 8;
@@ -54,7 +54,7 @@ impl<I: Index> Journal<I> {
         if large && tip.is_bare() {
             let new = self.index.apply(sink, root, edits)?;
             if let Some(new) = new.filter(|_| root.is_none()) {
-                Self::remember(sink, new, edits);
+                self.remember(sink, new, edits)?;
             }
             return Ok(new);
         }
@@ -113,20 +113,17 @@ impl<I: Index> Journal<I> {
         Ok(Some(root))
     }
 
-    /// Keeps in mind which keys a map holds that was empty before.
-    fn remember(sink: &dyn Sink, root: Reference, edits: &Edits) {
+    /// Keeps in mind which keys a map holds that was empty before these edits.
+    fn remember(&self, sink: &dyn Sink, root: Reference, edits: &Edits) -> Result<()> {
         let sieve = Sieve::of(edits.len() as u64, edits.keys_taken());
         if let (Some(memo), Some(sieve)) = (sink.memo(), sieve) {
-            let lacks = Lacks {
-                misses: 0,
-                sieve: Some(sieve),
-            };
-            let tip = Tip {
-                lacks,
-                ..Tip::bare(Some(root), edits.len() as u64)
-            };
+            let base = self.index.view(source_of(sink), Some(root)).wait()?;
+            let mut tip = Tip::bare(Some(root), base.count());
+            tip.lacks.sieve = Some(sieve);
+            tip.seat.leave(tip.base, base);
             tip.kept(Some(memo), &root);
         }
+        Ok(())
     }
 
     /// Begins a sieve where that pays, and ends one that is of no more use.

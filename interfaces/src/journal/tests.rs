@@ -350,3 +350,34 @@ fn the_nodes_that_a_writers_view_keeps_are_told_to_the_memo_and_kept_once() {
     }
     assert!(kept() < grown + grown / 4, "{grown}, then {}", kept());
 }
+
+#[test]
+fn what_was_loaded_at_once_is_known_by_what_it_holds() {
+    let (heap, index) = (Heap::new(), Journal::over(SMALL));
+    let (mut log, mut model) = (EditLog::new(), Model::new());
+    let key = |number: u32| number.wrapping_mul(0x9E37_79B9).to_be_bytes();
+    for number in 0..9_000_u32 {
+        // Some of them are deleted, and never were there.
+        let put = Edit::Put(Value::Inline(b"loaded"));
+        let edit = if number % 3 == 0 { Edit::Delete } else { put };
+        log.push(&key(number), edit).unwrap();
+        if edit != Edit::Delete {
+            model.insert(key(number).to_vec(), b"loaded".to_vec());
+        }
+    }
+    let mut root = index.apply(&heap, None, &log.sorted()).unwrap();
+    same(&index, source_of(&heap), root, &model, "loaded");
+    for number in (0..12_000_u32).step_by(7) {
+        let value = (number % 5 != 0).then_some(&b"later"[..]);
+        let changed = edits(&[(&key(number), value)]);
+        root = index.apply(&heap, root, &changed).unwrap();
+        match value {
+            Some(value) => model.insert(key(number).to_vec(), value.to_vec()),
+            None => model.remove(&key(number)[..]),
+        };
+    }
+    same(&index, source_of(&heap), root, &model, "edited");
+    let root = index.checkpoint(&heap, root).unwrap();
+    same(&index, source_of(&heap), root, &model, "merged");
+    assert_eq!(index.checkpoint(&heap, root).unwrap(), root);
+}
