@@ -1,8 +1,9 @@
 //! How many bytes are written for each byte given: batches of random keys into a large tree.
 //!
 //! Counted are bytes that the stack appended, and what the system wrote to devices for this process, as
-//! it tells (pages made dirty). Some batches come first and are not counted, so that what a journal puts
-//! off is paid for within the count.
+//! it tells (pages made dirty: of a file in large folios a whole one for each page of it that is written
+//! again). Some batches come first and are not counted, so that what a journal puts off is paid for within
+//! the count.
 
 use clap::Args;
 use serde_json::json;

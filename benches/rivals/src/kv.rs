@@ -32,6 +32,8 @@ pub trait Kv: Sized + Sync {
     const FLUSHES: bool = true;
     /// Whether there are commits that are not synced.
     const LOOSE: bool = true;
+    /// Whether it writes through a map: then no call tells how much.
+    const MAPPED: bool = false;
     type Reader<'s>: Reader
     where
         Self: 's;

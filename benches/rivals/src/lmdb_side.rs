@@ -41,6 +41,7 @@ impl<const MAPPED: bool> Lmdb<MAPPED> {
 
 impl<const MAPPED: bool> Kv for Lmdb<MAPPED> {
     const NAME: &'static str = if MAPPED { "LMDB, write map" } else { "LMDB" };
+    const MAPPED: bool = MAPPED;
     type Reader<'s> = LmdbReader<'s>;
 
     fn open(path: &Path) -> Outcome<Self> {
