@@ -20,7 +20,7 @@ use std::task::{Context, Poll, Waker};
 use travertine_engine::contract::env::in_passing;
 use travertine_engine::contract::{Op, Record, Reference, Result};
 
-use super::cursor::{Place, Target, held_child, node_child};
+use super::cursor::{LEAVES_KEPT, Place, Target, held_child, node_child};
 use super::node::Node;
 use super::view::Shared;
 use crate::index::Direction;
@@ -39,6 +39,8 @@ pub(super) struct Ahead {
     bytes: usize,
     /// The way to the last leaf that was asked for.
     scout: Vec<Place>,
+    /// How far on the walk that leaf is.
+    leaves: usize,
     /// So many leaves are asked for.
     window: usize,
 }
@@ -61,7 +63,15 @@ impl Ahead {
     }
 
     /// The leaf that a path ends with has to be waited for: those behind it are asked for as well.
-    pub(super) fn begin(&mut self, shared: &Shared, path: &[Place], direction: Direction) {
+    /// The walk came past so many leaves.
+    pub(super) fn begin(
+        &mut self,
+        shared: &Shared,
+        path: &[Place],
+        direction: Direction,
+        leaves: usize,
+    ) {
+        self.leaves = leaves + 1;
         self.scout.clear();
         self.scout.extend_from_slice(path);
         self.fill(shared, direction);
@@ -89,7 +99,12 @@ impl Ahead {
             && self.bytes < BYTES
             && let Ok(Some(leaf)) = self.turn(shared, &mut scout, direction)
         {
-            in_passing(|| self.ask(shared, leaf));
+            // As the walk itself reads them: no cache keeps those far on.
+            match self.leaves < LEAVES_KEPT {
+                true => self.ask(shared, leaf),
+                false => in_passing(|| self.ask(shared, leaf)),
+            };
+            self.leaves += 1;
         }
         if rest(shared, &scout, direction).is_ok_and(|rest| rest < MOST) {
             self.neighbour(shared, &scout, direction);

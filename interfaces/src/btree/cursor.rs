@@ -45,7 +45,7 @@ pub struct BtreeCursor {
 }
 
 /// A walk over more leaves than this reads the next ones in passing: no cache keeps them for it.
-const LEAVES_KEPT: usize = 8;
+pub(super) const LEAVES_KEPT: usize = 8;
 /// Leaves that are said ahead at once, by a walk that came past its second.
 const LEAVES_AHEAD: usize = 8;
 
@@ -385,7 +385,7 @@ impl Shared {
                         Ok(answer) => answer?,
                         Err(op) => {
                             match is_new {
-                                true if walks => ahead.begin(self, &going.path, direction),
+                                true if walks => ahead.begin(self, &going.path, direction, leaves),
                                 true => ahead.edge(self, &going.path, direction),
                                 false => {}
                             }
