@@ -5,6 +5,9 @@
 //! must not be in memory. Server and client are one process with threads of their own. The bare service
 //! is `bare.rs`: the same library, windows, batches and way of waiting, and nothing done. Ours is all that
 //! `travertine serve` runs: door, limits, rights, and a stack below. What is read is checked.
+//!
+//! `work` is how much more processor time our side takes than the other: it is told also by a machine that
+//! is busy with other things.
 #![expect(
     clippy::disallowed_methods,
     reason = "a bench measures with the system's clock"
@@ -30,8 +33,8 @@ fn main() -> Outcome<()> {
         scale: if quick { 1 } else { 4 },
     };
     println!(
-        "{:<44} {:>12} {:>12} {:>7}  {:<8} spread",
-        "row", "without", "with", "ratio", "asked"
+        "{:<44} {:>12} {:>12} {:>7}  {:<8} {:<10} {:>8}",
+        "row", "without", "with", "ratio", "asked", "spread", "work"
     );
     for (name, row) in rows::ALL {
         if asked.is_empty() || asked.iter().any(|it| name.contains(it.as_str())) {

@@ -1,14 +1,18 @@
 //! The rows.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
 use bytes::Bytes;
-use travertine::stack::{Spec, Table};
+use travertine::stack::{Layer, Spec, Stack, Table};
 use travertine_benches::raw::{Timing, median};
-use travertine_engine::contract::{Env, Kind, Name, NewRecord, Oid, Op, Record, Store};
+use travertine_engine::contract::{
+    Commit, Env, Kind, Level, Name, NewRecord, Oid, Op, Record, Store,
+};
 use travertine_engine::front::{Change, Engine, Hint};
+use travertine_interfaces::{Cursor, CursorExt, Map, Tree};
 use travertine_net::accept::Door;
 use travertine_net::certs::{Authority, LEAF, Use};
 use travertine_net::client::{self, Client};
@@ -28,16 +32,19 @@ pub(crate) struct Run<'a> {
 type Row = fn(&Run<'_>) -> Outcome<()>;
 
 /// Each by the name it is asked for.
-pub(crate) const ALL: [(&str, Row); 5] = [
+pub(crate) const ALL: [(&str, Row); 6] = [
     ("small", small),
     ("latency", latency),
     ("large", large),
     ("commits", commits),
     ("shared", shared),
+    ("tree", tree),
 ];
 
 const SMALL: usize = 100;
 const LARGE: usize = 64 << 10;
+/// One batch in so many is the last of a commit: what was stored is kept by the client until then.
+const COMMIT: usize = 64;
 
 impl Run<'_> {
     /// Runs both sides in turn.
@@ -49,8 +56,13 @@ impl Run<'_> {
         mut with: impl FnMut() -> Outcome<f64>,
     ) -> Outcome<()> {
         let (mut one, mut other, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        let mut work = Vec::new();
         for _ in 0..self.rounds {
-            let (without, with) = (without()?, with()?);
+            let began = processed();
+            let without = without()?;
+            let between = processed();
+            let with = with()?;
+            work.push((processed() - between) / (between - began));
             one.push(without);
             other.push(with);
             ratios.push(with / without);
@@ -58,13 +70,20 @@ impl Run<'_> {
         let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
         let high = ratios.iter().copied().fold(0.0, f64::max);
         println!(
-            "{name:<44} {:>12.0} {:>12.0} {:>7.2}  {asked:<8} {low:.2}..{high:.2}",
+            "{name:<44} {:>12.0} {:>12.0} {:>7.2}  {asked:<8} {low:.2}..{high:.2} {:>8.2}",
             median(one),
             median(other),
-            median(ratios)
+            median(ratios),
+            median(work)
         );
         Ok(())
     }
+}
+
+/// Seconds of processors that this process took so far, in all threads.
+fn processed() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// Keeps so many asked and not answered; how many a second.
@@ -120,10 +139,17 @@ fn fill(store: &dyn Store, writer: &mut Writer, count: usize, length: usize) -> 
         store.store(writer.epoch(), batch).wait()?;
         oids.push(oid);
     }
+    // What is read was committed, as it is at home.
+    let commit = Commit {
+        sender: writer.epoch(),
+        level: store.status().level.min(Level::Disk),
+        last: Vec::new(),
+    };
+    store.commit(commit).wait()?;
     Ok(oids)
 }
 
-/// Stores batches of one record, made on the way.
+/// Stores batches of one record, made on the way; now and then they are committed, as a writer does.
 fn store_flow(
     store: &dyn Store,
     writer: &mut Writer,
@@ -135,11 +161,19 @@ fn store_flow(
     flow(
         count,
         flight,
-        |_| {
+        |index| {
             let (_, batch) = writer.next(&body)?;
-            Ok(store.store(writer.epoch(), batch))
+            if index % COMMIT != 0 {
+                return Ok(store.store(writer.epoch(), batch).map(drop));
+            }
+            let commit = Commit {
+                sender: writer.epoch(),
+                level: Level::Memory,
+                last: vec![batch],
+            };
+            Ok(store.commit(commit).map(drop))
         },
-        |_, op| op.wait().map(drop).map_err(Into::into),
+        |_, op| op.wait().map_err(Into::into),
     )
 }
 
@@ -190,18 +224,22 @@ fn bare_flow(
 
 fn small(run: &Run<'_>) -> Outcome<()> {
     let bare = Pair::open(Door::Plain, plain)?;
+    // What is read comes out of the system's memory, as it does at home.
+    let there = Served::store(&file("small"), run.base, Door::Plain)?;
+    let read = open(&remote_of(&there.address, None), run.base)?;
+    let read = read.store();
+    let oids = fill(&*read, &mut Writer::of(&*read)?, 1_000, SMALL)?;
     let served = Served::store(&memory(), run.base, Door::Plain)?;
     let stack = open(&remote_of(&served.address, None), run.base)?;
     let store = stack.store();
     let mut writer = Writer::of(&*store)?;
-    let oids = fill(&*store, &mut writer, 1_000, SMALL)?;
     let (count, bytes) = (20_000 * run.scale, Bytes::from(body(1, SMALL)));
     for flight in [64, 512] {
         run.row(
             &format!("read of 100 bytes, {flight} in flight, /s"),
             ">= 0.80",
             || bare_flow(&bare, count, flight, &bytes, None),
-            || read_flow(&*store, &oids, count, flight, SMALL),
+            || read_flow(&*read, &oids, count, flight, SMALL),
         )?;
         run.row(
             &format!("store of 100 bytes, {flight} in flight, /s"),
@@ -210,7 +248,19 @@ fn small(run: &Run<'_>) -> Outcome<()> {
             || store_flow(&*store, &mut writer, count, flight, SMALL),
         )?;
     }
-    Ok(())
+    run.row(
+        "the same at home: what a log in memory takes",
+        "",
+        || bare_store_flow(&bare, count, 64, SMALL),
+        || at_home(run, count, SMALL),
+    )
+}
+
+/// Stores batches in a log of this process.
+fn at_home(run: &Run<'_>, count: usize, length: usize) -> Outcome<f64> {
+    let home = open(&memory(), run.base)?;
+    let store = home.store();
+    store_flow(&*store, &mut Writer::of(&*store)?, count, 1, length)
 }
 
 fn latency(run: &Run<'_>) -> Outcome<()> {
@@ -280,7 +330,6 @@ fn large(run: &Run<'_>) -> Outcome<()> {
         });
         let (count, flight) = (1_000 * run.scale, 16);
         let how = if tls { "TLS" } else { "plain" };
-        // What is read comes out of the system's memory, as it does at home.
         let served = Served::store(&file(how), run.base, door())?;
         let stack = open(&remote_of(&served.address, table.as_ref()), run.base)?;
         let store = stack.store();
@@ -302,6 +351,14 @@ fn large(run: &Run<'_>) -> Outcome<()> {
             || bare_store_flow(&bare, count, flight, LARGE),
             || store_flow(&*store, &mut writer, count, flight, LARGE),
         )?;
+        if !tls {
+            run.row(
+                "the same at home: what a log in memory takes",
+                "",
+                || bare_store_flow(&bare, count, flight, LARGE),
+                || at_home(run, count, LARGE),
+            )?;
+        }
     }
     Ok(())
 }
@@ -391,4 +448,82 @@ async fn shared_flow(client: &Client, count: usize, flight: usize) -> Outcome<f6
         rest.await?;
     }
     Ok(count as f64 / began.elapsed().as_secs_f64())
+}
+
+/// Rows of a tree, and of a range in it.
+const ROWS: u64 = 100_000;
+const RANGE: u64 = 1_000;
+
+/// A B-tree on a cache: whoever has been there need not go far, and whoever has not goes seldom.
+fn tree(run: &Run<'_>) -> Outcome<()> {
+    let map = Map::new(Name::new("rows")?, Tree::default());
+    let over = |below| Spec::linear([Layer::new("cache"), below]);
+    let home = open(&over(Layer::new("file").with("path", "tree")), run.base)?;
+    let served = Served::store(&file("tree away"), run.base, Door::Plain)?;
+    let far = || open(&over(remote(&served.address)), run.base);
+    let away = far()?;
+    let (local, distant) = (engine(home.store())?, engine(away.store())?);
+    for engine in [&local, &distant] {
+        let session = engine.session()?;
+        let mut rows = map.loader(&session)?;
+        for row in 0..ROWS {
+            rows.push(&row.to_be_bytes(), &body(row as usize, SMALL))?;
+        }
+        rows.commit(None)?.wait()?;
+    }
+    let warm = |engine: &Engine| {
+        let rows = map.reader(&engine.snapshot()).wait()?;
+        let get = |row: u64| match rows.get(&row.to_be_bytes()).wait()? {
+            Some(_) => Ok(()),
+            None => Err(Box::<dyn std::error::Error>::from("a row is gone")),
+        };
+        (0..ROWS).try_for_each(get)?;
+        let (count, began) = (50_000 * run.scale as u64, Instant::now());
+        (0..count).try_for_each(|nth| get(nth.wrapping_mul(0x9e37_79b9_7f4a_7c15) % ROWS))?;
+        Ok(1e9 * began.elapsed().as_secs_f64() / count as f64)
+    };
+    run.row(
+        "a row of a B-tree, warm cache over remote, ns",
+        "<= 1.20",
+        || warm(&local),
+        || warm(&distant),
+    )?;
+    distant.close()?;
+    drop((distant, away));
+    let trips = |first: u64, count: u64| -> Outcome<u64> {
+        // Nothing of it was met before.
+        let stack = far()?;
+        let engine = engine(stack.store())?;
+        let rows = map.reader(&engine.snapshot()).wait()?;
+        let before = round_trips(&stack)?;
+        let mut cursor = rows.cursor();
+        cursor.seek(&first.to_be_bytes());
+        for row in first..first + count {
+            match cursor.next()? {
+                Some(entry) if entry.key == row.to_be_bytes() => {}
+                _ => return Err("another row came".into()),
+            }
+        }
+        let trips = round_trips(&stack)? - before;
+        engine.close()?;
+        Ok(trips)
+    };
+    let (mut one, mut all) = (0..ROWS - RANGE, 0..ROWS - RANGE);
+    let next = |rows: &mut Range<u64>| rows.nth(7_919).unwrap_or_default();
+    run.row(
+        "trips of 1,000 rows, cold, by those of one + 2",
+        "<= 1.00",
+        || Ok((trips(next(&mut one), 1)? + 2) as f64),
+        || Ok(trips(next(&mut all), RANGE)? as f64),
+    )?;
+    Ok(local.close()?)
+}
+
+/// How often the `remote` below a cache waited for the way there and back.
+fn round_trips(stack: &Stack) -> Outcome<u64> {
+    let status = stack.store().status();
+    let figures = status.below.first().map(|remote| &remote.figures);
+    let mut figures = figures.into_iter().flatten();
+    let trips = figures.find(|(name, _)| *name == "round_trips");
+    Ok(trips.ok_or("a remote without figures")?.1)
 }
