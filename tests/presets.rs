@@ -3,7 +3,11 @@
 //!
 //! A new file of `examples/stacks` is run here by lying there. What it takes through crashes is tried by
 //! `tests/stacks.rs`.
-#![expect(clippy::disallowed_methods, reason = "a test of files")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test of files, which fails where it unwraps"
+)]
 
 mod desk;
 

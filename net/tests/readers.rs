@@ -1,5 +1,6 @@
 //! Who reads a stack that goes on in servers, beside its writer or after it, is shown what a reader at
 //! home would be.
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod rig;
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use rig::{Served, body, commit, engine, file, open, over, plan_of, remote};
 use travertine_engine::contract::{Env, RootAt};
-use travertine_engine::front::{Engine, Followed, Options};
+use travertine_engine::front::{Engine, Follow, Followed, Options};
 use travertine_engine::stack::{Layer, Opening, Plan, Spec};
 
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -38,7 +39,7 @@ fn spread(servers: usize) -> (Vec<(Served, tempfile::TempDir)>, Plan) {
     (served, plan_of(Spec::linear([partition]), "/".as_ref()))
 }
 
-fn told(follow: &mut travertine_engine::front::Follow) -> u64 {
+fn told(follow: &mut Follow) -> u64 {
     match follow.wait(PATIENCE).unwrap() {
         Some(Followed::Commit(snapshot)) => snapshot.sequence(),
         other => panic!("{other:?} is told instead of a commit"),

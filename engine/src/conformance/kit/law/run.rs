@@ -297,7 +297,7 @@ impl<'a> Trace<'a> {
             return self.crash(candidates.into_iter().flatten().collect());
         }
         if matches!(step, Step::Prove | Step::Reopen) && told.is_ok() {
-            self.look()?;
+            self.look(&step)?;
         }
         if matches!(step, Step::Reopen) && told.is_ok() {
             self.reopen()?;
@@ -419,9 +419,10 @@ impl<'a> Trace<'a> {
         Ok(())
     }
 
-    /// Another process looks: it is shown what the writer has proven, on both sides. Before it wrote
-    /// anything, how the batches of the one before were cut decides what is named there.
-    fn look(&mut self) -> Result<(), String> {
+    /// Another process looks: it is shown what the writer has proven, which is what the model has, but
+    /// where the last room is kept for commits. Before it wrote anything, how the batches of the one
+    /// before were cut decides what is named there.
+    fn look(&mut self, step: &Step) -> Result<(), String> {
         if !self.promises.readers || self.faulty || !self.subject.began() {
             return Ok(());
         }
@@ -436,11 +437,15 @@ impl<'a> Trace<'a> {
         let model = self.store.reader();
         let expected = shown(Arc::new(model), self.sim.env()).map_err(told)?;
         self.tally.looks += 1;
-        if found == expected {
+        let named = match step {
+            Step::Prove => self.subject.proven().map_err(told)?,
+            _ => expected,
+        };
+        if found == named && named <= expected {
             return Ok(());
         }
         Err(format!(
-            "who opens it to read is shown commit {found}, of the one-file stack {expected}"
+            "who opens it to read is shown commit {found} of {named}, of the one-file stack {expected}"
         ))
     }
 

@@ -163,6 +163,12 @@ impl Side {
         self.began
     }
 
+    /// The newest commit that is named as proven, as the one who writes knows.
+    pub(super) fn proven(&self) -> Result<u64> {
+        let found = self.store.root(RootAt::Proven).wait()?;
+        Ok(found.map_or(0, |(_, marker)| marker.sequence))
+    }
+
     /// Lets the store give back all that is durable but for what stays: everything that is there but
     /// these records. Answers how many bytes came free.
     pub(super) fn reclaim(&self, dead: &[usize]) -> Result<u64> {
