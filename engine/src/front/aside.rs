@@ -2,7 +2,7 @@
 //! counts once a session takes it over and commits a name that leads to it.
 //!
 //! ```text
-//!   session ── aside(work) ──> driver: work(helper) ── store, store, … ──┐
+//!   session ── aside(work) ──> thread: work(helper) ── store, store, … ──┐
 //!                                                                        v
 //!   later session ── cover(hold) ── commit ──>              what was stored is reachable
 //! ```
@@ -10,12 +10,15 @@
 //! What a helper stores is held as if a session were open, but *weakly*: a reclaim that somebody asks for
 //! gives the hold up, and nothing covers it after that; one that the engine begins by itself spares work
 //! that is under way, and gives who waits for it until the next one to take it over. So work that nobody
-//! takes over keeps no space for long, and one that came to nothing is done again. A helper keeps no engine
-//! open.
+//! takes over keeps no space for long, and one that came to nothing is done again; a helper whose hold is
+//! gone stores no more. A helper keeps no engine open.
+//!
+//! It waits for its turn to write, and whoever has the turn may wait for a driver: so the work is done on a
+//! thread of its own, for any number of engines that share a few drivers.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::contract::{Error, NewRecord, Op, Record, Reference, Result};
 
@@ -24,7 +27,7 @@ use super::pins::{Guard, Held, Work};
 use super::shared::Shared;
 use super::snapshot::{Beside, Read, Write};
 
-/// Most works of one engine at a time: drivers have other things to do.
+/// Most works of one engine at a time.
 const ASIDE_MAX: usize = 2;
 
 /// What is done beside.
@@ -32,15 +35,26 @@ pub type Aside = Box<dyn FnOnce(&Helper) + Send>;
 
 /// Holds what a helper stored, until a reclaim takes it away.
 #[derive(Debug)]
-pub struct Hold(pub(super) Guard);
+pub struct Hold(pub(super) Arc<Guard>);
+
+impl Hold {
+    /// Whether what was stored may still be taken over, as far as is known by now.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.0.is_held()
+    }
+}
 
 /// What work that is done aside reads and stores through. Once the engine is gone it answers `Closed`.
-pub struct Helper(Weak<Shared>);
+pub struct Helper {
+    shared: Weak<Shared>,
+    hold: Weak<Guard>,
+}
 
 impl Helper {
     fn shared(&self) -> Result<Arc<Shared>> {
         let gone = || Error::closed("the engine was closed");
-        self.0.upgrade().ok_or_else(gone)
+        self.shared.upgrade().ok_or_else(gone)
     }
 }
 
@@ -55,11 +69,17 @@ impl Read for Helper {
 
 impl Write for Helper {
     fn store(&self, record: &NewRecord<'_>, hint: Hint) -> Result<Reference> {
-        self.shared()?.store(record, hint)
+        let shared = self.shared()?;
+        if !self.hold.upgrade().is_some_and(|hold| hold.is_held()) {
+            return Err(Error::unavailable(
+                "nobody holds any more what is stored aside: a reclaim has begun since, or nobody waits",
+            ));
+        }
+        shared.store(record, hint)
     }
 
     fn reader(&self) -> Arc<dyn Read + Send + Sync> {
-        Arc::new(Beside(self.0.clone()))
+        Arc::new(Beside(self.shared.clone()))
     }
 }
 
@@ -70,7 +90,7 @@ impl fmt::Debug for Helper {
 }
 
 impl Shared {
-    /// Has a driver do `work`; gives it back where there is none to spare.
+    /// Has a thread do `work`; gives it back where there is none to spare.
     pub(super) fn aside(self: &Arc<Self>, work: Aside) -> Result<Hold, Aside> {
         if self.env.drivers.inline() {
             return Err(work);
@@ -93,16 +113,31 @@ impl Shared {
         // Under the lock of the state, as a session is pinned.
         let pin = self.pins.hold(held, None);
         drop(state);
-        let Some(pin) = pin else {
+        let Some(pin) = pin.map(Arc::new) else {
             return Err(work);
         };
-        let helper = Helper(Arc::downgrade(self));
-        self.env.drivers.run(Box::new(move || {
+        let helper = Helper {
+            shared: Arc::downgrade(self),
+            hold: Arc::downgrade(&pin),
+        };
+        let work = Arc::new(Mutex::new(Some(work)));
+        let theirs = work.clone();
+        let body = Box::new(move || {
             let _done = done;
-            work(&helper);
-        }));
-        Ok(Hold(pin))
+            if let Some(work) = take(&theirs) {
+                work(&helper);
+            }
+        });
+        match self.env.drivers.thread("travertine-aside", body) {
+            Ok(()) => Ok(Hold(pin)),
+            // Nobody has begun it.
+            Err(_) => take(&work).map_or(Ok(Hold(pin)), Err),
+        }
     }
+}
+
+fn take(work: &Mutex<Option<Aside>>) -> Option<Aside> {
+    work.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Counts a work as done, whatever way it ends.

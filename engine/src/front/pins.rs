@@ -145,6 +145,12 @@ pub(super) struct Guard {
 }
 
 impl Guard {
+    /// Whether no reclaim took it away.
+    pub(super) fn is_held(&self) -> bool {
+        let registry = self.pins.lock();
+        matches!(registry.places.get(self.place), Some(Some(_)))
+    }
+
     /// Has this session hold what `other` holds as well. `false`: a reclaim took that away.
     pub(super) fn cover(&self, other: &Self) -> bool {
         let mut registry = self.pins.lock();

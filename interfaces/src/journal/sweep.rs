@@ -81,6 +81,10 @@ impl Sweep {
 
     /// What came of it, for who stores through `sink` and will name it; waits for it if asked to.
     pub(super) fn outcome(&self, sink: &dyn Sink, wait: bool) -> Outcome {
+        // Whatever comes of it, nobody may take it over. Who waits already is woken soon: it stores no more.
+        if !self.hold.is_held() {
+            return Outcome::Nothing;
+        }
         let mut state = self.shared.lock();
         while wait && matches!(*state, State::UnderWay) {
             let waited = self.shared.ended.wait(state);
@@ -117,5 +121,46 @@ struct End(Arc<Shared>);
 impl Drop for End {
     fn drop(&mut self) {
         self.0.end(State::Nothing);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use travertine_engine::contract::Env;
+    use travertine_engine::front::{Engine, Options, Reclaiming, Retention};
+    use travertine_engine::log::{Log, LogOptions};
+    use travertine_engine::medium::memory::MemoryMedium;
+
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_sweep_that_a_reclaim_has_given_up() {
+        let (env, medium) = (Env::system(), Arc::new(MemoryMedium::new()));
+        let log = Log::open("memory", medium, &env, LogOptions::default()).unwrap();
+        let options = Options {
+            level: travertine_engine::contract::Level::Memory,
+            ..Options::default()
+        };
+        let engine = Engine::open(Arc::new(log), &env, options).unwrap();
+        let session = engine.session().unwrap();
+        let (go_on, goes_on) = channel::<()>();
+        let merge = move |_: &dyn Sink| {
+            let _ = goes_on.recv();
+            Ok(Part {
+                base: None,
+                merged: 0,
+                last: None,
+            })
+        };
+        let sweep = Sweep::begin(&session, merge).unwrap();
+        let told = sweep.outcome(&session, false);
+        assert!(matches!(told, Outcome::UnderWay));
+        let (retention, reclaiming) = (Retention::newest(), Reclaiming::default());
+        engine.reclaim(&retention, &reclaiming).unwrap();
+        let told = sweep.outcome(&session, true);
+        assert!(matches!(told, Outcome::Nothing));
+        drop(go_on);
     }
 }

@@ -871,6 +871,58 @@ fn a_reclaim_that_nobody_asked_for_spares_work_until_somebody_had_time_to_take_i
 }
 
 #[test]
+fn work_aside_stores_no_more_once_a_reclaim_has_given_its_hold_up() {
+    for dropped in [false, true] {
+        let store = Arc::new(Freeing::default());
+        let engine = Engine::open(store, &Env::system(), Options::default()).unwrap();
+        set(&engine, "a", &[], b"first");
+        let session = engine.session().unwrap();
+        let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let work = session.aside(Box::new(move |helper| {
+            goes_on.recv().unwrap();
+            let record = NewRecord {
+                kind: Kind::BLOB,
+                references: &[],
+                body: &[b"late"],
+            };
+            tell.send(helper.store(&record, Hint::default())).unwrap();
+        }));
+        let Ok(hold) = work else {
+            panic!("there is a thread to spare");
+        };
+        assert!(hold.is_held());
+        let mut hold = Some(hold);
+        match dropped {
+            true => drop(hold.take()),
+            false => drop(reclaim(&engine, "newest")),
+        }
+        assert!(!hold.is_some_and(|hold| hold.is_held()));
+        go_on.send(()).unwrap();
+        let error = told.recv().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+}
+
+#[test]
+fn work_aside_needs_no_driver() {
+    let env = Env {
+        drivers: Arc::new(crate::contract::env::Pool::new(1)),
+        ..Env::system()
+    };
+    let (leave, left) = std::sync::mpsc::channel::<()>();
+    env.drivers.run(Box::new(move || {
+        let _ = left.recv();
+    }));
+    let engine = Engine::open(Arc::new(Freeing::default()), &env, Options::default()).unwrap();
+    set(&engine, "a", &[], b"first");
+    let session = engine.session().unwrap();
+    let (_hold, stored) = aside(&session, b"beside");
+    assert!(is_there(&engine, &stored));
+    drop(leave);
+}
+
+#[test]
 fn a_simulated_environment_has_no_thread_to_spare() {
     let engine = open(&Freeing::default(), &SimEnv::new(1));
     set(&engine, "a", &[], b"first");
