@@ -39,8 +39,8 @@ impl Shared {
     /// Tries to bring a child back into line.
     pub(super) fn revive(self: &Arc<Self>, index: usize, generation: u64) {
         let tried = match self.stand_up(index, generation) {
-            Ok(end) => {
-                let caught_up = self.catch_up(index, generation, end);
+            Ok((end, source)) => {
+                let caught_up = self.catch_up(index, generation, end, source);
                 caught_up.map_err(|error| (error, false))
             }
             Err(error) => Err((error.clone(), is_lost(&error))),
@@ -69,7 +69,8 @@ impl Shared {
     }
 
     /// Has a child open, fenced and cut, so that what it lacks may be brought to it: from where.
-    fn stand_up(self: &Arc<Self>, index: usize, generation: u64) -> Result<End> {
+    /// With that, who is known to hold it, if somebody had to be asked.
+    fn stand_up(self: &Arc<Self>, index: usize, generation: u64) -> Result<(End, Option<usize>)> {
         let child = &self.children[index];
         let (epoch, out, adopted) = {
             let mut state = self.lock();
@@ -77,6 +78,7 @@ impl Shared {
             let lane = &state.lanes[index];
             (state.epoch, lane.role == Role::Out, lane.adopted)
         };
+        let mut known = None;
         let end = if adopted && !out {
             self.report_of(&*child.open_store()?, epoch)?.end
         } else {
@@ -88,9 +90,11 @@ impl Shared {
             let end = match self.remembered(&report) {
                 Some(end) => end,
                 None => {
-                    let source = self.source(index)?;
                     let limit = self.lock().acked;
-                    self.own_cut(&report, &*source, limit)?
+                    let (end, source) =
+                        self.own_cut(index, &report, &self.sources(index), limit)?;
+                    known = Some(source);
+                    end
                 }
             };
             let adopted = store.adopt(epoch, vec![(self.stream, end)]).wait();
@@ -100,7 +104,8 @@ impl Shared {
                 ErrorKind::Invalid if goes_on => Ok(()),
                 _ => Err(error),
             })?;
-            self.lock().lanes[index].adopted = true;
+            let mut state = self.lock();
+            (state.lanes[index].adopted, state.lanes[index].astray) = (true, false);
             end
         };
         let state = self.lock();
@@ -109,7 +114,7 @@ impl Shared {
         }
         child.set_applied(end.position);
         child.set_readable(true);
-        Ok(end)
+        Ok((end, known))
     }
 
     /// The highest end of a child that lies on the line as far as it is kept here, and after which the
@@ -152,7 +157,13 @@ impl Shared {
     }
 
     /// Brings a child everything that was acknowledged, and puts it into line.
-    fn catch_up(self: &Arc<Self>, index: usize, generation: u64, mut end: End) -> Result<()> {
+    fn catch_up(
+        self: &Arc<Self>,
+        index: usize,
+        generation: u64,
+        mut end: End,
+        mut known: Option<usize>,
+    ) -> Result<()> {
         let child = &self.children[index];
         for _ in 0..ROUNDS {
             let (acked, epoch) = {
@@ -160,10 +171,12 @@ impl Shared {
                 (state.acked, state.epoch)
             };
             let source = match end.position < acked {
-                true => self.source(index).map(Some),
+                true => self.source(index, end, known).map(Some),
                 false => Ok(None),
             };
             if let Ok(Some(source)) = source {
+                known = Some(source);
+                let source = self.children[source].open_store()?;
                 end = self.copy(&*source, index, end, acked, epoch)?;
                 child.set_applied(end.position);
             } else if self.join_line(index, generation, end.position)? {
@@ -249,9 +262,9 @@ impl Shared {
         })
     }
 
-    /// A child whose answers count, to copy from, or if there is none, one that gets into line; another
-    /// one at each try.
-    fn source(&self, but: usize) -> Result<Arc<dyn Store>> {
+    /// The children whose answers count, to copy from, or if there are none, those that get into line;
+    /// another one first at each try.
+    fn sources(&self, but: usize) -> Vec<usize> {
         let state = self.lock();
         let are = |role| -> Vec<usize> {
             let fit = |index: &usize| *index != but && state.lanes[*index].role == role;
@@ -261,58 +274,137 @@ impl Shared {
         if from.is_empty() {
             from = are(Role::Follows);
         }
-        let tries = state.lanes[but].tries as usize;
-        drop(state);
-        let index = from.get(tries % from.len().max(1));
-        index
-            .and_then(|&index| self.children[index].store())
-            .ok_or_else(|| Error::unavailable("no child is in line to copy from"))
+        let first = state.lanes[but].tries as usize % from.len().max(1);
+        from.rotate_left(first);
+        from
     }
 
-    /// The highest end of a child that lies on the line, which `source` holds, and after which the
-    /// next batch begins in a block of its own.
+    /// Which child has what follows on an end that lies on the line: the one that had it before, if it may
+    /// still be asked. Others may have their runs cut elsewhere.
+    fn source(&self, but: usize, end: End, known: Option<usize>) -> Result<usize> {
+        let sources = self.sources(but);
+        match known.filter(|known| sources.contains(known)) {
+            Some(known) => Ok(known),
+            None => Ok(self.follow(but, &[end], end.position, &sources)?.1),
+        }
+    }
+
+    /// The highest end of a child that lies on the line, and after which the next batch begins in a block
+    /// of its own; and which of these others goes on behind it.
     pub(super) fn own_cut(
         &self,
+        index: usize,
         child: &StreamState,
-        source: &dyn Store,
+        sources: &[usize],
         limit: Position,
-    ) -> Result<End> {
+    ) -> Result<(End, usize)> {
         let mut ends = own_ends(child);
         ends.retain(|end| end.position <= limit);
         ends.sort_by_key(|end| std::cmp::Reverse(end.position));
         ends.dedup();
-        let unit = self.lock().roster.unit;
-        if planted!(OwnEndTaken) {
-            return Ok(child.end);
+        ends.truncate(TRIES);
+        if let (true, Some(&source)) = (planted!(OwnEndTaken), sources.first()) {
+            return Ok((child.end, source));
         }
-        for end in ends.into_iter().take(TRIES) {
-            if self.lies_on(source, end, unit, child.durable)? {
-                return Ok(end);
+        let found = self.follow(index, &ends, child.durable, sources);
+        let astray = |error: &Error| error.kind() == ErrorKind::Corrupt;
+        self.lock().lanes[index].astray = found.as_ref().is_err_and(astray);
+        found
+    }
+
+    /// The first of these ends that one of the sources goes on behind, and which. It has left the line only
+    /// if everybody who may know it says so.
+    fn follow(
+        &self,
+        index: usize,
+        ends: &[End],
+        durable: Position,
+        sources: &[usize],
+    ) -> Result<(End, usize)> {
+        let unit = self.lock().roster.unit;
+        let none = || Error::unavailable("no child is in line to copy from");
+        let mut unknown = sources.is_empty().then(none);
+        let mut inside = false;
+        let asked = if planted!(OneSourceAsked) {
+            1
+        } else {
+            sources.len()
+        };
+        for &source in sources.iter().take(asked) {
+            match self.follows(source, ends, unit, durable) {
+                Ok(Lies::On(end)) => return Ok((end, source)),
+                Ok(Lies::Inside) => inside = true,
+                Ok(Lies::Off) => {}
+                Ok(Lies::Beyond) => {
+                    let text = "those to copy from do not have yet what it has";
+                    unknown = Some(Error::unavailable(text));
+                }
+                // What is wrong with that one is not wrong with this one.
+                Err(error) => unknown = Some(Error::unavailable(error.to_string())),
             }
         }
-        Err(Error::corrupt(format!(
-            "what lies here up to {} has left the line of the other children, and is known durable \
-             up to {}: clear the directory and replace the child",
-            child.end.position, child.durable
-        )))
+        if let Some(error) = unknown {
+            return Err(error);
+        }
+        let up_to = ends.first().map_or(durable, |end| end.position);
+        let state = self.lock();
+        let lanes = state.lanes.iter().enumerate();
+        let others = lanes.filter(|(other, lane)| *other != index && !lane.lost);
+        if inside && others.count() > sources.len() && !planted!(OneSourceAsked) {
+            return Err(Error::unavailable(format!(
+                "it ends at {up_to}, inside of what those in line have given back, and another one may \
+                 have its runs cut there"
+            )));
+        }
+        Err(Error::corrupt(match inside {
+            true => format!(
+                "it ends at {up_to}, inside of what the others have given back: clear the directory \
+                 and replace the child"
+            ),
+            false => format!(
+                "what lies here up to {up_to} has left the line of the other children, and is known \
+                 durable up to {durable}: clear the directory and replace the child"
+            ),
+        }))
+    }
+
+    /// How these ends of a child lie to what another one holds.
+    fn follows(&self, source: usize, ends: &[End], unit: u64, durable: Position) -> Result<Lies> {
+        let store = self.children[source].open_store()?;
+        let mut lies = Lies::Off;
+        for &end in ends {
+            match self.lies_on(&*store, end, unit, durable)? {
+                Lies::Off => {}
+                on @ Lies::On(_) => return Ok(on),
+                unclear => lies = unclear,
+            }
+        }
+        Ok(lies)
     }
 
     /// Whether a batch of `source` ends there, and the next one begins in a block of its own: behind what
     /// is known durable it does.
-    fn lies_on(&self, source: &dyn Store, end: End, unit: u64, durable: Position) -> Result<bool> {
+    fn lies_on(&self, source: &dyn Store, end: End, unit: u64, durable: Position) -> Result<Lies> {
+        let on = |it| if it { Lies::On(end) } else { Lies::Off };
         loop {
             let found = source.scan(self.stream, end.position).wait()?;
             if let (true, Some(left)) = (found.batches.is_empty(), &found.sparse) {
-                return Ok(left.before == Some(end));
+                return Ok(match left.before {
+                    None => Lies::Inside,
+                    Some(before) => on(before == end),
+                });
             }
             if let Some(header) = found.batches.first().map(|batch| batch.header()) {
                 let follows = (header.before_end, header.before_running);
                 let apart = header.base.align_down(unit) >= end.position || end.position == durable;
-                return Ok(follows == (end.position, end.running) && apart);
+                return Ok(on(follows == (end.position, end.running) && apart));
             }
             let last = self.report_of(source, Epoch::default())?.end;
-            if last.position <= end.position {
-                return Ok(last == end);
+            if last.position < end.position {
+                return Ok(Lies::Beyond);
+            }
+            if last.position == end.position {
+                return Ok(on(last == end));
             }
             // It went on just now.
         }
@@ -366,9 +458,8 @@ impl Shared {
             if from == began
                 && let Some(left) = found.sparse
             {
-                from = self.take_over(source, &*store, (from, sender), left)?;
+                from = self.take_over(child, (source, &*store), (from, sender), left)?;
                 child.set_applied(from.position);
-                child.moved();
                 Figures::add(&self.figures.caught_up);
                 continue;
             }
@@ -404,6 +495,18 @@ impl Shared {
             ..note
         })
     }
+}
+
+/// How an end of a child lies to what another one holds.
+enum Lies {
+    /// It goes on behind it.
+    On(End),
+    /// It has given back what lies there, and none of its runs begins there.
+    Inside,
+    /// It has not come so far.
+    Beyond,
+    /// It holds something else there.
+    Off,
 }
 
 /// Where a child may be cut, as far as it alone is concerned.

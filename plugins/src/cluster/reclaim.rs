@@ -12,8 +12,9 @@
 //! Invariant: no child that knows what it had acknowledged ends inside a run that another one has given
 //! back. So a lagging child is brought whole batches, and only one that begins at the beginning takes
 //! over what is left of runs: as they are, for nobody has their batches any more, and it is bound to the
-//! line by the running checksum before and behind each. A child that is away holds back what lies above
-//! its end, until it comes back or is replaced.
+//! line by the running checksum before and behind each. No two children need have their runs cut alike: it
+//! goes on with one that has a run which begins where it ends. A child that is away, or whose place is
+//! found empty, holds back what lies above its end, until it comes back or is replaced.
 
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ use travertine_engine::contract::{
     End, Epoch, Error, ErrorKind, Freed, Level, Oid, Op, Position, Reclaim, Result, Sparse, Store,
 };
 
+use super::child::Child;
+use super::note::{Note, Roster, SeatId};
 use super::shared::Shared;
 use super::state::State;
 
@@ -30,7 +33,7 @@ impl Shared {
         self.env.offload(move || shared.reclaim_each(&decision))
     }
 
-    fn reclaim_each(&self, decision: &Reclaim) -> Result<Freed> {
+    fn reclaim_each(self: &Arc<Self>, decision: &Reclaim) -> Result<Freed> {
         decision.check()?;
         if self.read_only {
             return Err(Error::closed("the cluster is open for reading only"));
@@ -46,7 +49,7 @@ impl Shared {
                 decision.stream
             )));
         }
-        let (held, which) = {
+        let (held, mut which) = {
             let state = self.lock();
             state.admit(decision.sender)?;
             let lanes = state.lanes.iter().enumerate();
@@ -54,10 +57,20 @@ impl Shared {
             let which: Vec<usize> = in_line.map(|(index, _)| index).collect();
             (self.held_by_all(&state), which)
         };
+        let mut troubles = Troubles(Vec::new());
         // A child that cannot take over what is left could never be made whole again.
-        for &index in &which {
-            let asked = self.children[index].open_store()?.reclaim(empty(decision));
-            asked.wait().map_err(|error| self.blame(index, error))?;
+        let asked = Arc::new(empty(decision));
+        for index in std::mem::take(&mut which) {
+            let nothing = asked.clone();
+            let able = self.ask(index, move |shared, index| {
+                let store = shared.children[index].open_store()?;
+                store.reclaim((*nothing).clone()).wait()
+            });
+            match able {
+                Ok(_) => which.push(index),
+                Err(error) if is_away(&error) => troubles.note(self, index, error),
+                Err(error) => return Err(error),
+            }
         }
         let to = decision.to.min(held).max(decision.from);
         if to < decision.to {
@@ -67,67 +80,68 @@ impl Shared {
                 "a child that is away, or behind, holds back what lies above its end"
             );
         }
-        let share = Reclaim {
+        let share = Arc::new(Reclaim {
             to,
             alive: decision.alive_in(decision.from, to).into(),
             ..decision.clone()
-        };
-        let mut freed = Freed::default();
-        let mut troubles = Vec::new();
-        for &index in &which {
+        });
+        let mut freed = Freed::nothing(to);
+        let mut done = 0;
+        for index in which {
             // One after another, so that the room it takes is needed on one of them at a time.
             self.lock().admit(decision.sender)?;
-            match self.reclaim_child(index, &share) {
+            let share = share.clone();
+            match self.ask_long(index, move |shared, index| {
+                shared.reclaim_child(index, &share)
+            }) {
                 Ok(of) => {
                     freed.bytes += of.bytes;
                     freed.kept += of.kept;
+                    // Their parts do not end at the same places: who came further does not do it again.
+                    freed.to = freed.to.min(of.to);
+                    done += 1;
                 }
                 Err(error) if error.kind() == ErrorKind::Fenced => return Err(error),
-                Err(error) => {
-                    tracing::warn!(%error, child = self.children[index].title, "a child gives nothing back");
-                    troubles.push(error);
-                }
+                Err(error) => troubles.note(self, index, error),
             }
         }
-        freed.kept += decision.to.bytes_since(to);
+        if to < decision.to {
+            // What is held back stays so, however often it is asked.
+            freed.kept += decision.to.bytes_since(freed.to);
+            freed.to = decision.to;
+        }
         // One that is gone meanwhile is asked again by the next decision; what is wrong is told.
-        let away =
-            |error: &Error| matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Closed);
-        let all = troubles.len() == which.len();
-        match troubles.into_iter().find(|error| all || !away(error)) {
+        let told = |error: &Error| done == 0 || !is_away(error);
+        match troubles.0.into_iter().find(told) {
             Some(error) => Err(error),
             None => Ok(freed),
         }
     }
 
     fn reclaim_child(&self, index: usize, share: &Reclaim) -> Result<Freed> {
-        let store = self.children[index].open_store()?;
-        let told = store.reclaim(share.clone()).wait();
-        let told = match told {
+        let child = &self.children[index];
+        let store = child.open_store()?;
+        match store.reclaim(share.clone()).wait() {
             Err(error) if error.kind() == ErrorKind::Invalid => {
                 // An older decision freed here what another child still has, and that is now among
                 // what stays: nobody kept it then.
-                let left = self.left_of(&*store, share)?;
-                match left.len() == share.alive.len() {
-                    true => Err(error),
-                    false => {
-                        let alive = left.into();
-                        store
-                            .reclaim(Reclaim {
-                                alive,
-                                ..share.clone()
-                            })
-                            .wait()
-                    }
+                let left = self.left_of(child, &*store, share)?;
+                if left.len() == share.alive.len() {
+                    return Err(error);
                 }
+                let alive = left.into();
+                let less = Reclaim {
+                    alive,
+                    ..share.clone()
+                };
+                store.reclaim(less).wait()
             }
             told => told,
-        };
-        told.map_err(|error| self.blame(index, error))
+        }
     }
 
     /// Of what is to stay, that which a child has.
-    fn left_of(&self, store: &dyn Store, share: &Reclaim) -> Result<Vec<Position>> {
+    fn left_of(&self, child: &Child, store: &dyn Store, share: &Reclaim) -> Result<Vec<Position>> {
         let mut left = Vec::with_capacity(share.alive.len());
         for &position in share.alive.iter() {
             let Some(oid) = Oid::new(self.stream, position) else {
@@ -136,77 +150,99 @@ impl Shared {
             if store.read(oid).wait()?.is_some() {
                 left.push(position);
             }
+            child.moved();
         }
         Ok(left)
     }
 
-    fn blame(&self, index: usize, error: Error) -> Error {
-        error.at(self.children[index].title.clone())
-    }
-
-    /// Up to here every child that may come back with what it had holds everything, durably.
+    /// Up to here every child that may come back with what it had holds everything, durably. Who has left
+    /// the line does not, nor a new one before it is given a seat: that begins at the beginning.
     fn held_by_all(&self, state: &State) -> Position {
+        let new = state.replacing.map(|(index, ..)| index);
         let lanes = state.lanes.iter().zip(&self.children).enumerate();
-        let may = lanes.filter(|(_, (lane, child))| {
-            let gone = lane.lost || child.is_fleeting();
+        let may = lanes.filter(|(index, (lane, child))| {
+            let lost = lane.astray || planted!(LostHoldsNothing) && lane.lost;
+            let gone = lost || child.is_fleeting() || new == Some(*index);
             lane.in_line() || !gone
         });
         let held = may.map(|(index, (lane, child))| match self.level < Level::Disk {
             true if lane.in_line() => child.applied(),
-            _ => lane.durable.max(self.seen_of(index)),
+            _ => lane.durable.max(self.seen_of(index, &state.roster)),
         });
         held.min().unwrap_or_default()
     }
 
-    /// Where the others have seen a child end, when it was known to hold the line.
-    fn seen_of(&self, index: usize) -> Position {
-        let Some(seat) = self.children[index].note().map(|note| note.seat) else {
-            return Position::START;
+    /// Where the others have seen a child end, when it was known to hold the line. Whose medium is not
+    /// there, or another one in its place, may be any that is missing.
+    fn seen_of(&self, index: usize, roster: &Roster) -> Position {
+        let notes: Vec<_> = self.children.iter().filter_map(Child::note).collect();
+        let own = self.children[index].note().map(|note| note.seat);
+        let seats: Vec<SeatId> = match own.filter(|seat| roster.index(seat).is_some()) {
+            Some(seat) => vec![seat],
+            None => {
+                let free = |seat: &&SeatId| notes.iter().all(|note| note.seat != **seat);
+                roster.seats.iter().filter(free).copied().collect()
+            }
         };
-        let notes = self.children.iter().filter_map(|other| other.note());
-        let seen = notes.filter_map(|note| note.seen.get(note.roster.index(&seat)?).copied());
-        seen.max().map_or(Position::START, |(_, end)| end)
+        let seen = |seat: &SeatId| {
+            let of = |note: &Note| note.seen.get(note.roster.index(seat)?).copied();
+            let seen = notes.iter().filter_map(of).max();
+            seen.map_or(Position::START, |(_, end)| end)
+        };
+        seats.iter().map(seen).min().unwrap_or_default()
     }
 
     /// Has a child go on behind what `source` has left of the run that follows on its end.
     pub(super) fn take_over(
         &self,
-        source: &dyn Store,
-        store: &dyn Store,
+        child: &Child,
+        (source, store): (&dyn Store, &dyn Store),
         (from, sender): (End, Epoch),
         first: Sparse,
     ) -> Result<End> {
         if first.before != Some(from) {
-            return Err(Error::corrupt(format!(
-                "it ends at {}, inside of what the others have given back up to {}: clear the \
-                 directory and replace the child",
+            return Err(Error::unavailable(format!(
+                "it ends at {}, inside of what the one that it is brought has given back up to {}",
                 from.position, first.to
             )));
         }
         let mut left = first;
-        while left.after.is_none() {
-            let more = source.scan(self.stream, left.to).wait()?.sparse;
-            let more = more.filter(|more| more.from == left.to).ok_or_else(|| {
-                Error::unavailable(format!(
-                    "what is left from {} on cannot be had any more",
-                    left.to
-                ))
+        loop {
+            let (to, after) = (left.to, left.after);
+            let decision = Reclaim {
+                sender,
+                stream: self.stream,
+                from: left.from,
+                to,
+                alive: Arc::default(),
+                left: Some(Arc::new(left)),
+            };
+            store.reclaim(decision).wait()?;
+            child.moved();
+            if let Some(after) = after {
+                return Ok(after);
+            }
+            let more = source.scan(self.stream, to).wait()?.sparse;
+            left = more.filter(|more| more.from == to).ok_or_else(|| {
+                Error::unavailable(format!("what is left from {to} on cannot be had any more"))
             })?;
-            left.records.extend(more.records);
-            (left.to, left.after) = (more.to, more.after);
         }
-        let after = left.after.unwrap_or(from);
-        let decision = Reclaim {
-            sender,
-            stream: self.stream,
-            from: left.from,
-            to: left.to,
-            alive: Arc::default(),
-            left: Some(Arc::new(left)),
-        };
-        store.reclaim(decision).wait()?;
-        Ok(after)
     }
+}
+
+/// What went wrong with some children.
+struct Troubles(Vec<Error>);
+
+impl Troubles {
+    fn note(&mut self, shared: &Shared, index: usize, error: Error) {
+        tracing::warn!(%error, child = shared.children[index].title, "a child gives nothing back");
+        self.0.push(error);
+    }
+}
+
+/// Whether a child may be asked again later.
+fn is_away(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Closed)
 }
 
 /// Asks whether a child frees anything, and takes over what another one has left.

@@ -66,6 +66,8 @@ pub(super) struct Lane {
     pub(super) trouble: Option<Error>,
     /// Trying again is of no use: it has to be replaced.
     pub(super) lost: bool,
+    /// What it holds has left the line of the others.
+    pub(super) astray: bool,
     /// Whether its report counts when a writer takes over.
     pub(super) counts: bool,
     /// Whether the handle that is open has adopted the epoch.
@@ -97,6 +99,7 @@ impl Lane {
             role: Role::Out,
             trouble: None,
             lost: false,
+            astray: false,
             counts: false,
             adopted: false,
             queue: VecDeque::new(),

@@ -329,9 +329,9 @@ impl Shared {
             if noted.len() >= needed {
                 break;
             }
-            let source = noted[0];
+            let sources = noted.clone();
             let bring =
-                move |shared: &Arc<Self>, index| shared.bring_new(epoch, index, source, cut);
+                move |shared: &Arc<Self>, index| shared.bring_new(epoch, index, &sources, cut);
             match self.ask(index, bring) {
                 Ok(()) => {
                     self.votes(index, true);
@@ -391,12 +391,9 @@ impl Shared {
                 Err(error) => self.left(index, error),
             }
         }
-        let Some(source) = ready
-            .first()
-            .and_then(|&index| self.children[index].store())
-        else {
+        if ready.is_empty() {
             return Err(self.lock().too_few(needed, &self.quorum));
-        };
+        }
         for report in counted() {
             if ready.len() >= needed {
                 break;
@@ -405,9 +402,10 @@ impl Shared {
                 continue;
             }
             let index = report.child;
-            let (report, source) = (report.clone(), source.clone());
+            let (report, sources) = (report.clone(), ready.clone());
             let brought = self.ask(index, move |shared, index| {
-                let own = shared.own_cut(&report.state, &*source, cut.position)?;
+                let own = shared.own_cut(index, &report.state, &sources, cut.position)?;
+                let (own, source) = (own.0, shared.children[own.1].open_store()?);
                 let store = adopt(shared, &report, own)?;
                 shared.copy(&*source, index, own, cut.position, epoch)?;
                 shared.sync(&*store, epoch)
@@ -428,15 +426,15 @@ impl Shared {
 
     /// Brings a child that does not know what it had acknowledged everything, before anything else is
     /// done.
-    fn bring_new(&self, epoch: Epoch, index: usize, source: usize, cut: End) -> Result<()> {
+    fn bring_new(&self, epoch: Epoch, index: usize, sources: &[usize], cut: End) -> Result<()> {
         let replacing = self.lock().replacing;
         if let Some((_, _, seat)) = replacing.filter(|(new, ..)| *new == index) {
             self.seat_anew(index, seat)?;
         }
         let child = &self.children[index];
-        let source = self.children[source].open_store()?;
         let (store, report) = self.unbind(index, epoch)?;
-        let own = self.own_cut(&report, &*source, cut.position)?;
+        let (own, source) = self.own_cut(index, &report, sources, cut.position)?;
+        let source = self.children[source].open_store()?;
         store.adopt(epoch, vec![(self.stream, own)]).wait()?;
         self.copy(&*source, index, own, cut.position, epoch)?;
         self.sync(&*store, epoch)?;
@@ -452,7 +450,7 @@ impl Shared {
         lane.trouble = None;
         lane.tries = 0;
         lane.counts = true;
-        lane.lost = false;
+        (lane.lost, lane.astray) = (false, false);
         lane.adopted |= adopted;
         drop(state);
         self.children[index].set_readable(true);

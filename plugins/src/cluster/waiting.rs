@@ -23,6 +23,8 @@ use super::state::{Lane, Role};
 
 /// A child of which nothing moves for so long is not waited for any more.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same where one call may write a file as long as a segment anew.
+const LONG: Duration = Duration::from_secs(60);
 /// How often whoever waits looks at the clock, which is not that of the machine in a test.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -30,6 +32,15 @@ impl Shared {
     /// Does something with several children side by side, and waits for all that get on.
     pub(super) fn each<T: Send + 'static>(
         self: &Arc<Self>,
+        which: impl IntoIterator<Item = usize>,
+        work: impl Fn(&Arc<Self>, usize) -> Result<T> + Clone + Send + 'static,
+    ) -> Vec<(usize, Result<T>)> {
+        self.each_within(PATIENCE, which, work)
+    }
+
+    fn each_within<T: Send + 'static>(
+        self: &Arc<Self>,
+        patience: Duration,
         which: impl IntoIterator<Item = usize>,
         work: impl Fn(&Arc<Self>, usize) -> Result<T> + Clone + Send + 'static,
     ) -> Vec<(usize, Result<T>)> {
@@ -62,7 +73,7 @@ impl Shared {
         }
         let waits =
             |index: usize, _: &Lane| free.contains(&index) && !lock(&told).contains_key(&index);
-        self.wait_while(waits, || {
+        self.wait_while(patience, waits, || {
             // All drivers may be waiting as this thread does: then a thread of its own.
             for job in jobs.iter().filter(|job| lock(job).is_some()) {
                 let job = job.clone();
@@ -72,7 +83,8 @@ impl Shared {
         });
         let mut told = std::mem::take(&mut *lock(&told));
         let answer = |index| {
-            let answer = told.remove(&index).unwrap_or_else(|| Err(overdue()));
+            let answer = told.remove(&index);
+            let answer = answer.unwrap_or_else(|| Err(overdue(patience)));
             let answer = answer.map_err(|error| error.at(self.children[index].title.clone()));
             (index, answer)
         };
@@ -85,17 +97,40 @@ impl Shared {
         index: usize,
         work: impl Fn(&Arc<Self>, usize) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
-        let done = self.each([index], work).pop();
-        done.map_or_else(|| Err(overdue()), |(_, done)| done)
+        self.ask_within(PATIENCE, index, work)
+    }
+
+    /// The same where that may write long files.
+    pub(super) fn ask_long<T: Send + 'static>(
+        self: &Arc<Self>,
+        index: usize,
+        work: impl Fn(&Arc<Self>, usize) -> Result<T> + Clone + Send + 'static,
+    ) -> Result<T> {
+        self.ask_within(LONG, index, work)
+    }
+
+    fn ask_within<T: Send + 'static>(
+        self: &Arc<Self>,
+        patience: Duration,
+        index: usize,
+        work: impl Fn(&Arc<Self>, usize) -> Result<T> + Clone + Send + 'static,
+    ) -> Result<T> {
+        let done = self.each_within(patience, [index], work).pop();
+        done.map_or_else(|| Err(overdue(patience)), |(_, done)| done)
     }
 
     /// Waits until no child is called any more, but for those that do not get on.
     pub(super) fn rest(&self) {
-        self.wait_while(|_, lane| lane.active || lane.busy > 0, || ());
+        self.wait_while(PATIENCE, |_, lane| lane.active || lane.busy > 0, || ());
     }
 
     /// Waits while this holds of a lane, and gives up those of which nothing moves for too long.
-    fn wait_while(&self, holds: impl Fn(usize, &Lane) -> bool, meanwhile: impl Fn()) {
+    fn wait_while(
+        &self,
+        patience: Duration,
+        holds: impl Fn(usize, &Lane) -> bool,
+        meanwhile: impl Fn(),
+    ) {
         let mut state = self.lock();
         let began = self.env.clock.monotonic_ns();
         let mut moved: Vec<_> = self
@@ -114,7 +149,7 @@ impl Shared {
                 if child.moves() != *moves {
                     (*moves, *since) = (child.moves(), now);
                 }
-                if u128::from(now.saturating_sub(*since)) < PATIENCE.as_nanos() {
+                if u128::from(now.saturating_sub(*since)) < patience.as_nanos() {
                     waits = true;
                     continue;
                 }
@@ -125,7 +160,7 @@ impl Shared {
                 if lane.in_line() {
                     Figures::add(&self.figures.left);
                 }
-                lane.drop_out(Role::Out, overdue());
+                lane.drop_out(Role::Out, overdue(patience));
                 lane.stuck = true;
                 child.set_readable(false);
                 left = true;
@@ -151,10 +186,10 @@ impl Shared {
     }
 }
 
-fn overdue() -> Error {
+fn overdue(patience: Duration) -> Error {
     Error::unavailable(format!(
         "it was asked, and nothing came of it for {} s",
-        PATIENCE.as_secs()
+        patience.as_secs()
     ))
 }
 

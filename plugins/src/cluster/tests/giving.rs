@@ -2,12 +2,14 @@
 
 use super::*;
 use std::time::Duration;
+use travertine_engine::conformance::kit::{Twist, Twisted};
 use travertine_engine::conformance::rng::Rng;
-use travertine_engine::contract::{ErrorKind, Oid};
+use travertine_engine::contract::{Batches, ErrorKind, Freed, Oid, Op, Reclaim};
 use travertine_engine::front::{Reclaiming, Retention};
+use travertine_engine::stack::Floor;
 
 /// Commits numbers under a name, each with a lot that nobody keeps once the next one is there.
-fn churn(engine: &Engine, name: &str, numbers: std::ops::Range<u64>) -> Vec<Oid> {
+pub(super) fn churn(engine: &Engine, name: &str, numbers: std::ops::Range<u64>) -> Vec<Oid> {
     let mut oids = Vec::new();
     for number in numbers {
         let session = engine.session().unwrap();
@@ -250,6 +252,136 @@ fn a_replacement_that_is_killed_while_it_takes_over_goes_on() {
 }
 
 #[test]
+fn a_new_child_goes_on_with_one_whose_runs_are_cut_where_it_ends() {
+    for calls in (10..90).step_by(8) {
+        let mut rig = Rig::new(3);
+        rig.uneven = true;
+        let engine = rig.write().unwrap();
+        let mut kept = Kept::new();
+        kept.more(&engine, 12);
+        assert!(reclaim(&engine) > 0);
+        kept.more(&engine, 1);
+        engine.close().unwrap();
+        rig.wipe(3);
+        rig.disks[2].crash_in(calls);
+        let replacing = rig.with(cluster().with("replace", 3));
+        let engine = replacing.write().unwrap();
+        for number in 0..2 {
+            rig.env.advance(Duration::from_secs(1));
+            commit_to(&engine, "later", number).unwrap();
+        }
+        // The next one to copy from is another.
+        rig.disks[2].crash_never();
+        rig.disks[2].kill();
+        catch_up(&rig, &engine);
+        kept.check(&engine);
+        engine.close().unwrap();
+        any_two_tell(&rig, &kept);
+    }
+}
+
+#[test]
+fn a_child_whose_place_is_found_empty_holds_back_what_it_lacks_and_comes_back() {
+    for opened_without in [false, true] {
+        let rig = Rig::new(3);
+        let engine = rig.write().unwrap();
+        let mut kept = Kept::new();
+        kept.more(&engine, 4);
+        engine.close().unwrap();
+        let away = || rig.disks[2].rename_within("it", Some("elsewhere"));
+        if opened_without {
+            away();
+        }
+        let engine = rig.write().unwrap();
+        if !opened_without {
+            kept.more(&engine, 1);
+            rig.disks[2].crash_in(1);
+            kept.more(&engine, 1);
+            rig.disks[2].crash_never();
+            rig.disks[2].kill();
+            away();
+        }
+        for number in 0..10 {
+            rig.env.advance(Duration::from_secs(1));
+            commit_to(&engine, "later", number).unwrap();
+        }
+        assert_eq!(told(&engine, "children_lost"), 1);
+        kept.more(&engine, 12);
+        reclaim(&engine);
+        kept.check(&engine);
+        engine.close().unwrap();
+        // What was made in its stead meanwhile goes.
+        rig.wipe(3);
+        rig.disks[2].rename_within("elsewhere", Some("it"));
+        let engine = rig.write().unwrap();
+        catch_up(&rig, &engine);
+        assert!(reclaim(&engine) > 0, "nothing holds it back any more");
+        engine.close().unwrap();
+        any_two_tell(&rig, &kept);
+    }
+}
+
+/// Children that tell what is left of a run two records at a time, and the most that one was brought of
+/// one at once.
+#[derive(Debug, Clone, Default)]
+struct Pieces(Arc<Mutex<usize>>);
+
+impl Twist for Pieces {
+    fn scan(&self, below: &dyn Store, stream: Stream, from: Position) -> Op<Batches> {
+        let mut found = match below.scan(stream, from).wait() {
+            Ok(found) => found,
+            Err(error) => return Op::err(error),
+        };
+        if let Some(left) = &mut found.sparse
+            && left.records.len() > 2
+        {
+            left.to = left.records[2].0.position();
+            left.after = None;
+            left.records.truncate(2);
+            found.next = Some(left.to);
+        }
+        Op::ok(found)
+    }
+
+    fn reclaim(&self, below: &dyn Store, decision: Reclaim) -> Op<Freed> {
+        if let Some(left) = &decision.left {
+            let mut most = self.0.lock().unwrap();
+            *most = left.records.len().max(*most);
+        }
+        below.reclaim(decision)
+    }
+}
+
+impl Probe for Pieces {
+    fn wrap(&self, floor: &Floor, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        match floor.kind().name {
+            "file" => Arc::new(Twisted::new(store, self.clone())),
+            _ => store,
+        }
+    }
+}
+
+#[test]
+fn a_new_child_is_brought_a_long_run_piece_by_piece() {
+    let mut rig = Rig::new(3);
+    let pieces = Pieces::default();
+    rig.probe = Some(Arc::new(pieces.clone()));
+    let engine = rig.write().unwrap();
+    let mut kept = Kept::new();
+    kept.more(&engine, 14);
+    assert!(reclaim(&engine) > 0);
+    kept.more(&engine, 2);
+    engine.close().unwrap();
+    rig.wipe(2);
+    let engine = rig.with(cluster().with("replace", 2)).write().unwrap();
+    catch_up(&rig, &engine);
+    assert_eq!(*pieces.0.lock().unwrap(), 2);
+    kept.check(&engine);
+    engine.close().unwrap();
+    any_two_tell(&rig, &kept);
+}
+
+#[test]
 fn an_image_from_before_what_the_others_gave_back_stays_out_and_says_why() {
     let rig = Rig::new(3);
     let engine = rig.write().unwrap();
@@ -279,6 +411,7 @@ pub(super) fn run(seed: u64) {
     let mut rng = Rng::new(seed);
     let mut rig = Rig::new(3);
     rig.env = SimEnv::new(seed);
+    rig.uneven = seed % 2 == 1;
     let mut engine = rig.write().unwrap();
     let mut kept = Kept::new();
     kept.more(&engine, 1);

@@ -28,10 +28,14 @@ use travertine_engine::stack::{Layer, Media, Opening, Plan, Probe, Spec};
 
 /// A child: a directory of its own.
 fn child(number: usize) -> Vec<Layer> {
+    child_of(number, "64 KiB")
+}
+
+fn child_of(number: usize, segment: &str) -> Vec<Layer> {
     vec![
         Layer::new("file")
             .with("path", format!("/child-{number}").as_str())
-            .with("segment", "64 KiB"),
+            .with("segment", segment),
     ]
 }
 
@@ -47,6 +51,8 @@ struct Rig {
     /// What the cluster is opened in, if not in the simulated environment.
     world: Option<Env>,
     layer: Layer,
+    /// Whether the second child ends its segments elsewhere than the others.
+    uneven: bool,
     /// What lies between the cluster and each directory.
     between: Option<Layer>,
     /// What looks at each child from above.
@@ -85,6 +91,7 @@ impl Rig {
             env: SimEnv::new(1),
             world: None,
             layer,
+            uneven: false,
             between: None,
             probe: None,
             held: Arc::default(),
@@ -104,7 +111,11 @@ impl Rig {
     }
 
     fn store(&self, read_only: bool) -> Result<Arc<dyn Store>> {
-        let tower = |number| self.between.iter().cloned().chain(child(number)).collect();
+        let tower = |number| {
+            let uneven = self.uneven && number == 2;
+            let child = child_of(number, if uneven { "96 KiB" } else { "64 KiB" });
+            self.between.iter().cloned().chain(child).collect()
+        };
         let over = (1..=self.disks.len()).map(tower).collect();
         let spec = Spec::linear([self.layer.clone().over(over)]);
         let plan = Plan::new(&spec, &crate::standard(), Path::new("/")).unwrap();

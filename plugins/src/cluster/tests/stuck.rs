@@ -14,9 +14,10 @@ use std::time::Duration;
 use travertine_engine::conformance::kit::{Twist, Twisted};
 use travertine_engine::contract::env::Pool;
 use travertine_engine::contract::{
-    Batch, Clock, Commit, Epoch, Error, ErrorKind, Level, Oid, Op, Record, StreamState, Tail,
-    Vector,
+    Batch, Clock, Commit, Epoch, Error, ErrorKind, Freed, Level, Oid, Op, Reclaim, Record,
+    StreamState, Tail, Vector,
 };
+use travertine_engine::front::{Reclaiming, Retention};
 use travertine_engine::stack::Floor;
 
 /// Shorter than any child is waited for, and two of them are longer.
@@ -199,6 +200,15 @@ impl Twist for Gated {
     fn adopt(&self, below: &dyn Store, epoch: Epoch, vector: Vector) -> Op<()> {
         self.gate.pass("adopt", self.child);
         below.adopt(epoch, vector)
+    }
+
+    fn reclaim(&self, below: &dyn Store, decision: Reclaim) -> Op<Freed> {
+        let verb = match &decision.left {
+            None => "reclaim",
+            Some(_) => "take over",
+        };
+        self.gate.pass(verb, self.child);
+        below.reclaim(decision)
     }
 
     fn close(&self, below: &dyn Store) -> Op<()> {
@@ -416,5 +426,46 @@ fn a_child_that_was_given_up_on_comes_back_once_its_call_has_ended() {
         let (_, engine) = story.open();
         all_read(&engine, 0, &references);
         story.rig.release(2);
+    }
+}
+
+#[test]
+fn a_reclaim_goes_on_without_a_child_that_never_answers_it_and_so_does_a_close() {
+    for verb in ["take over", "reclaim"] {
+        let story = Story::new();
+        let (store, engine) = story.open();
+        let kept = fill(&engine, 0..1);
+        giving::churn(&engine, "churned", 0..30);
+        until("the last answers", || {
+            figure(&store.status(), "children_called") == 0
+        });
+        story.gate.shut(verb, &[2]);
+        let freed = std::thread::scope(|scope| {
+            let _opens = Opens(&story.gate);
+            let reclaiming =
+                scope.spawn(|| engine.reclaim(&Retention::newest(), &Reclaiming::default()));
+            until("the call that hangs", || story.gate.hang().len() == 1);
+            until("the end of it", || {
+                // Nobody else is at work before the one that hangs is given up.
+                if figure(&store.status(), "children_stuck") == 0 {
+                    story.hand.leap();
+                }
+                reclaiming.is_finished()
+            });
+            reclaiming.join().unwrap()
+        });
+        assert!(freed.unwrap().freed.bytes > 0, "{verb}");
+        let status = store.status();
+        let told = ["children_stuck", "children_in_line"].map(|name| figure(&status, name));
+        assert_eq!(told, [1, 2], "{verb}");
+        engine.close().unwrap();
+        story.gate.open();
+        until("the end of the call", || {
+            figure(&store.status(), "children_called") == 0
+        });
+        drop((engine, store));
+        let (_, engine) = story.open();
+        all_read(&engine, 0, &kept);
+        engine.close().unwrap();
     }
 }
