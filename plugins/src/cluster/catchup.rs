@@ -325,12 +325,7 @@ impl Shared {
         let none = || Error::unavailable("no child is in line to copy from");
         let mut unknown = sources.is_empty().then(none);
         let mut inside = false;
-        let asked = if planted!(OneSourceAsked) {
-            1
-        } else {
-            sources.len()
-        };
-        for &source in sources.iter().take(asked) {
+        for &source in sources {
             match self.follows(source, ends, unit, durable) {
                 Ok(Lies::On(end)) => return Ok((end, source)),
                 Ok(Lies::Inside) => inside = true,
@@ -350,7 +345,7 @@ impl Shared {
         let state = self.lock();
         let lanes = state.lanes.iter().enumerate();
         let others = lanes.filter(|(other, lane)| *other != index && !lane.lost);
-        if inside && others.count() > sources.len() && !planted!(OneSourceAsked) {
+        if inside && others.count() > sources.len() {
             return Err(Error::unavailable(format!(
                 "it ends at {up_to}, inside of what those in line have given back, and another one may \
                  have its runs cut there"

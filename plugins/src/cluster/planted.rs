@@ -55,10 +55,6 @@ mod switch {
         SeatedUnnoted,
         /// A tail that was cut is still read.
         VoidTailRead,
-        /// Whether a child lies on the line is asked of one other child.
-        OneSourceAsked,
-        /// A child that cannot be opened again as it is holds nothing back.
-        LostHoldsNothing,
     }
 
     thread_local! {

@@ -161,8 +161,7 @@ impl Shared {
         let new = state.replacing.map(|(index, ..)| index);
         let lanes = state.lanes.iter().zip(&self.children).enumerate();
         let may = lanes.filter(|(index, (lane, child))| {
-            let lost = lane.astray || planted!(LostHoldsNothing) && lane.lost;
-            let gone = lost || child.is_fleeting() || new == Some(*index);
+            let gone = lane.astray || child.is_fleeting() || new == Some(*index);
             lane.in_line() || !gone
         });
         let held = may.map(|(index, (lane, child))| match self.level < Level::Disk {

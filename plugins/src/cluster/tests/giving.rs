@@ -281,6 +281,46 @@ fn a_new_child_goes_on_with_one_whose_runs_are_cut_where_it_ends() {
 }
 
 #[test]
+fn a_new_child_waits_for_the_one_that_it_began_with() {
+    let mut waited = 0;
+    for calls in (10..90).step_by(8) {
+        let mut rig = Rig::new(3);
+        rig.uneven = true;
+        let engine = rig.write().unwrap();
+        let mut kept = Kept::new();
+        kept.more(&engine, 12);
+        assert!(reclaim(&engine) > 0);
+        kept.more(&engine, 1);
+        engine.close().unwrap();
+        rig.wipe(3);
+        rig.disks[2].crash_in(calls);
+        let replacing = rig.with(cluster().with("replace", 3));
+        let engine = replacing.write().unwrap();
+        rig.env.advance(Duration::from_secs(1));
+        commit_to(&engine, "later", 0).unwrap();
+        // The first one, of which it has the first runs, leaves before it is back.
+        rig.disks[0].crash_in(1);
+        rig.disks[2].crash_never();
+        rig.disks[2].kill();
+        for number in 1..4 {
+            rig.env.advance(Duration::from_secs(1));
+            let _ = commit_to(&engine, "later", number);
+        }
+        assert_eq!(told(&engine, "children_lost"), 0, "{calls}");
+        waited += usize::from(told(&engine, "children_in_line") < 2);
+        rig.disks[0].crash_never();
+        drop(engine);
+        rig.disks.iter().for_each(SimDisk::kill);
+        let engine = replacing.write().unwrap();
+        catch_up(&rig, &engine);
+        kept.check(&engine);
+        engine.close().unwrap();
+        any_two_tell(&rig, &kept);
+    }
+    assert!(waited > 0);
+}
+
+#[test]
 fn a_child_whose_place_is_found_empty_holds_back_what_it_lacks_and_comes_back() {
     for opened_without in [false, true] {
         let rig = Rig::new(3);
