@@ -7,7 +7,8 @@
 //! ```
 //!
 //! It promises that every error says file, line and column, or which override it stands in. It
-//! refuses files over one MiB, and touches nothing but the file that it reads.
+//! refuses files over one MiB, and reads nothing but that file. Of directories it asks where they lie: two
+//! that are one by a link have two owners.
 
 #[cfg(feature = "conformance")]
 pub mod hostile;
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use travertine_engine::contract::{Env, Error, Result};
 use travertine_engine::front::{Automatic, Engine, Options};
-use travertine_engine::stack::{Opening, Plan, Registry, Spec, SpecError, Stack};
+use travertine_engine::stack::{Opening, OptionType, Plan, Registry, Span, Spec, SpecError, Stack};
 
 pub use overrides::Overrides;
 #[cfg(feature = "net")]
@@ -93,7 +94,10 @@ impl StackFile {
             }
             let reclaim = reclaim::read(&spec, &mut errors);
             match Plan::new(&spec, registry, base) {
-                Ok(plan) => Some((spec, plan, reclaim)),
+                Ok(plan) => {
+                    links(&plan, &mut errors);
+                    Some((spec, plan, reclaim))
+                }
                 Err(more) => {
                     errors.extend(more);
                     None
@@ -209,16 +213,44 @@ impl StackFile {
     }
 }
 
+/// Refuses two places of a stack that are one by a link, or one inside the other. What their words say was
+/// judged before.
+fn links(plan: &Plan, errors: &mut Vec<SpecError>) {
+    let mut owners: Vec<(PathBuf, Span, &str)> = Vec::new();
+    let settings = plan.top().walk().flat_map(|(_, floor)| floor.settings());
+    for setting in settings.filter(|setting| setting.row.kind == OptionType::Place) {
+        let Some(value) = &setting.value else {
+            continue;
+        };
+        let Some(text) = value.as_text() else {
+            continue;
+        };
+        // What is not there yet is no link.
+        let Ok(place) = plan.base().join(text).canonicalize() else {
+            continue;
+        };
+        let other = owners
+            .iter()
+            .find(|(other, ..)| place.starts_with(other) || other.starts_with(&place));
+        if let Some((_, other, words)) = other {
+            let message =
+                format!("by a link {text:?} and {words:?} are one, or one lies in the other");
+            errors.push(
+                SpecError::new(message, value.span, "the second owner")
+                    .with(*other, "the first")
+                    .help("give each layer a directory of its own, side by side"),
+            );
+        }
+        owners.push((place, value.span, text));
+    }
+}
+
 impl From<Box<Refusal>> for Error {
     fn from(refusal: Box<Refusal>) -> Self {
         Self::invalid(refusal.to_string())
     }
 }
 
-fn error_at(
-    message: impl Into<String>,
-    label: &str,
-    span: travertine_engine::stack::Span,
-) -> SpecError {
+fn error_at(message: impl Into<String>, label: &str, span: Span) -> SpecError {
     SpecError::new(message, span, label)
 }

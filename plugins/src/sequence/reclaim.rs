@@ -13,7 +13,9 @@ impl Shared {
         decision.check()?;
         if decision.left.is_some() {
             return Err(Error::unsupported(
-                "`sequence` does not take over what another store has left of a run",
+                "`sequence` does not take over what another store has left of a run, as below `cluster`: \
+                 children that are a `file` each do, which cut their logs into segments by themselves; \
+                 `travertine migrate` copies a stack into such a one",
             ));
         }
         if self.setup.read_only {
