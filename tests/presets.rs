@@ -54,6 +54,32 @@ fn every_preset_runs_its_benchmark() {
     assert_eq!(left, 1, "a benchmark made data beside its stack");
 }
 
+/// One may try one preset after the other in one directory.
+#[test]
+fn no_two_presets_share_a_directory() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/stacks");
+    let mut owners = std::collections::BTreeMap::new();
+    for entry in fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "toml") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let places = text.lines().filter_map(|line| {
+            let path = line.trim_start().strip_prefix("path = \"")?;
+            path.split('"').next()
+        });
+        for place in places {
+            let first = owners.insert(place.to_owned(), path.clone());
+            assert!(
+                first.as_ref().is_none_or(|first| *first == path),
+                "{place} is of {first:?} and of {path:?}"
+            );
+        }
+    }
+    assert!(owners.len() >= 10, "{owners:?}");
+}
+
 /// Starts the servers of a preset, by the command that its file gives, and runs a command on it.
 fn on_servers(desk: &Desk, preset: &str, data: &str, call: &str) -> Output {
     let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/stacks/network/run");
@@ -87,11 +113,13 @@ fn every_preset_over_servers_runs_its_benchmark_and_shows_the_next_who_reads_wha
             let found = ok("servers", &format!("get --tree t {key}"));
             assert_eq!(found.trim_end(), value, "{preset}");
         }
+        ok("servers", "chain push --chain c e");
+        assert!(ok("servers", "chain scan --chain c").contains("\"entry\":\"e\""));
         // A benchmark touches none of it, and runs again where benchmarks ran.
         let refused = on_servers(&desk, preset, "servers", BENCH);
         let words = String::from_utf8_lossy(&refused.stderr);
         assert_eq!(refused.status.code(), Some(2), "{preset}: {words}");
-        assert!(words.contains("has the name `t`"), "{preset}: {words}");
+        assert!(words.contains("has the name `"), "{preset}: {words}");
         for _ in 0..2 {
             let facts = ok("bench", BENCH);
             assert_eq!(facts.matches("\"ops\":40").count(), 2, "{preset}: {facts}");
