@@ -65,3 +65,23 @@ fn a_damaged_backup_is_told_and_not_restored() {
     desk.ok("put o.toml --tree t k other");
     desk.fails("backup o.toml kept", 2, &["not one of this stack"]);
 }
+
+#[test]
+fn a_directory_of_something_else_is_refused_and_left_as_it_was() {
+    let desk = two();
+    desk.ok("put s.toml --tree t k v");
+    desk.ok("put o.toml --tree t k v");
+    let names = |directory: &str| -> Vec<_> {
+        let files = desk.bytes_of(directory).into_iter();
+        files.map(|(path, _)| path).collect()
+    };
+    for directory in ["data", "other"] {
+        let before = names(directory);
+        let line = format!("backup s.toml {directory}");
+        desk.fails(&line, 2, &["no backup, and not empty either"]);
+        assert_eq!(names(directory), before);
+    }
+    desk.ok("backup s.toml kept");
+    desk.file("kept/notes.txt", "mine");
+    desk.fails("backup s.toml kept", 2, &["notes.txt"]);
+}

@@ -291,6 +291,22 @@ impl Book {
     }
 }
 
+/// Refuses a directory that holds something else than a backup, the one of a stack above all.
+pub(super) fn refuse_foreign(medium: &dyn Medium) -> Result<()> {
+    let ours = |name: &String| {
+        let mut kinds = ["run-", "chunk-"].into_iter();
+        name == "lock" || kinds.any(|kind| name.starts_with(kind))
+    };
+    match medium.list()?.iter().find(|name| !ours(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::invalid(format!(
+            "{} is no backup, and not empty either: it holds {name:?}; give the backup a directory of \
+             its own",
+            medium.place()
+        ))),
+    }
+}
+
 fn run_name(number: u64) -> String {
     format!("run-{number:08}")
 }

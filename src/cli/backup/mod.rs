@@ -43,7 +43,7 @@ use crate::stack::Registry;
 /// `restore` makes a stack of it, as of any commit. Nothing that an earlier run finished is touched, so a run
 /// that is broken off leaves the backup as it was. Works beside a writer, on what it has proven. Commits
 /// that were reclaimed between two runs are told, and missing. Tags come along: those that there are when a
-/// run ends.
+/// run ends. What was written before is not looked at again: that is for --verify.
 ///
 /// Bodies are kept as they were given: the backup of an encrypted stack is not encrypted. Takes at most
 /// 80 bytes of memory for each record of the backup.
@@ -57,7 +57,7 @@ pub(super) struct Backup {
     /// The stack file
     #[arg(value_name = "STACK", required_unless_present_any = ["list", "verify"])]
     stack: Option<PathBuf>,
-    /// The directory of the backup; made where it is missing
+    /// The directory of the backup, which holds nothing else; made where it is missing
     #[arg(value_name = "DIR", required_unless_present_any = ["list", "verify"])]
     directory: Option<PathBuf>,
     #[command(flatten)]
@@ -229,6 +229,8 @@ fn add(
     chunk: u64,
     tell: impl FnMut(Event),
 ) -> Result<Option<RunFacts>, Failure> {
+    // Before anything is made there.
+    book::refuse_foreign(&**medium)?;
     // Two runs at once would write the same chunks. The directory is made here, too.
     medium.lock()?;
     let added = add_locked(engine, medium, chunk, tell);
