@@ -107,3 +107,64 @@ fn a_linked_chain_tells_its_link_and_every_command_knows_its_records() {
     assert_eq!(block[0]["says"]["end"], 32);
     assert_eq!(block[0]["kind_name"], "block of a chain");
 }
+
+#[test]
+fn a_branch_has_the_consumers_where_they_stood() {
+    let desk = Desk::new();
+    for entry in ["a", "b", "c"] {
+        desk.ok(&format!("chain push s.toml --chain c {entry}"));
+    }
+    desk.ok("chain consume s.toml --chain c --as w --limit 1");
+    desk.ok("branch s.toml c2 --tree c");
+    desk.ok("chain consume s.toml --chain c --as w --limit 1");
+    let stand = desk.ok("chain consumers s.toml --chain c2");
+    assert_eq!(stand, "{\"consumer\":\"w\",\"position\":1,\"behind\":2}\n");
+    let next = desk.ok("chain consume s.toml --chain c2 --as w --limit 1");
+    assert_eq!(next, "{\"number\":1,\"entry\":\"b\"}\n");
+    let next = desk.ok("chain consume s.toml --chain c --as w");
+    assert_eq!(next, "{\"number\":2,\"entry\":\"c\"}\n");
+    // One that was made without its consumers' positions: they begin anew.
+    let root = desk.ok("root s.toml c");
+    desk.ok(&format!("commit s.toml c3 {}", root.trim()));
+    let next = desk.ok("chain consume s.toml --chain c3 --as w --limit 1");
+    assert_eq!(next, "{\"number\":0,\"entry\":\"a\"}\n");
+    assert!(desk.ok("verify s.toml").contains("all is well"));
+}
+
+#[test]
+fn what_cannot_be_printed_is_not_taken_away() {
+    let desk = Desk::new();
+    desk.ok("chain push s.toml --chain c e0");
+    for verb in ["shift", "pop"] {
+        #[expect(clippy::disallowed_methods, reason = "a device that takes nothing")]
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let mut command = desk.command(&format!("chain {verb} s.toml --chain c"));
+        let said = command.stdout(full.unwrap()).output().unwrap();
+        assert!(!said.status.success(), "{verb}");
+    }
+    assert_eq!(desk.ok("chain shift s.toml --chain c"), "e0");
+}
+
+#[test]
+fn commands_of_trees_name_the_command_of_chains() {
+    let desk = Desk::new();
+    desk.ok("chain push s.toml --chain c e0");
+    for line in [
+        "get s.toml --tree c k",
+        "count s.toml --tree c",
+        "diff s.toml --tree c --from 1",
+        "put s.toml --tree c k v",
+    ] {
+        desk.fails(line, 2, &["c is a chain", "travertine chain"]);
+    }
+}
+
+#[test]
+fn following_from_past_the_end_says_so() {
+    let desk = Desk::new();
+    desk.ok("put s.toml --tree t k v");
+    let words = ["no commit 9999 yet", "newest is number 1"];
+    desk.fails("follow s.toml --from 9999 --no-wait", 0, &words);
+    let said = desk.run("follow s.toml --from 1 --no-wait");
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+}

@@ -6,14 +6,17 @@ use super::text::CommitFacts;
 use super::tree::{self, AtArg, TreeArg};
 use super::{Failure, Outcome, Run, Terminal};
 use crate::contract::Name;
-use crate::front::Change;
+use crate::front::{Change, Expect, Snapshot};
+use crate::interfaces::Chain;
+use crate::interfaces::chain;
 use crate::stack::Registry;
 
 /// Give what a tree was at some commit a name of its own
 ///
 /// The new name has every row that the tree had there, and goes its own way from then on: what is written
 /// to the one is not seen in the other. Nothing is copied, whatever the size; both share what they have in
-/// common. Works for whatever a name leads to, not only for trees.
+/// common. Works for whatever a name leads to, not only for trees. The consumers of a chain go along, each
+/// from where it stood.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine branch stack.toml orders-try --tree orders
@@ -48,12 +51,38 @@ impl Run for Branch {
                     "there is a name {new} already; give the branch another one"
                 )));
             }
-            let change = Change::swap(new, None, root);
-            Ok(session.commit(&[change], None).wait()?)
+            let mut changes = vec![Change::swap(new.clone(), None, root)];
+            if tree::is_chain(&snapshot, &old)? {
+                changes.extend(consumers(&snapshot, session.base(), &old, &new)?);
+            }
+            Ok(session.commit(&changes, None).wait()?)
         })?;
         if self.json {
             terminal.json(&CommitFacts::from(committed))?;
         }
         Ok(Outcome::Fine)
     }
+}
+
+/// What gives the consumers of a chain their positions in its branch.
+fn consumers(
+    snapshot: &Snapshot,
+    base: &Snapshot,
+    old: &Name,
+    new: &Name,
+) -> Result<Vec<Change>, Failure> {
+    let chain = |name: &Name| Chain::new(name.clone(), chain::Options::default());
+    let (old, new) = (chain(old), chain(new));
+    let mut changes = Vec::new();
+    for who in old.reader(snapshot).wait()?.consumers()? {
+        if let Some(position) = snapshot.root(old.consumer(&who)?.name()) {
+            let name = new.consumer(&who)?.name().clone();
+            changes.push(Change {
+                expect: Expect::Is(base.root(&name).map(|there| there.oid)),
+                name,
+                to: Some(position),
+            });
+        }
+    }
+    Ok(changes)
 }

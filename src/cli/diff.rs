@@ -47,6 +47,8 @@ impl Run for Diff {
         if old.root(&name).is_none() && new.root(&name).is_none() {
             return Err(tree::absent(&new, &name)?);
         }
+        tree::refuse_chain(&old, &name)?;
+        tree::refuse_chain(&new, &name)?;
         let map = tree::map(name);
         let (old, new) = (map.reader(&old).wait()?, map.reader(&new).wait()?);
         Rows::new(self.json).tell(terminal, None, (Some(&old), &new), self.limit)?;

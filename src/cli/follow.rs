@@ -80,6 +80,12 @@ impl Run for Follow {
         let opened = self.stack.open_to_read(registry, terminal)?;
         let engine = &opened.engine;
         let from = self.from.unwrap_or(engine.snapshot().sequence() + 1).max(1);
+        let newest = engine.snapshot().sequence();
+        if self.no_wait && self.from.is_some() && from > newest {
+            terminal.note(format_args!(
+                "there is no commit {from} yet; the newest is number {newest}"
+            ))?;
+        }
         let mut follow = engine.follow(from).every(self.every);
         let mut before = Before::of(engine, from)?;
         let mut rows = Rows::new(self.json);

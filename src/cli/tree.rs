@@ -10,6 +10,7 @@ use super::text::KeyArg;
 use super::{Failure, StackArg, Terminal};
 use crate::contract::{Error, Name, Record, Reference, Result, RootAt};
 use crate::front::{Committed, Engine, Session, Snapshot};
+use crate::interfaces::chain::CHAIN_ROOT;
 use crate::interfaces::edits::{Edit, EditLog};
 use crate::interfaces::map::{Map, Turn};
 use crate::interfaces::reader::Reader;
@@ -75,6 +76,7 @@ impl TreeArg {
         let name = self.name()?;
         self.stack.write(registry, |engine| {
             let session = engine.session()?;
+            refuse_chain(session.base(), &name)?;
             let mut turn = map(name).writer(&session);
             let done = work(&mut turn)?;
             let Some(change) = turn.finish()? else {
@@ -144,10 +146,29 @@ pub(super) fn reader(snapshot: &Snapshot, name: &Name) -> Result<Option<TreeRead
     if snapshot.root(name).is_none() {
         return Ok(None);
     }
+    refuse_chain(snapshot, name)?;
     let reader = map(name.clone()).reader(snapshot).wait();
     reader
         .map(Some)
         .map_err(|error| error.at(format!("tree {name}")))
+}
+
+/// Refuses the name of a chain, and says what works with one.
+pub(super) fn refuse_chain(snapshot: &Snapshot, name: &Name) -> Result<()> {
+    match is_chain(snapshot, name)? {
+        false => Ok(()),
+        true => Err(Error::invalid(format!(
+            "{name} is a chain and no tree: `travertine chain` works with it"
+        ))),
+    }
+}
+
+/// Whether a name leads to a chain.
+pub(super) fn is_chain(snapshot: &Snapshot, name: &Name) -> Result<bool> {
+    let Some(root) = snapshot.root(name) else {
+        return Ok(false);
+    };
+    Ok(snapshot.read(&root).wait()?.kind() == CHAIN_ROOT)
 }
 
 /// The root of a tree without entries: what is left when the only one goes. A skip list has none.

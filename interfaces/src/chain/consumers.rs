@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A chain that is renamed leaves the positions behind. A consumer that is in the list and has none holds
-//! every entry, until it is removed and begun again.
+//! every entry, until it is begun again or removed.
 
 use std::sync::Arc;
 

@@ -94,7 +94,8 @@ pub struct Turn<'s> {
 
 impl Turn<'_> {
     /// Begins a consumer at a number: entries before it are none of its business. From the next commit
-    /// on it holds [`Turn::trim_consumed`]. Refuses one that is there, and a number past the end.
+    /// on it holds [`Turn::trim_consumed`]. Refuses one that is there, and a number past the end. One of
+    /// which the chain knows the name alone, as under another name than it had, begins anew.
     pub fn add_consumer(&mut self, who: &str, at: u64) -> Result<()> {
         let consumer = Consumer::new(&self.name, who)?;
         if at > self.end() {
@@ -104,12 +105,16 @@ impl Turn<'_> {
             )));
         }
         let mut names = self.writer.consumers()?;
-        match names.binary_search_by(|name| name.as_str().cmp(who)) {
-            Ok(_) => return Err(Error::invalid(format!("there is a consumer {who} already"))),
-            Err(place) => names.insert(place, who.to_owned()),
+        let place = names.binary_search_by(|name| name.as_str().cmp(who));
+        let begun = |change: &Change| change.name == *consumer.name();
+        if place.is_ok() && (consumer.is_there(self.session) || self.changes.iter().any(begun)) {
+            return Err(Error::invalid(format!("there is a consumer {who} already")));
         }
         let change = consumer.change(self.session, Some(at))?;
-        self.writer.set_consumers(&names)?;
+        if let Err(place) = place {
+            names.insert(place, who.to_owned());
+            self.writer.set_consumers(&names)?;
+        }
         self.writer.pin(at);
         self.changes.push(change);
         Ok(())

@@ -131,7 +131,7 @@ impl Run for Consumers {
 impl Run for Forget {
     fn run(self, registry: &Registry, _terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
         self.chain
-            .turn(registry, |turn| turn.remove_consumer(&self.who.who))?;
+            .turn(registry, |turn| Ok(turn.remove_consumer(&self.who.who)?))?;
         Ok(Outcome::Fine)
     }
 }
@@ -139,8 +139,8 @@ impl Run for Forget {
 impl Run for Trim {
     fn run(self, registry: &Registry, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
         let went = self.chain.turn(registry, |turn| match self.what.before {
-            Some(number) => turn.trim(number),
-            None => turn.trim_consumed(),
+            Some(number) => Ok(turn.trim(number)?),
+            None => Ok(turn.trim_consumed()?),
         })?;
         terminal.say(went)?;
         Ok(Outcome::Fine)

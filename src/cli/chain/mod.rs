@@ -70,14 +70,18 @@ struct Push {
     json: bool,
 }
 
-/// Take the newest entry away and print it
+/// Print the newest entry and take it away
+///
+/// It is taken away once it is printed: where that is cut short the entry is still there.
 #[derive(Debug, Args)]
 struct Pop {
     #[command(flatten)]
     chain: ChainArg,
 }
 
-/// Take the oldest entry away and print it
+/// Print the oldest entry and take it away
+///
+/// It is taken away once it is printed: where that is cut short the entry is still there.
 #[derive(Debug, Args)]
 struct Shift {
     #[command(flatten)]
@@ -235,7 +239,7 @@ impl ChainArg {
     fn turn<T>(
         &self,
         registry: &Registry,
-        change: impl FnOnce(&mut Turn<'_>) -> crate::contract::Result<T>,
+        change: impl FnOnce(&mut Turn<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let chain = self.chain(chain::Options::default())?;
         self.stack.write(registry, |engine| {
@@ -250,17 +254,20 @@ impl ChainArg {
         })
     }
 
-    /// Takes one entry away, and prints it once that has reached its level.
+    /// Prints one entry, then takes it away: what cannot be printed is not lost.
     fn take<B: AsRef<[u8]>>(
         &self,
         registry: &Registry,
         terminal: &mut Terminal<'_>,
         take: impl FnOnce(&mut Turn<'_>) -> crate::contract::Result<Option<B>>,
     ) -> Result<Outcome, Failure> {
-        match self.turn(registry, take)? {
-            Some(entry) => terminal.bytes(entry.as_ref())?,
-            None => return Err(Failure::fault(format!("{} is empty", self.chain))),
-        }
+        self.turn(registry, |turn| {
+            let Some(entry) = take(turn)? else {
+                return Err(Failure::fault(format!("{} is empty", self.chain)));
+            };
+            terminal.bytes(entry.as_ref())?;
+            terminal.flush()
+        })?;
         Ok(Outcome::Fine)
     }
 }
