@@ -134,3 +134,28 @@ fn a_damaged_export_names_its_line_and_imports_nothing() {
     assert_eq!(desk.ok("count o.toml --tree t"), "1000\n");
     desk.fails("import o.toml nix.ndjson", 2, &["cannot read nix.ndjson"]);
 }
+
+#[test]
+fn a_skip_list_comes_back_as_one_and_chains_are_not_left_out_unsaid() {
+    let desk = two();
+    desk.file("rows.csv", "k,v\na,1\nb,2\n");
+    desk.ok("load s.toml rows.csv --tree list --key k --index skiplist");
+    desk.ok("put s.toml --tree tree k v");
+    let all = desk.run("export s.toml");
+    all.expect("export", 0, &[]);
+    desk.run_with("import o.toml", &all.out);
+    for stack in ["s.toml", "o.toml"] {
+        let told = desk.ok(&format!("verify {stack}"));
+        assert!(told.contains("skip list   list: 2 entries"), "{told}");
+    }
+    assert!(desk.run("export o.toml").out == all.out);
+    let other = all.text().replace("skiplist", "heap");
+    let said = desk.run_with("import o.toml --replace", other.as_bytes());
+    said.expect("import", 1, &["-:2: ", "\"heap\""]);
+
+    desk.ok("chain push s.toml --chain jobs e");
+    let said = desk.fails("export s.toml", 1, &["left out: jobs", "--trees-only"]);
+    assert!(said.out == all.out, "the trees are all there");
+    assert!(desk.run("export s.toml --trees-only").out == all.out);
+    desk.fails("export s.toml --tree jobs", 2, &["travertine chain"]);
+}

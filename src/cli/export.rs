@@ -5,11 +5,12 @@
 //!   {"tree":"orders","entries":2}
 //!   {"key":"o1","value":"…"}
 //!   {"key":"o2","value_b64":"…"}
-//!   {"tree":"people","entries":0}
+//!   {"tree":"people","entries":0,"index":"skiplist"}   a B-tree, where nothing else is said
 //!   {"end":2}                                    how many entries there were in all
 //! ```
 //!
-//! Nothing in it tells the store it came from, so what was imported is exported with the same bytes.
+//! Nothing in it tells the store it came from, so what was imported is exported with the same bytes. Chains,
+//! and names that lead to anything else, are left out, which is told.
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -18,12 +19,14 @@ use super::progress::Progress;
 use super::tree::{self, AtArg};
 use super::{Failure, Outcome, Run, StackArg, Terminal, text};
 use crate::contract::Name;
-use crate::interfaces::{CursorExt, Value};
+use crate::interfaces::{Any, CursorExt, Value};
 use crate::stack::Registry;
 
 /// Print trees as lines of JSON, for `import`
 ///
-/// All trees of one commit, or one of them. Keys and values that are not UTF-8 are base64.
+/// All trees of one commit, or one of them. Keys and values that are not UTF-8 are base64. Chains are no
+/// trees: they are left out, with exit code 1 unless --trees-only says that this is meant. `backup` takes
+/// everything along.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine export stack.toml > all.ndjson
@@ -34,6 +37,9 @@ pub(super) struct Export {
     /// Only this tree
     #[arg(long, value_name = "NAME")]
     tree: Option<String>,
+    /// Leave out what is no tree
+    #[arg(long)]
+    trees_only: bool,
     #[command(flatten)]
     at: AtArg,
 }
@@ -58,6 +64,9 @@ pub(super) struct Head {
 pub(super) struct TreeLine {
     pub(super) tree: String,
     pub(super) entries: u64,
+    /// What its index is called, if it is no B-tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) index: Option<String>,
 }
 
 /// The last line.
@@ -72,13 +81,23 @@ impl Run for Export {
         let wanted = self.tree.map(Name::new).transpose()?;
         let opened = self.stack.open_to_read(registry, terminal)?;
         let snapshot = self.at.snapshot(&opened.engine)?;
-        let mut names = Vec::new();
+        let (mut names, mut left_out) = (tree::names(&snapshot)?, Vec::new());
         match wanted {
             Some(name) if snapshot.root(&name).is_none() => {
                 return Err(tree::absent(&snapshot, &name)?);
             }
-            Some(name) => names.push(name),
-            None => names.extend(tree::names(&snapshot)?.into_iter().map(|(name, _)| name)),
+            Some(name) => {
+                tree::refuse_chain(&snapshot, &name)?;
+                names.retain(|(there, _)| *there == name);
+            }
+            None if self.trees_only => {}
+            None => {
+                for name in snapshot.names().keys() {
+                    if tree::is_chain(&snapshot, name)? {
+                        left_out.push(name.to_string());
+                    }
+                }
+            }
         }
         terminal.json(&Head {
             travertine: EXPORT.to_owned(),
@@ -88,7 +107,7 @@ impl Run for Export {
         let (mut line, mut end) = (Vec::new(), 0);
         let progress = Progress::things("exporting", 0);
         progress.show(terminal);
-        for name in &names {
+        for (name, index) in &names {
             let Some(reader) = tree::reader(&snapshot, name)? else {
                 continue;
             };
@@ -97,6 +116,7 @@ impl Run for Export {
             terminal.json(&TreeLine {
                 tree: name.to_string(),
                 entries,
+                index: (*index != Any::default()).then(|| index.name().to_owned()),
             })?;
             let mut cursor = reader.cursor();
             while let Some(entry) = cursor.next()? {
@@ -115,6 +135,13 @@ impl Run for Export {
         }
         progress.finish();
         terminal.json(&EndLine { end })?;
-        Ok(Outcome::Fine)
+        if left_out.is_empty() {
+            return Ok(Outcome::Fine);
+        }
+        terminal.complain(&format!(
+            "chains are left out: {}; --trees-only says that this is meant, and `backup` takes all along",
+            left_out.join(", ")
+        ))?;
+        Ok(Outcome::Fault)
     }
 }

@@ -125,7 +125,15 @@ impl Import {
             let TreeLine {
                 tree: name,
                 entries: count,
+                index,
             } = lines.next()?;
+            let index = match &index {
+                None => Any::default(),
+                Some(called) => Any::all()
+                    .into_iter()
+                    .find(|index| index.name() == called)
+                    .ok_or_else(|| lines.wrong(format!("there is no index {called:?} here")))?,
+            };
             let name = tree::name(name).map_err(|error| lines.wrong(error.message()))?;
             let there = tree::map(name.clone())
                 .reader(session.base())
@@ -141,7 +149,6 @@ impl Import {
                 return Err(lines.wrong(format!("there are two trees {name}")));
             }
             progress.of(entries.saturating_add(count));
-            let index = Any::default();
             let mut loader = index.loader(&session);
             for row in 0..count {
                 let line: EntryLine = lines.next()?;
