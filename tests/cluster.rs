@@ -219,6 +219,64 @@ fn children_are_damaged_lost_and_shut_off_in_turn_and_come_back() {
 }
 
 #[test]
+fn verify_looks_at_every_copy() {
+    let desk = Desk::new();
+    desk.file("s.toml", STACK);
+    let mut rows = 0;
+    load(&desk, &mut rows, || ());
+    let told = desk.ok("verify s.toml");
+    assert_eq!(told.matches(": whole\n").count(), 3, "{told}");
+
+    // A bit here and there, also twice in one child: the others hide nothing.
+    for (child, row) in [("one", 3), ("three", ROWS / 2), ("three", ROWS - 1)] {
+        flip(place_of(&desk, child, row));
+        let number = if child == "one" { 1 } else { 3 };
+        let place = format!("DAMAGED     cluster, child {number}: ");
+        let said = desk.fails("verify s.toml", 1, &["damaged"]);
+        assert!(said.text().contains(&place), "{said:?}");
+    }
+    let facts = &desk.run("verify s.toml --json").json()[0];
+    let troubled = |child: &serde_json::Value| !child["trouble"].is_null();
+    let copies = facts["copies"].as_array().unwrap();
+    let troubled: Vec<_> = copies.iter().map(troubled).collect();
+    assert_eq!(troubled, [true, false, true], "{facts}");
+    assert!(facts["damaged"].as_u64() >= Some(2), "{facts}");
+}
+
+#[test]
+fn a_lost_child_is_told_by_verify_and_by_whoever_reads_or_writes() {
+    let desk = Desk::new();
+    desk.file("s.toml", STACK);
+    desk.ok("put s.toml --tree t k v");
+    fs::remove_dir_all(desk.path().join("two")).unwrap();
+    let said = desk.fails("verify s.toml", 1, &["1 things are damaged"]);
+    let told = said.text();
+    assert!(told.contains("DAMAGED     cluster, child 2: "), "{told}");
+    assert!(!told.contains("all is well"), "{told}");
+    for line in ["get s.toml --tree t k", "put s.toml --tree t k2 v"] {
+        desk.fails(line, 0, &["1 of 3 children are not there"]);
+    }
+    // Without too many nothing else can be looked at; it is still said which.
+    fs::remove_dir_all(desk.path().join("three")).unwrap();
+    let said = desk.fails("verify s.toml", 1, &[]);
+    for child in ["child 2", "child 3"] {
+        assert!(said.text().contains(child), "{said:?}");
+    }
+}
+
+#[test]
+fn children_that_are_one_directory_by_a_link_are_refused() {
+    let desk = Desk::new();
+    desk.file("s.toml", STACK);
+    desk.ok("check s.toml");
+    fs::create_dir(desk.path().join("one")).unwrap();
+    std::os::unix::fs::symlink("one", desk.path().join("two")).unwrap();
+    for line in ["check s.toml", "put s.toml --tree t k v"] {
+        desk.fails(line, 2, &["by a link", "\"two\"", "\"one\""]);
+    }
+}
+
+#[test]
 fn what_is_no_cluster_or_no_child_is_refused() {
     let desk = Desk::new();
     desk.file("r.toml", STACK);

@@ -323,6 +323,31 @@ fn with_history_every_commit_is_looked_at_and_a_rate_changes_nothing_that_is_tol
 }
 
 #[test]
+fn of_a_history_so_much_is_looked_at_as_was_written() {
+    let desk = Desk::new();
+    let rows: String = (0..4_000).map(|n| format!("{n:05},row {n}\n")).collect();
+    desk.file("rows.csv", rows);
+    let mut before = None;
+    // With every load the history is twice as long.
+    for tree in ["t", "u"] {
+        desk.ok(&format!(
+            "load s.toml rows.csv --tree {tree} --key 0 --no-header --batch 20"
+        ));
+        let facts = &desk.run("verify s.toml --history --json").json()[0];
+        assert_eq!(facts["damaged"], 0, "{facts}");
+        let of = |name: &str| facts["history"][name].as_u64().unwrap();
+        let (states, looked_at) = (of("states"), of("looked_at"));
+        assert!(states >= 199, "{facts}");
+        assert!((2..=states / 4).contains(&looked_at), "{facts}");
+        assert!(
+            before.is_none_or(|before| looked_at <= 3 * before),
+            "{facts}"
+        );
+        before = Some(looked_at);
+    }
+}
+
+#[test]
 fn beside_a_writer_who_reclaims_nothing_is_called_damaged() {
     let desk = Desk::new();
     let stack = "[[layer]]\nuse = \"file\"\npath = \"data\"\nsegment = \"1 MiB\"\n";

@@ -31,6 +31,11 @@ impl Pace {
         }
     }
 
+    /// How much was read so far.
+    pub(super) fn total(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
     /// So much was read: waits until that was allowed.
     pub(super) fn read(&self, bytes: u64) {
         let read = self.read.fetch_add(bytes, Ordering::Relaxed) + bytes;

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 
+use super::cluster::CLUSTER;
 use super::{Failure, Terminal};
 use crate::config::{Overrides, StackFile};
-use crate::contract::{Env, Epoch, ErrorKind};
+use crate::contract::{Env, Epoch, ErrorKind, Status};
 use crate::front::Engine;
 use crate::medium::Medium;
 use crate::medium::memory::MemoryMedium;
-use crate::stack::{Media, Opening, Plan, Registry, Stack};
+use crate::stack::{Media, Opening, Plan, Probe, Registry, Stack};
 
 /// A stack file, and what to change in it.
 #[derive(Debug, Args)]
@@ -59,6 +60,7 @@ impl StackArg {
     pub fn open(&self, registry: &Registry) -> Result<Opened, Failure> {
         let file = self.load(registry)?;
         let (stack, engine) = file.engine(&Env::system(), false)?;
+        warn(&stack.store().status());
         Ok(Opened {
             file,
             stack,
@@ -95,6 +97,7 @@ impl StackArg {
         let file = self.load(registry)?;
         let stack = open_floors(&file, terminal)?;
         let engine = file.engine_on(&stack, &Env::system(), true)?;
+        warn(&stack.store().status());
         Ok(Opened {
             file,
             stack,
@@ -158,16 +161,51 @@ impl StackArg {
     }
 }
 
+/// Says where a cluster goes on without some of its children.
+fn warn(status: &Status) {
+    // One that could not be opened has told nothing of itself.
+    let away = status
+        .below
+        .iter()
+        .filter(|child| child.identity.is_empty());
+    let away = away.count();
+    if status.kind == CLUSTER && away > 0 {
+        let children = status.below.len();
+        let cluster = status.name.as_deref().unwrap_or(CLUSTER);
+        tracing::warn!(
+            cluster,
+            "{away} of {children} children are not there; `cluster check` says which"
+        );
+    }
+    status.below.iter().for_each(warn);
+}
+
 /// Opens the floors for reading. A stack that nobody wrote to yet is shown as what it is, an empty one;
 /// nothing is made on disk for it.
 pub(super) fn open_floors(file: &StackFile, terminal: &mut Terminal<'_>) -> Result<Stack, Failure> {
+    open_probed(file, Vec::new(), terminal)
+}
+
+/// As [`open_floors`], with probes at every boundary.
+pub(super) fn open_probed(
+    file: &StackFile,
+    probes: Vec<Arc<dyn Probe>>,
+    terminal: &mut Terminal<'_>,
+) -> Result<Stack, Failure> {
     let env = Env::system();
     if !unwritten(file.plan()) {
-        return Ok(file.open(&env, true)?);
+        let opening = Opening {
+            read_only: true,
+            probes,
+            ..Opening::default()
+        };
+        let stack = file.plan().open(&env, opening);
+        return Ok(stack.map_err(|error| error.at(file.path().display().to_string()))?);
     }
     terminal.note("nothing was written to this stack yet")?;
     let opening = Opening {
         media: Some(Arc::new(Blank::default())),
+        probes,
         ..Opening::default()
     };
     Ok(file.plan().open(&env, opening)?)

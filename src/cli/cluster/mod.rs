@@ -6,6 +6,7 @@
 //! ```
 
 mod check;
+pub(super) mod copies;
 mod replace;
 
 use clap::{Args, Subcommand};
@@ -38,11 +39,19 @@ impl Run for Cluster {
     }
 }
 
+/// What the kind is called.
+pub(super) const CLUSTER: &str = "cluster";
+
+/// Every cluster of a stack.
+fn clusters(plan: &Plan) -> impl Iterator<Item = &Floor> {
+    let floors = plan.top().walk().map(|(_, floor)| floor);
+    floors.filter(|floor| floor.kind().name == CLUSTER)
+}
+
 /// The one cluster of a stack, or the one of this name.
 fn find<'a>(plan: &'a Plan, name: Option<&str>) -> Result<&'a Floor, Failure> {
-    let clusters = plan.top().walk().map(|(_, floor)| floor);
-    let clusters = clusters.filter(|floor| floor.kind().name == "cluster");
-    let mut found = clusters.filter(|floor| name.is_none_or(|name| floor.name() == Some(name)));
+    let mut found =
+        clusters(plan).filter(|floor| name.is_none_or(|name| floor.name() == Some(name)));
     match (found.next(), found.next()) {
         (Some(floor), None) => Ok(floor),
         (Some(_), Some(_)) => Err(Failure::wrong(

@@ -13,6 +13,9 @@ const STEP: u64 = 64 << 20;
 /// What was read.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Facts {
+    /// Bytes that were read of other things.
+    #[serde(skip)]
+    pub(super) before: u64,
     pub(super) streams: u64,
     pub(super) batches: u64,
     pub(super) records: u64,
@@ -22,13 +25,15 @@ pub(super) struct Facts {
 
 pub(super) fn check(
     store: &dyn Store,
+    before: u64,
     findings: &mut Findings,
     pace: &Pace,
 ) -> Result<Facts, Failure> {
-    let mut facts = Facts::default();
+    let mut facts = Facts {
+        before,
+        ..Facts::default()
+    };
     let status = store.status();
-    let total = status.streams.iter().map(|stream| stream.end * 8).sum();
-    pace.progress.of(total);
     for stream in &status.streams {
         facts.streams += 1;
         let end = Position(stream.end);
@@ -83,7 +88,7 @@ fn walk(
             before = left.after;
             facts.bytes += left.to.bytes_since(left.from);
         }
-        pace.progress.at(facts.bytes);
+        pace.progress.at(facts.before + facts.bytes);
         pace.read(facts.bytes - read);
         read = facts.bytes;
         match some.next {
@@ -94,7 +99,12 @@ fn walk(
 }
 
 /// The next place after damage at `from` from which a scan goes on.
-fn behind(store: &dyn Store, stream: Stream, from: Position, end: Position) -> Option<Position> {
+pub(in super::super) fn behind(
+    store: &dyn Store,
+    stream: Stream,
+    from: Position,
+    end: Position,
+) -> Option<Position> {
     let mut at = from.plus_bytes(STEP);
     while at < end {
         if store.scan(stream, at).wait().is_ok() {

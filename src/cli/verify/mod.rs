@@ -2,33 +2,37 @@
 //!
 //! ```text
 //!   batches      every batch of every stream: running checksums, each record's own check
+//!   copies       the same of each child of a cluster, and whether the children hold the same
 //!   references   every edge from the newest commit on, or from all, blind to what a record means
 //!   indexes      what only the index knows: order, counts, bounds, links
 //! ```
 //!
 //! It promises that damage in one place does not hide damage in another, as far as the places can be
-//! reached. Memory: one bit for each 16 bytes of records that have references, and, where a writer freed
-//! something meanwhile, a few words for each commit.
+//! reached. The states of an index share most of what they are made of: of a history one is looked at whole
+//! when about as much was written since the last as looking at it takes. Memory: one bit for each 16 bytes
+//! of records that have references; where a writer freed something meanwhile, a few words for each commit;
+//! and what the copies take.
 
-mod batches;
+pub(super) mod batches;
 pub(super) mod findings;
 mod indexes;
 pub(super) mod reach;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
 
 use self::findings::Findings;
+use super::cluster::copies::{Copies, Copy};
 use super::pace::{Pace, Paced};
 use super::progress::Progress;
 use super::reclaim::size;
-use super::stack_arg::open_floors;
+use super::stack_arg::open_probed;
 use super::text::count;
 use super::{Failure, Outcome, Run, StackArg, Terminal};
-use crate::contract::{Env, ErrorKind};
+use crate::contract::{Env, ErrorKind, Name};
 use crate::front::{Engine, Followed, Options, Snapshot};
 use crate::interfaces::records::Source;
 use crate::interfaces::report::Report;
@@ -38,8 +42,11 @@ use crate::stack::{ByteSize, Registry};
 ///
 /// Exit code 1 if anything is damaged, with the places. Works beside a writer, on what it has proven, and
 /// with --rate hardly takes anything from it. Every batch that lies on the media is read, of whatever
-/// commit; references and indexes are followed from the newest commit, with --history from each. What
-/// the writer frees meanwhile is no damage: then what is left is followed anew.
+/// commit, and of a cluster each child's: one that is away, damaged or differs from the others is told. One
+/// that is behind is no damage; what a server keeps in a cluster of its own is verified there. References
+/// and indexes are followed from the newest commit, with --history references from each, and of the older
+/// states of an index so many are looked at that the work stays in proportion to what was written. What the
+/// writer frees meanwhile is no damage: then what is left is followed anew.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine verify stack.toml
@@ -51,7 +58,7 @@ pub(super) struct Verify {
     /// Read at most so much in a second
     #[arg(long, value_name = "SIZE", value_parser = size)]
     rate: Option<ByteSize>,
-    /// Follow the references and check the indexes of every commit that is left
+    /// Follow the references of every commit that is left, and check the indexes of older ones too
     #[arg(long)]
     history: bool,
     /// Print what was checked as JSON
@@ -63,8 +70,12 @@ pub(super) struct Verify {
 #[derive(Debug, Default, Serialize)]
 struct Facts {
     batches: batches::Facts,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    copies: Vec<Copy>,
     references: reach::Facts,
     trees: Vec<TreeFacts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<HistoryFacts>,
     #[serde(flatten)]
     findings: Findings,
 }
@@ -81,6 +92,17 @@ struct TreeFacts {
     damaged: u64,
 }
 
+/// Older states of indexes.
+#[derive(Debug, Default, Serialize)]
+struct HistoryFacts {
+    states: u64,
+    /// Those that were looked at whole.
+    looked_at: u64,
+}
+
+/// So many bytes are read again for each that was written, to look at older states of indexes.
+const AGAIN: u64 = 4;
+
 /// So often a writer may free what is being looked at before what is missing is called damage.
 const ATTEMPTS: u32 = 8;
 
@@ -89,7 +111,8 @@ impl Run for Verify {
         self.stack.recover(registry, terminal)?;
         let file = self.stack.load(registry)?;
         let env = Env::system();
-        let stack = open_floors(&file, terminal)?;
+        let copies = Copies::all(file.plan());
+        let stack = open_probed(&file, copies.probes(), terminal)?;
         let mut facts = Facts::default();
         let progress = Progress::bytes("verifying", 0, 0);
         progress.show(terminal);
@@ -98,7 +121,27 @@ impl Run for Verify {
             self.rate.map(|rate| rate.0),
             progress,
         ));
-        facts.batches = batches::check(&*stack.store(), &mut facts.findings, &pace)?;
+        let status = stack.store().status();
+        let streams: u64 = status.streams.iter().map(|stream| stream.end * 8).sum();
+        pace.progress.of(streams + copies.bytes());
+        let mut read = 0;
+        facts.copies = copies.look(&status, |bytes| {
+            read += bytes;
+            pace.progress.at(read);
+            pace.read(bytes);
+        });
+        for copy in &facts.copies {
+            let place = format!("{}, child {}", copy.cluster, copy.child);
+            for trouble in &copy.troubles {
+                facts.findings.add(&place, trouble);
+            }
+        }
+        match batches::check(&*stack.store(), read, &mut facts.findings, &pace) {
+            Ok(read) => facts.batches = read,
+            Err(failure) => {
+                return Err(self.short(&facts, failure, terminal)?);
+            }
+        }
         let open = || Engine::open(stack.store(), &env, Options::reading());
         let before = facts.findings.clone();
         for attempt in 1.. {
@@ -115,7 +158,7 @@ impl Run for Verify {
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     facts.findings.add("the newest commit", &error);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(self.short(&facts, error.into(), terminal)?),
             }
             break;
         }
@@ -140,10 +183,25 @@ impl Verify {
         let findings = &mut facts.findings;
         facts.references = reach::check(engine, self.history, findings, pace)?;
         facts.trees = trees(&engine.snapshot(), pace, findings);
-        match self.history {
-            true => older(engine, pace, findings),
-            false => Ok(()),
+        if self.history {
+            let batches = &facts.batches;
+            let share = AGAIN * batches.bytes / batches.commits.max(1);
+            facts.history = Some(older(engine, share, pace, findings)?);
         }
+        Ok(())
+    }
+
+    /// Ends early: where too few children are there, it is said which.
+    fn short(
+        &self,
+        facts: &Facts,
+        failure: Failure,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<Failure, Failure> {
+        if !self.json {
+            facts.tell_copies(terminal)?;
+        }
+        Ok(failure)
     }
 
     /// Whether a commit that was looked at is kept no more, as somebody sees it who looks now.
@@ -203,8 +261,23 @@ fn trees(snapshot: &Snapshot, pace: &Arc<Pace>, findings: &mut Findings) -> Vec<
     trees
 }
 
-/// The indexes of the commits before the newest, each state of each once.
-fn older(engine: &Engine, pace: &Arc<Pace>, findings: &mut Findings) -> Result<(), Failure> {
+/// What it took to look at an index, and what may be read of it since.
+#[derive(Debug, Default)]
+struct Looked {
+    cost: u64,
+    credit: u64,
+}
+
+/// The indexes of the commits before the newest, each state of each once at most. Every change of a name
+/// is worth a `share` of reading; a state is looked at once that has come to what the last one took.
+fn older(
+    engine: &Engine,
+    share: u64,
+    pace: &Arc<Pace>,
+    findings: &mut Findings,
+) -> Result<HistoryFacts, Failure> {
+    let mut facts = HistoryFacts::default();
+    let mut looked = BTreeMap::<Name, Looked>::new();
     let mut follow = engine.follow(1);
     let newest = engine.snapshot();
     let mut before = newest.names().clone();
@@ -212,11 +285,11 @@ fn older(engine: &Engine, pace: &Arc<Pace>, findings: &mut Findings) -> Result<(
         let snapshot = match follow.ready() {
             Ok(Some(Followed::Commit(snapshot))) => snapshot,
             Ok(Some(Followed::Freed(_))) => continue,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(facts),
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 let place = format_args!("commit {}", follow.position());
                 findings.add(place, error);
-                return Ok(());
+                return Ok(facts);
             }
             Err(error) => return Err(error.into()),
         };
@@ -229,9 +302,16 @@ fn older(engine: &Engine, pace: &Arc<Pace>, findings: &mut Findings) -> Result<(
             if told.contains(&Some(reference)) {
                 continue;
             }
+            let looked = looked.entry(name.clone()).or_default();
+            looked.credit += share;
+            if looked.credit < looked.cost {
+                facts.states += 1;
+                continue;
+            }
             let Ok(record) = snapshot.read(reference).wait() else {
                 continue;
             };
+            let began = pace.total();
             let place = format!("{name} at commit {}", snapshot.sequence());
             match indexes::check(&source, *reference, &record) {
                 Some((index, Ok(report))) => {
@@ -241,8 +321,14 @@ fn older(engine: &Engine, pace: &Arc<Pace>, findings: &mut Findings) -> Result<(
                     findings.damaged += report.damaged - report.damage.len() as u64;
                 }
                 Some((index, Err(error))) => findings.add(format_args!("{index} {place}"), error),
-                None => {}
+                None => continue,
             }
+            facts.states += 1;
+            facts.looked_at += 1;
+            *looked = Looked {
+                cost: pace.total() - began,
+                credit: 0,
+            };
         }
         before.clone_from(snapshot.names());
         pace.progress.tick();
@@ -250,6 +336,13 @@ fn older(engine: &Engine, pace: &Arc<Pace>, findings: &mut Findings) -> Result<(
 }
 
 impl Facts {
+    fn tell_copies(&self, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+        for copy in &self.copies {
+            terminal.say(format_args!("copy        {}, {copy}", copy.cluster))?;
+        }
+        Ok(())
+    }
+
     fn tell(&self, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
         let batches = &self.batches;
         terminal.say(format_args!(
@@ -260,6 +353,7 @@ impl Facts {
             count(batches.commits, "commit"),
             batches.bytes
         ))?;
+        self.tell_copies(terminal)?;
         let references = &self.references;
         terminal.say(format_args!(
             "references  {} followed from commit {}, to {} records",
@@ -275,6 +369,12 @@ impl Facts {
                 tree.height,
                 tree.apart,
                 tree.bytes
+            ))?;
+        }
+        if let Some(HistoryFacts { states, looked_at }) = &self.history {
+            terminal.say(format_args!(
+                "history     {looked_at} of {} of older commits looked at",
+                count(*states, "state")
             ))?;
         }
         self.findings.tell(terminal)
