@@ -17,7 +17,7 @@ use std::time::Duration;
 use rig::{Served, body, commit, engine, memory, open, plan_of, remote};
 use travertine_engine::contract::{Env, ErrorKind, Level, Oid, Store as _, Stream};
 use travertine_engine::stack::{Properties, Spec};
-use travertine_net::remote::{Reach, Reaching, RemoteStore, Settings};
+use travertine_net::remote::{Reach, Reaching, RemoteStore, Role, Settings};
 
 /// However slow the machine is.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -117,6 +117,7 @@ fn whoever_waits_is_told_when_what_drives_the_floor_is_gone() {
         read_only: true,
         identity: None,
         stream: Stream::default(),
+        role: Role::default(),
     };
     let task = Mutex::new(None);
     let (store, _opened) = RemoteStore::begin(&Env::system(), settings, Arc::new(Nowhere), |it| {

@@ -27,7 +27,7 @@ use travertine_engine::stack::{Layer, Opening, Plan, Properties, Property, Spec}
 use travertine_net::accept::{Accept, Door, Listener};
 use travertine_net::connect::{Dial, Dialing, Endpoint};
 use travertine_net::limits::Limits as Bounds;
-use travertine_net::remote::{Reach, Reaching, RemoteStore, Settings};
+use travertine_net::remote::{Reach, Reaching, RemoteStore, Role, Settings};
 use travertine_net::store_service::{Limits, Offer, StoreService};
 use turmoil::net::{TcpListener, TcpStream};
 
@@ -140,6 +140,7 @@ fn settings() -> Settings {
         read_only: false,
         identity: None,
         stream: Stream(0),
+        role: Role::default(),
     }
 }
 

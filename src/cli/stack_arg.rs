@@ -9,11 +9,11 @@ use clap::Args;
 use super::cluster::CLUSTER;
 use super::{Failure, Terminal};
 use crate::config::{Overrides, StackFile};
-use crate::contract::{Env, Epoch, ErrorKind, Status};
+use crate::contract::{Env, Epoch, Error, ErrorKind, Status};
 use crate::front::Engine;
 use crate::medium::Medium;
 use crate::medium::memory::MemoryMedium;
-use crate::stack::{Media, Opening, Plan, Probe, Registry, Stack};
+use crate::stack::{Layer, Media, Opening, Plan, Probe, Registry, Shelf, Spec, Stack};
 
 /// A stack file, and what to change in it.
 #[derive(Debug, Args)]
@@ -55,6 +55,17 @@ pub struct Opened {
     pub engine: Engine,
 }
 
+impl Opened {
+    /// Does `work` and closes it, whatever came of the work.
+    fn closing<T>(self, work: impl FnOnce(&Engine) -> Result<T, Failure>) -> Result<T, Failure> {
+        let done = work(&self.engine);
+        let closed = self.engine.close();
+        let value = done?;
+        closed?;
+        Ok(value)
+    }
+}
+
 impl StackArg {
     /// Opens the stack for writing, with an engine on it.
     pub fn open(&self, registry: &Registry) -> Result<Opened, Failure> {
@@ -74,12 +85,23 @@ impl StackArg {
         registry: &Registry,
         work: impl FnOnce(&Engine) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let opened = self.open(registry)?;
-        let done = work(&opened.engine);
-        let closed = opened.engine.close();
-        let value = done?;
-        closed?;
-        Ok(value)
+        self.open(registry)?.closing(work)
+    }
+
+    /// The same, in the place of whoever writes already.
+    pub fn take_over<T>(
+        &self,
+        registry: &Registry,
+        work: impl FnOnce(&Engine) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let file = self.load(registry)?;
+        let (stack, engine) = file.takeover(&Env::system())?;
+        let opened = Opened {
+            file,
+            stack,
+            engine,
+        };
+        opened.closing(work)
     }
 
     /// Opens the stack for reading, with an engine on it.
@@ -107,7 +129,8 @@ impl StackArg {
 
     /// Whether nobody wrote to the stack yet.
     pub(super) fn is_unwritten(&self, registry: &Registry) -> Result<bool, Failure> {
-        Ok(unwritten(self.load(registry)?.plan()))
+        let file = self.load(registry)?;
+        Ok(unwritten(file.plan()) || is_bare(file.plan()))
     }
 
     /// Does what the next writer would have to do first, if the last one ended without closing.
@@ -192,6 +215,7 @@ pub(super) fn open_probed(
     probes: Vec<Arc<dyn Probe>>,
     terminal: &mut Terminal<'_>,
 ) -> Result<Stack, Failure> {
+    const NOTHING: &str = "nothing was written to this stack yet";
     let env = Env::system();
     if !unwritten(file.plan()) {
         let opening = Opening {
@@ -199,10 +223,15 @@ pub(super) fn open_probed(
             probes,
             ..Opening::default()
         };
-        let stack = file.plan().open(&env, opening);
-        return Ok(stack.map_err(|error| error.at(file.path().display().to_string()))?);
+        return match file.plan().open(&env, opening) {
+            Err(error) if is_nothing(&error, file) => {
+                terminal.note(NOTHING)?;
+                Ok(empty(&env)?)
+            }
+            opened => Ok(opened.map_err(|error| error.at(file.path().display().to_string()))?),
+        };
     }
-    terminal.note("nothing was written to this stack yet")?;
+    terminal.note(NOTHING)?;
     let opening = Opening {
         media: Some(Arc::new(Blank::default())),
         probes,
@@ -211,9 +240,8 @@ pub(super) fn open_probed(
     Ok(file.plan().open(&env, opening)?)
 }
 
-/// Whether none of the directories that a stack lies in holds anything.
+/// Whether all that a stack lies in is directories of this machine, and none of them holds anything.
 fn unwritten(plan: &Plan) -> bool {
-    let mut places = plan.places().peekable();
     #[expect(
         clippy::disallowed_methods,
         reason = "whether there is something to open is asked before anything is opened"
@@ -222,7 +250,30 @@ fn unwritten(plan: &Plan) -> bool {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
     };
-    places.peek().is_some() && places.all(empty)
+    let here = plan.top().walk().all(|(_, floor)| !floor.kind().elsewhere);
+    let mut places = plan.places().peekable();
+    here && places.peek().is_some() && places.all(empty)
+}
+
+/// Whether an opening failed for want of anything to open.
+fn is_nothing(error: &Error, file: &StackFile) -> bool {
+    error.kind() == ErrorKind::Invalid && is_bare(file.plan())
+}
+
+/// Whether nothing lies in any of the places of a stack, here and elsewhere. Where that cannot be asked,
+/// something may.
+fn is_bare(plan: &Plan) -> bool {
+    let shelves = plan.shelves(&Env::system(), &Opening::default());
+    let bare = |shelf: &Arc<dyn Shelf>| shelf.is_bare().unwrap_or(false);
+    !shelves.is_empty() && shelves.iter().all(bare)
+}
+
+/// A stack in which nothing lies.
+fn empty(env: &Env) -> Result<Stack, Error> {
+    let spec = Spec::linear([Layer::new("memory")]).level("memory");
+    let plan = Plan::new(&spec, &crate::standard(), Path::new("/"));
+    let plan = plan.map_err(|_| Error::unsupported("there is no memory to show as empty"))?;
+    plan.open(env, Opening::default())
 }
 
 /// Memory for every place of a stack, empty to begin with.

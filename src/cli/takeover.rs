@@ -15,7 +15,8 @@ use crate::stack::Registry;
 /// lost.
 ///
 /// A stack in directories of this machine has a lock as well: while its writer runs nobody takes it over,
-/// so end that one first. Where the floors are elsewhere, this is how another machine goes on.
+/// so end that one first. Where the floors are elsewhere other commands give way to a writer that runs, and
+/// this is how another machine goes on.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: travertine takeover stack.toml")]
 pub(super) struct Takeover {
@@ -36,7 +37,7 @@ struct Facts {
 
 impl Run for Takeover {
     fn run(self, registry: &Registry, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
-        let (before, committed) = self.stack.write(registry, |engine| {
+        let (before, committed) = self.stack.take_over(registry, |engine| {
             let before = engine.snapshot();
             let committed = engine.session()?.commit(&[], None).wait()?;
             Ok((before, committed))

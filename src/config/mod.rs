@@ -176,9 +176,19 @@ impl StackFile {
     }
 
     /// Opens the stack and an engine on it, as the file says.
+    ///
+    /// Errors: `Unavailable`, if it is to write and another one writes already.
     pub fn engine(&self, env: &Env, read_only: bool) -> Result<(Stack, Engine)> {
         let stack = self.open(env, read_only)?;
         let engine = self.engine_on(&stack, env, read_only)?;
+        Ok((stack, engine))
+    }
+
+    /// The same, for writing, and in the place of whoever writes already: that one is fenced. Only a lock
+    /// in a directory of this machine keeps it.
+    pub fn takeover(&self, env: &Env) -> Result<(Stack, Engine)> {
+        let stack = self.open_as(env, Opening::default())?;
+        let engine = self.engine_on(&stack, env, false)?;
         Ok((stack, engine))
     }
 
@@ -202,11 +212,18 @@ impl StackFile {
     }
 
     /// Opens the stack.
+    ///
+    /// Errors: `Unavailable`, if it is to be written and another one writes already.
     pub fn open(&self, env: &Env, read_only: bool) -> Result<Stack> {
         let opening = Opening {
             read_only,
+            yields: true,
             ..Opening::default()
         };
+        self.open_as(env, opening)
+    }
+
+    fn open_as(&self, env: &Env, opening: Opening) -> Result<Stack> {
         self.plan
             .open(env, opening)
             .map_err(|error| error.at(self.path.display().to_string()))

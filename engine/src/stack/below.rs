@@ -47,6 +47,8 @@ pub struct OpenContext {
     pub env: Env,
     /// Nothing may be written.
     pub read_only: bool,
+    /// Whoever writes already goes on writing: then this opening is refused.
+    pub yields: bool,
     /// The stream whose batches come here.
     pub stream: Stream,
     /// Which part of that stream.
@@ -92,6 +94,7 @@ impl OpenContext {
         Self {
             env: env.clone(),
             read_only: opening.read_only,
+            yields: opening.yields,
             stream: opening.stream,
             extent: Extent::Whole,
             identity: opening.identity,

@@ -38,6 +38,9 @@ pub struct Plan {
 pub struct Opening {
     /// Nothing will be written.
     pub read_only: bool,
+    /// Whoever writes already goes on writing: opening for writing is refused then, as `Unavailable`.
+    /// Else who opens takes over. On directories of this machine a lock refuses either way.
+    pub yields: bool,
     /// The identity that the store must have.
     pub identity: Option<[u8; 16]>,
     /// The stream whose batches come there, if the stack is a part of a larger one.

@@ -70,7 +70,8 @@ pub(super) const KIND: PluginKind = PluginKind {
     doc: "The other side is a `travertine serve` that offers a stack as a store. What this stack \
           needs of it is written here and judged with the rest; whoever answers must give it. What \
           was stored is kept until it is durable there, and sent again after the connection or the \
-          server was lost. One stack writes at a time: who fences last.",
+          server was lost. One stack writes at a time: another one is refused meanwhile, unless it \
+          takes over.",
     options: &[
         OptionRow::required(
             "address",

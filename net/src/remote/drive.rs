@@ -19,7 +19,7 @@ use tonic::Streaming;
 use travertine_engine::contract::{Epoch, Error, ErrorKind, Promise, Result, Vector};
 
 use super::Reach;
-use super::link::{Behind, Known, Link};
+use super::link::{Behind, Known, Link, State};
 use super::slot::unfit;
 use super::store::fenced;
 use crate::proto::answer::Answer as Payload;
@@ -27,7 +27,7 @@ use crate::proto::call::Verb;
 use crate::proto::store_client::StoreClient;
 use crate::proto::{Answer, Answers, Calls, FenceCall, Hello, StoreCall, Welcome};
 use crate::wire::codec::read;
-use crate::wire::error::from_status;
+use crate::wire::error::{from_status, text};
 use crate::wire::parts::Assembly;
 use crate::wire::{HOPS_MAX, MESSAGE_MAX, NEWEST, OLDEST, convert, status};
 
@@ -71,8 +71,9 @@ async fn run(link: Arc<Link>, reach: Arc<dyn Reach>, opened: Promise<()>) {
         }
         tracing::debug!(%error, address = link.settings.address, "no session");
         link.fall(error.clone());
-        let over =
-            error.kind() != ErrorKind::Unavailable || began.elapsed() >= link.settings.connect;
+        let over = error.kind() != ErrorKind::Unavailable
+            || began.elapsed() >= link.settings.connect
+            || link.lock().yielded;
         if let Some(opened) = opened.take_if(|_| over) {
             opened.fulfil(Err(error));
             break;
@@ -228,8 +229,21 @@ async fn message(inbound: &mut Streaming<Answers>) -> Result<Answers> {
     message.ok_or_else(|| Error::unavailable("the server ended the session"))
 }
 
+/// Whether it gives way to another one who writes: who was welcomed once comes back as who it is.
+fn yields(link: &Link, state: &State) -> bool {
+    link.settings.role.yields && !link.settings.read_only && state.known.is_none()
+}
+
 fn hello(link: &Link) -> Hello {
-    let known = link.lock().known.as_ref().map(|known| known.identity);
+    let (known, closed, yields) = {
+        let state = link.lock();
+        let known = state.known.as_ref().map(|known| known.identity);
+        (known, state.closed, yields(link, &state))
+    };
+    let (role, host) = (&link.settings.role, link.host.as_ref());
+    // Whoever writes in a server is that server, however often it opens its floors anew.
+    let writer = host.map(|host| host.instance).or(role.writer);
+    let writes = !link.settings.read_only && !closed;
     // What was there and is gone is not made anew: that is no store which has all that it had.
     let makes = known.is_none() && !link.settings.read_only;
     let store = known.or(link.settings.identity);
@@ -246,6 +260,12 @@ fn hello(link: &Link) -> Hello {
         store: store.map(|store| store.to_vec().into()).unwrap_or_default(),
         makes,
         stream: link.settings.stream.0.into(),
+        writer: match writes {
+            true => writer.unwrap_or(link.client).to_vec().into(),
+            false => Default::default(),
+        },
+        yields,
+        stack: role.stack.clone(),
     }
 }
 
@@ -302,6 +322,15 @@ fn take_in(link: &Link, welcome: &Welcome) -> Result<()> {
             link.settings.address,
             status.identity,
             travertine_engine::contract::Status::identity_text(&wanted)
+        )));
+    }
+    if yields(link, &state) && !welcome.written_by.is_empty() {
+        state.yielded = true;
+        return Err(Error::unavailable(format!(
+            "{} is being written by {}: wait until it has done, or take its role over with `travertine \
+             takeover`",
+            link.settings.address,
+            text(&welcome.written_by, 64)
         )));
     }
     let known = state.known.as_ref();

@@ -110,12 +110,14 @@ pub(super) struct State {
     pub(super) refused: Option<Error>,
     pub(super) kept: Kept,
     pub(super) known: Option<Known>,
+    /// It gave way to another one who writes there.
+    pub(super) yielded: bool,
     /// This run of the server may lack what was stored.
     pub(super) behind: Option<Behind>,
     /// The last time that the other side was asked how it is.
     asked: Option<Instant>,
     adoptions: u64,
-    closed: bool,
+    pub(super) closed: bool,
     stopped: bool,
 }
 
@@ -357,11 +359,13 @@ impl Link {
         self.flight().figures
     }
 
-    /// Writes no more. Whether the other side is to be told: it wrote there, and can be reached.
+    /// Writes no more. Whether the other side is to be told: it wrote there, or others gave way to it,
+    /// and it can be reached.
     pub(super) fn close(&self) -> bool {
         let mut state = self.lock();
         let first = !std::mem::replace(&mut state.closed, true);
-        first && state.up && state.kept.epoch().is_some()
+        let held = self.settings.role.yields && !self.settings.read_only;
+        first && state.up && (held || state.kept.epoch().is_some())
     }
 
     /// Ends it: whoever waits is told.

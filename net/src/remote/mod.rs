@@ -14,6 +14,9 @@
 //! Where there is no store yet, it has one made, of the identity and for the stream that this stack wants;
 //! but never in the place of one that it knew. Notes of whoever stands on it lie at the server.
 //!
+//! It writes where nobody else does, if it is to yield; else whoever fences last is the writer. It tells
+//! the server what stack it is of, and what another stack wrote is refused there.
+//!
 //! It refuses to be opened as numbered parts: one server serves one stack. It knows nothing of what
 //! fails for good there: that is told by the errors of the other side, which arrive as they are.
 //!
@@ -37,7 +40,8 @@ use std::time::Duration;
 
 use travertine_engine::contract::{Env, Error, Level, Promise, Result, Status, Store, Stream};
 use travertine_engine::stack::{
-    Below, Declared, Fault, OpenContext, Plugin, PluginKind, Properties, Property, Shelf,
+    Below, Declared, Fault, Fingerprint, OpenContext, Plugin, PluginKind, Properties, Property,
+    Shelf,
 };
 
 pub use config::Remote;
@@ -77,6 +81,19 @@ pub struct Settings {
     pub identity: Option<[u8; 16]>,
     /// The stream that it is expected to hold.
     pub stream: Stream,
+    /// How it comes to write there.
+    pub role: Role,
+}
+
+/// How a `remote` floor that writes stands to others who do.
+#[derive(Debug, Clone, Default)]
+pub struct Role {
+    /// Who writes: openings of the same one do not keep each other off. None: this opening alone.
+    pub writer: Option<[u8; 16]>,
+    /// It is refused while another one writes; else it takes over.
+    pub yields: bool,
+    /// What of its stack the bytes depend on; empty: that is not told.
+    pub stack: String,
 }
 
 impl Plugin for Remote {
@@ -92,9 +109,10 @@ impl Plugin for Remote {
                 "`remote` cannot be opened as numbered parts: let the served stack have them",
             ));
         }
-        let settings = self.settings(context)?;
         let thread = thread::shared(context);
-        let handle = thread.as_ref().as_ref().map_err(Clone::clone)?.handle();
+        let running = thread.as_ref().as_ref().map_err(Clone::clone)?;
+        let settings = self.settings(context, running)?;
+        let handle = running.handle();
         let endpoint = Arc::new(self.endpoint(context)?);
         let store = RemoteStore::begin(&context.env, settings, endpoint, |task| {
             handle.spawn(task);
@@ -184,7 +202,7 @@ impl Remote {
         Ok(endpoint)
     }
 
-    fn settings(&self, context: &OpenContext) -> Result<Settings> {
+    fn settings(&self, context: &OpenContext, thread: &thread::NetThread) -> Result<Settings> {
         let (level, properties) = self
             .needs()
             .map_err(|fault| Error::invalid(fault.to_string()))?;
@@ -202,7 +220,22 @@ impl Remote {
             read_only: context.read_only,
             identity: context.identity,
             stream: context.stream,
+            role: Role {
+                writer: Some(thread.writer),
+                yields: context.yields,
+                stack: signature(&context.fingerprint),
+            },
         })
+    }
+}
+
+/// A fingerprint that fits into a note.
+fn signature(fingerprint: &Fingerprint) -> String {
+    const MOST: usize = 1 << 10;
+    let text = fingerprint.text();
+    match text.len() > MOST {
+        true => format!("{:016x}", fingerprint.hash()),
+        false => text.to_owned(),
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) fn shared(context: &OpenContext) -> Arc<Result<NetThread>> {
 #[derive(Debug)]
 pub(super) struct NetThread {
     handle: tokio::runtime::Handle,
+    /// Who writes through any of them.
+    pub(super) writer: [u8; 16],
     /// Dropped, it ends the thread.
     _stop: tokio::sync::oneshot::Sender<()>,
 }
@@ -34,6 +36,7 @@ impl NetThread {
         )?;
         Ok(Self {
             handle,
+            writer: env.identity(),
             _stop: stop,
         })
     }

@@ -8,7 +8,8 @@
 //!
 //! One client writes; any number read. Who writes is decided by the epochs of the stores themselves:
 //! a client whose fence succeeds is the writer, and the one before is answered with `Fenced` from then
-//! on. Floors that take no more writes, as after a failed sync, are opened anew for the next writer.
+//! on; one that gives way to whoever writes already is told so when it greets. Floors that take no more
+//! writes, as after a failed sync, are opened anew for the next writer.
 //!
 //! It promises that a call is begun once the last byte of it is there, in the order of the session; that
 //! what waits for an answer, and answers that wait to be sent, are bounded by counts and by bytes, of a
@@ -26,6 +27,7 @@ mod flying;
 mod notes;
 mod offer;
 mod rights;
+mod seat;
 mod serving;
 mod session;
 mod turn;

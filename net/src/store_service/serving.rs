@@ -19,6 +19,7 @@ use travertine_engine::stack::Property;
 
 use super::notes::Notes;
 use super::offer::{Offer, Wanted};
+use super::seat::{Seat, Sitting};
 use crate::hop::{Host, serving};
 
 /// One opening by one client, as it names itself.
@@ -33,6 +34,10 @@ pub(super) struct Serving {
     notes: Option<Notes>,
     /// The stream that it holds.
     stream: Mutex<Stream>,
+    /// The stack that wrote it, if that is known.
+    wrote: Mutex<Option<String>>,
+    /// Who may come to write.
+    pub(super) seat: Seat,
     /// The client that fenced last, and its epoch. None: nobody yet.
     writer: RwLock<Option<(Client, Epoch)>>,
     /// Takeovers come one after the other. Nothing else takes this lock.
@@ -49,6 +54,10 @@ impl Serving {
             Some(notes) if !bare => noted(notes)?,
             _ => Stream::default(),
         };
+        let wrote = match &notes {
+            Some(notes) if !bare => wrote(notes)?,
+            _ => None,
+        };
         let wanted = Wanted {
             stream,
             ..Wanted::default()
@@ -57,6 +66,8 @@ impl Serving {
         Ok(Self {
             notes,
             stream: Mutex::new(stream),
+            wrote: Mutex::new(wrote),
+            seat: Seat::default(),
             offer,
             host: host.clone(),
             store: RwLock::new(store.transpose()?),
@@ -133,12 +144,62 @@ impl Serving {
         }
     }
 
+    /// Who writes, in words.
+    pub(super) fn written_by(&self) -> String {
+        match self.writer() {
+            Some((_, epoch)) => format!("another client, in epoch {epoch}"),
+            None => "another client".to_owned(),
+        }
+    }
+
+    /// Whether what lies here is of a client's stack, as far as either is known.
+    ///
+    /// Errors: `Invalid`, if another stack wrote it.
+    pub(super) fn is_of(&self, stack: Option<&str>) -> Result<()> {
+        let wrote = self.wrote.lock().unwrap_or_else(PoisonError::into_inner);
+        match (stack, wrote.as_deref()) {
+            (Some(stack), Some(wrote)) if stack != wrote => Err(Error::invalid(format!(
+                "what is served here was written by the stack {wrote}, and the client's is {stack}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes the stack of the client that writes, if none is noted yet.
+    fn sign(&self, stack: &str) -> Result<()> {
+        let known = || self.wrote.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(notes) = self.notes.as_ref().filter(|_| known().is_none()) else {
+            return Ok(());
+        };
+        let noted = notes.replace(WROTE, None, stack.to_owned().into());
+        match noted {
+            // Another server before the same floors was first.
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                let wrote = wrote(notes)?;
+                *known() = wrote;
+                self.is_of(Some(stack))
+            }
+            noted => {
+                noted?;
+                *known() = Some(stack.to_owned());
+                Ok(())
+            }
+        }
+    }
+
     /// A fence by a client. Blocks.
-    pub(super) fn fence(&self, client: Client, epoch: Epoch) -> Result<Vec<StreamState>> {
+    pub(super) fn fence(
+        &self,
+        client: Client,
+        sitting: Option<&Arc<Sitting>>,
+        epoch: Epoch,
+    ) -> Result<Vec<StreamState>> {
         if epoch.number == 0 || self.is_writer(client) {
             return self.store()?.fence(epoch).wait();
         }
         let _alone = self.takeover.lock().unwrap_or_else(PoisonError::into_inner);
+        let stack = sitting.and_then(|sitting| sitting.stack.as_deref());
+        self.is_of(stack)?;
         // What refuses now may take writes again, and a fence in vain changes nothing: so the fence first.
         let report = match self.store()?.fence(epoch).wait() {
             // A log that was closed does not know better.
@@ -152,6 +213,8 @@ impl Serving {
             let mut writer = self.writer.write().unwrap_or_else(PoisonError::into_inner);
             writer.replace((client, epoch))
         };
+        self.seat.take(sitting);
+        stack.map_or(Ok(()), |stack| self.sign(stack))?;
         let same = before.is_some_and(|(_, before)| before == epoch);
         if same || self.store()?.status().refusing.is_some() {
             self.open_again()?;
@@ -162,7 +225,9 @@ impl Serving {
 
     /// A client has done. If it wrote, the floors are closed, so that they end as cleanly as it left
     /// them; and opened again, for whoever reads and for the next who writes.
-    pub(super) fn leave(&self, client: Client) -> Result<()> {
+    pub(super) fn leave(&self, client: Client, sitting: Option<&Arc<Sitting>>) -> Result<()> {
+        // Once the floors are open again: the next one finds them so.
+        let _leaves = sitting.map(|sitting| Leaves(sitting));
         let _alone = self.takeover.lock().unwrap_or_else(PoisonError::into_inner);
         let mut place = self.writer.write().unwrap_or_else(PoisonError::into_inner);
         if place.is_none_or(|(writer, _)| writer != client) {
@@ -190,6 +255,28 @@ impl Serving {
         drop(old);
         Ok(())
     }
+}
+
+/// Leaves the seat in the end.
+struct Leaves<'a>(&'a Sitting);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+/// The note that says which stack wrote the store.
+const WROTE: &str = "written-by";
+
+/// The stack that wrote a store, if it is noted.
+fn wrote(notes: &Notes) -> Result<Option<String>> {
+    let Some(text) = notes.read(WROTE)? else {
+        return Ok(None);
+    };
+    let text = String::from_utf8(text.to_vec());
+    let text = text.map_err(|_| Error::corrupt(format!("the note `{WROTE}` is damaged")))?;
+    Ok(Some(text))
 }
 
 /// The note that says which stream the store holds, if it is not the one of the roots.

@@ -13,6 +13,7 @@ use travertine_engine::contract::{Error, Result};
 
 use super::budget::{Account, Of, Permit};
 use super::offer::Wanted;
+use super::seat::Sitting;
 use super::session::{Session, UNKNOWN};
 use super::turn::Turn;
 use super::verbs::{Caller, brings_much, takes_long};
@@ -35,6 +36,8 @@ use crate::wire::{HOPS_MAX, MESSAGE_MAX, NEWEST, OLDEST, status};
 
 /// How long a session's greeting may be waited for.
 const GREETING: Duration = Duration::from_secs(30);
+/// Most bytes in which a client tells of its stack.
+const STACK: usize = 2 << 10;
 
 impl Shared {
     /// Whether a greeting can be understood: by whom it is.
@@ -71,6 +74,31 @@ impl Shared {
                 store.status().identity
             )));
         }
+        let stack = (!hello.stack.is_empty()).then(|| hello.stack.clone());
+        if let Some(stack) = stack.as_ref().filter(|it| it.len() > STACK) {
+            return Err(Error::invalid(format!(
+                "the client tells of its stack in {} bytes, and {STACK} are the limit",
+                stack.len()
+            )));
+        }
+        self.serving.is_of(stack.as_deref())?;
+        let mut written_by = String::new();
+        let mut sitting = None;
+        if !hello.writer.is_empty() && !hello.reads_only {
+            let writer = identity(&hello.writer)?;
+            // Who may not write keeps nobody off.
+            let may = |rights: &Rights| rights.granted().has(crate::rights::Verb::Fence.right());
+            if rights.as_ref().is_none_or(may) {
+                sitting = Some(Sitting::new(writer, stack));
+            }
+            let free = match &sitting {
+                Some(sitting) => self.serving.seat.sit(sitting),
+                None => self.serving.seat.is_free_for(writer),
+            };
+            if hello.yields && !free {
+                written_by = self.serving.written_by();
+            }
+        }
         let offer = &self.serving.offer;
         let welcome = Welcome {
             version: hello.newest.min(NEWEST),
@@ -98,10 +126,12 @@ impl Shared {
                 deadline: self.limits.deadline.as_millis() as u32,
             }),
             depth,
+            written_by,
         };
         let caller = Caller {
             client,
             reads_only: hello.reads_only,
+            sitting,
             rights,
         };
         Ok((caller, welcome))
@@ -181,6 +211,7 @@ impl Shared {
         let caller = Caller {
             client: [0; 16],
             reads_only: false,
+            sitting: None,
             rights,
         };
         let deadline = Instant::now() + self.limits.deadline;

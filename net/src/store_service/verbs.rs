@@ -8,6 +8,7 @@ use travertine_engine::contract::{Batches, Error, Oid, Op, Result, RootAt, RootM
 use super::Shared;
 use super::budget::Permit;
 use super::rights::{looks, may};
+use super::seat::Sitting;
 use super::serving::Client;
 use crate::hop::{self, Hop};
 use crate::proto::answer::Answer;
@@ -21,6 +22,8 @@ use crate::wire::{convert, status};
 pub(super) struct Caller {
     pub(super) client: Client,
     pub(super) reads_only: bool,
+    /// Its place among those who may come to write, if it is one.
+    pub(super) sitting: Option<Arc<Sitting>>,
     /// What it may; none, where nobody guards the door.
     pub(super) rights: Option<crate::rights::Caller>,
 }
@@ -105,8 +108,9 @@ impl Shared {
                 if !looks(&call) {
                     self.may_write(caller)?;
                 }
+                let sitting = caller.sitting.clone();
                 self.later(hop, permit, move |shared| {
-                    let states = shared.serving.fence(client, epoch)?;
+                    let states = shared.serving.fence(client, sitting.as_ref(), epoch)?;
                     Ok(Answer::Fenced(convert::streams(&states)))
                 })
             }
@@ -138,10 +142,13 @@ impl Shared {
                 let status = status::to_proto(&self.serving.store()?.status())?;
                 Op::ok(Answer::Status(status.into()))
             }
-            Verb::Close(_) => self.later(hop, permit, move |shared| {
-                shared.serving.leave(client)?;
-                Ok(Answer::Closed(CloseAnswer {}))
-            }),
+            Verb::Close(_) => {
+                let sitting = caller.sitting.clone();
+                self.later(hop, permit, move |shared| {
+                    shared.serving.leave(client, sitting.as_ref())?;
+                    Ok(Answer::Closed(CloseAnswer {}))
+                })
+            }
         })
     }
 

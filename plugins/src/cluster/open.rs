@@ -59,9 +59,11 @@ pub(super) fn open(
     let written = |note: &Note| note.standing != Standing::Forming || note.normal.number > 0;
     let forming = !opening.notes().iter().any(written);
     let (identity, roster) = match forming {
-        true if context.read_only => {
+        true if context.read_only && opening.notes().is_empty() => {
             return Err(Error::invalid("there is no cluster here to read"));
         }
+        // It was begun, and nothing was written to it yet.
+        true if context.read_only => opening.find(context.identity, None)?,
         true => opening.make(context.identity)?,
         false => opening.find(context.identity, config.replace)?,
     };

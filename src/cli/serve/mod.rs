@@ -148,7 +148,11 @@ impl Serve {
     fn open(&self, registry: &Registry, env: &Env) -> Result<Offered, Failure> {
         if self.store {
             let file = self.stack.load(registry)?;
-            let offer = Offer::of_plan(file.plan().clone(), env.clone(), Opening::default());
+            let opening = Opening {
+                yields: true,
+                ..Opening::default()
+            };
+            let offer = Offer::of_plan(file.plan().clone(), env.clone(), opening);
             let limits = store_service::Limits::default();
             let service = StoreService::open(offer, limits, env)?;
             return Ok(Offered::Store(Box::new(file), service));
