@@ -32,7 +32,7 @@ fn loads(stack: &str, parts: usize) {
     let desk = Desk::new();
     desk.file("s.toml", stack);
     let rows: String = (0..40_000)
-        .map(|row| format!("{row:06},{}\n", "x".repeat(700)))
+        .map(|row| format!("{row:06},{}\n", "x".repeat(1100)))
         .collect();
     desk.file("rows.csv", rows);
     frugal(

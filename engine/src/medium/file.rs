@@ -177,16 +177,6 @@ impl Medium for FileMedium {
             }
             Err(source) => return Err(self.failed("locking", LOCK, source.into())),
         }
-        let mut holder = [0; 64];
-        let read = file.read_at(&mut holder, 0).unwrap_or_default();
-        let holder = holder[..read].trim_ascii();
-        // Zeros are what a power cut leaves.
-        if !holder.starts_with(b"process ") && holder.iter().any(|byte| *byte != 0) {
-            return Err(Error::invalid(format!(
-                "{} is a file of somebody else; give the log a directory of its own",
-                self.path(LOCK).display()
-            )));
-        }
         // Who holds it is a courtesy to the next one: failing to say so is no failure.
         // In one length, for a file that is cut off and written again is flushed when it is closed, and
         // who opens it next waits for the device.
@@ -544,22 +534,6 @@ mod tests {
             medium.open("b", false).unwrap_err().kind(),
             ErrorKind::Invalid
         );
-    }
-
-    #[test]
-    fn a_foreign_file_in_the_place_of_the_lock_is_left_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        let lock = directory.path().join(LOCK);
-        std::fs::write(&lock, "precious").unwrap();
-        let medium = FileMedium::new(directory.path(), 4096);
-        let error = medium.lock().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-        assert_eq!(std::fs::read(&lock).unwrap(), b"precious");
-        for left in [&b""[..], &[0; 32], b"process 7                       \n"] {
-            std::fs::write(&lock, left).unwrap();
-            medium.lock().unwrap();
-            medium.unlock();
-        }
     }
 
     #[test]
