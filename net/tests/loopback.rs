@@ -285,9 +285,9 @@ fn each_server_of_a_partition_holds_its_stream_and_knows_it_when_it_comes_back()
             server.service.close().unwrap();
         }
     }
-    // Another stream is not taken for it.
+    // What a part of another stack wrote is not taken for a stack's own.
     let servers = serve();
     let error = open(&over(servers[1].address)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-    assert!(error.to_string().contains("stream"), "{error}");
+    assert!(error.to_string().contains("stack partition"), "{error}");
 }
