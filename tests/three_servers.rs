@@ -194,7 +194,7 @@ fn two_shards_lose_nothing_and_readers_see_it_while_a_server_of_each_is_away() {
     let mut text = include_str!("../examples/stacks/network/scale-out.toml").to_owned();
     let places = ["1a", "1b", "1c", "2a", "2b", "2c"];
     let mut servers = places.map(|place| Server::start(&desk, place));
-    for (server, port) in servers.iter().zip([7411, 7412, 7413, 7421, 7422, 7423]) {
+    for (server, port) in servers.iter().zip([7431, 7432, 7433, 7441, 7442, 7443]) {
         let preset = format!("\"127.0.0.1:{port}\"");
         assert!(text.contains(&preset));
         text = text.replace(&preset, &format!("\"{}\"", server.address));
