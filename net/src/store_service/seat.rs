@@ -7,8 +7,10 @@
 //! ```
 //!
 //! It decides nothing about what is stored: that is what epochs are for. It promises that a writer whose
-//! sessions have all ended, or which said that it has done, keeps nobody off.
+//! sessions have all ended, or which said that it has done, keeps nobody off; nor does one that was fenced
+//! and has not heard of it, however often it comes again.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -19,6 +21,8 @@ pub(super) struct Sitting {
     /// What of its stack the bytes depend on, if it says so.
     pub(super) stack: Option<String>,
     left: AtomicBool,
+    /// Another one sat down in its place.
+    fenced: AtomicBool,
 }
 
 impl Sitting {
@@ -27,7 +31,13 @@ impl Sitting {
             writer,
             stack,
             left: AtomicBool::new(false),
+            fenced: AtomicBool::new(false),
         })
+    }
+
+    /// Whether another one took its role.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Acquire)
     }
 
     /// It has done.
@@ -36,26 +46,37 @@ impl Sitting {
     }
 }
 
+/// So many writers that were fenced are known.
+const FENCED: usize = 64;
+
 /// The seat: sessions of one writer, as long as they live.
 #[derive(Debug, Default)]
-pub(super) struct Seat(Mutex<Vec<Weak<Sitting>>>);
+pub(super) struct Seat(Mutex<There>);
+
+#[derive(Debug, Default)]
+struct There {
+    sitting: Vec<Weak<Sitting>>,
+    /// Those in whose place others sat down, the latest last.
+    fenced: VecDeque<[u8; 16]>,
+}
 
 impl Seat {
     /// Whether nobody else sits there.
     pub(super) fn is_free_for(&self, writer: [u8; 16]) -> bool {
         let there = self.lock();
-        there
-            .iter()
-            .all(|it| alive(it).is_none_or(|it| it.writer == writer))
+        let mut sitting = there.sitting.iter();
+        sitting.all(|it| alive(it).is_none_or(|it| it.writer == writer))
     }
 
     /// Sits down, unless somebody else sits there: then false.
     pub(super) fn sit(&self, sitting: &Arc<Sitting>) -> bool {
         let mut there = self.lock();
         let other = |it: &Weak<Sitting>| alive(it).is_some_and(|it| it.writer != sitting.writer);
-        let free = !there.iter().any(other);
-        if free {
-            there.push(Arc::downgrade(sitting));
+        let free = !there.sitting.iter().any(other);
+        if there.fenced.contains(&sitting.writer) {
+            sitting.fenced.store(true, Ordering::Release);
+        } else if free {
+            there.sitting.push(Arc::downgrade(sitting));
         }
         free
     }
@@ -64,14 +85,29 @@ impl Seat {
     pub(super) fn take(&self, sitting: Option<&Arc<Sitting>>) {
         let mut there = self.lock();
         let writer = sitting.map(|it| it.writer);
-        there.retain(|it| alive(it).map(|it| it.writer) == writer);
-        there.extend(sitting.map(Arc::downgrade));
+        let there = &mut *there;
+        let before = there.sitting.iter().find_map(alive);
+        let before = before.map(|before| before.writer);
+        if let Some(before) = before.filter(|_| before != writer) {
+            there.fenced.push_back(before);
+            for fenced in there.sitting.drain(..).filter_map(|it| it.upgrade()) {
+                fenced.fenced.store(true, Ordering::Release);
+            }
+        }
+        // Who fences has heard of whatever was before.
+        there.fenced.retain(|fenced| Some(*fenced) != writer);
+        let more = there.fenced.len().saturating_sub(FENCED);
+        there.fenced.drain(..more);
+        if let Some(sitting) = sitting {
+            sitting.fenced.store(false, Ordering::Release);
+            there.sitting.push(Arc::downgrade(sitting));
+        }
     }
 
     /// Those who sit there, and live.
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Sitting>>> {
+    fn lock(&self) -> MutexGuard<'_, There> {
         let mut there = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        there.retain(|it| alive(it).is_some());
+        there.sitting.retain(|it| alive(it).is_some());
         there
     }
 }
@@ -121,5 +157,19 @@ mod tests {
         assert!(seat.is_free_for([2; 16]) && !seat.is_free_for([1; 16]));
         seat.take(None);
         assert!(seat.is_free_for([1; 16]));
+    }
+
+    #[test]
+    fn who_was_fenced_comes_again_and_keeps_nobody_off_until_it_fences() {
+        let seat = Seat::default();
+        let (first, second) = (someone(1), someone(2));
+        assert!(seat.sit(&first));
+        seat.take(Some(&second));
+        drop(second);
+        let again = someone(1);
+        assert!(seat.sit(&again) && seat.is_free_for([3; 16]));
+        assert!(first.is_fenced() && again.is_fenced());
+        seat.take(Some(&again));
+        assert!(!seat.is_free_for([3; 16]) && !again.is_fenced());
     }
 }

@@ -135,12 +135,19 @@ impl Serving {
     /// The floors, for a client that writes.
     ///
     /// Errors: `Fenced`, if another client has taken over.
-    pub(super) fn writable(&self, client: Client) -> Result<Arc<dyn Store>> {
+    pub(super) fn writable(
+        &self,
+        client: Client,
+        sitting: Option<&Arc<Sitting>>,
+    ) -> Result<Arc<dyn Store>> {
+        // Also once that one has done, while the floors are closed and opened again.
+        let fenced = sitting.is_some_and(|sitting| sitting.is_fenced());
         match self.writer() {
-            Some((writer, _)) if writer != client => Err(Error::fenced(
+            Some((writer, _)) if writer == client => self.store(),
+            None if !fenced => self.store(),
+            _ => Err(Error::fenced(
                 "another client took over the stack that is served here",
             )),
-            _ => self.store(),
         }
     }
 

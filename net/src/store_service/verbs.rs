@@ -178,7 +178,8 @@ impl Shared {
 
     fn writable(&self, caller: &Caller) -> Result<Arc<dyn Store>> {
         self.may_write(caller)?;
-        self.serving.writable(caller.client)
+        self.serving
+            .writable(caller.client, caller.sitting.as_ref())
     }
 
     /// A root marker. Who only reads is shown what is named as proven, and nothing newer: what is durable
