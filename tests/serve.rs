@@ -31,6 +31,17 @@ impl Serving {
         Self::of(desk, "s.toml", more)
     }
 
+    /// Serves the floors of the desk's stack, for `r.toml` to go on in.
+    fn elsewhere(desk: &Desk) -> Self {
+        let floors = Self::start(desk, "--store");
+        let stack = format!(
+            "[[layer]]\nuse = \"remote\"\naddress = \"{}\"\n",
+            floors.address
+        );
+        desk.file("r.toml", stack);
+        floors
+    }
+
     fn of(desk: &Desk, stack: &str, more: &str) -> Self {
         let line = format!("serve {stack} --listen 127.0.0.1:0 --json {more}");
         let mut command = desk.command(&line);
@@ -137,12 +148,7 @@ fn strangers_are_not_let_in_by_mistake() {
 #[test]
 fn a_takeover_fences_the_writer_who_says_so() {
     let desk = Desk::new();
-    let floors = Serving::start(&desk, "--store");
-    let stack = format!(
-        "[[layer]]\nuse = \"remote\"\naddress = \"{}\"\n",
-        floors.address
-    );
-    desk.file("r.toml", stack);
+    let floors = Serving::elsewhere(&desk);
     let first = Serving::of(&desk, "r.toml", "--engine");
     let put = |value: &'static str| {
         let records = vec![NewRecord::blob(value)];
@@ -174,12 +180,7 @@ fn a_takeover_fences_the_writer_who_says_so() {
 #[test]
 fn who_reads_beside_a_writer_over_a_server_takes_nothing_over() {
     let desk = Desk::new();
-    let floors = Serving::start(&desk, "--store");
-    let stack = format!(
-        "[[layer]]\nuse = \"remote\"\naddress = \"{}\"\n",
-        floors.address
-    );
-    desk.file("r.toml", stack);
+    let _floors = Serving::elsewhere(&desk);
     let writer = Serving::of(&desk, "r.toml", "--engine");
     for round in 1..=3 {
         runs(async {

@@ -221,6 +221,17 @@ impl Reclaim {
         self.alive.get(at(from)..at(to)).unwrap_or_default()
     }
 
+    /// The same decision for a part of its run.
+    #[must_use]
+    pub fn within(&self, from: Position, to: Position) -> Self {
+        Self {
+            from,
+            to,
+            alive: self.alive_in(from, to).into(),
+            ..self.clone()
+        }
+    }
+
     /// Checks that what stays stands in order and within the run.
     ///
     /// Errors: `Invalid`.

@@ -80,11 +80,7 @@ impl Shared {
                 "a child that is away, or behind, holds back what lies above its end"
             );
         }
-        let share = Arc::new(Reclaim {
-            to,
-            alive: decision.alive_in(decision.from, to).into(),
-            ..decision.clone()
-        });
+        let share = Arc::new(decision.within(decision.from, to));
         let mut freed = Freed::nothing(to);
         let mut done = 0;
         for index in which {

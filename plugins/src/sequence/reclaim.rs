@@ -40,13 +40,7 @@ impl Shared {
             }
             // Asked for each part anew: somebody may have taken over since.
             self.lock().admit(decision.sender)?;
-            let share = Reclaim {
-                from,
-                to,
-                alive: decision.alive_in(from, to).into(),
-                ..decision.clone()
-            };
-            match self.reclaim_part(part, share) {
+            match self.reclaim_part(part, decision.within(from, to)) {
                 Ok(of) => {
                     freed.bytes += of.bytes;
                     freed.kept += of.kept;

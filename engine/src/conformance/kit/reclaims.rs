@@ -82,12 +82,7 @@ impl Filled {
         while from < decision.to {
             let rest = decision.alive_in(from, decision.to);
             let to = rest.get(most).copied().unwrap_or(decision.to);
-            let run = Reclaim {
-                from,
-                to,
-                alive: decision.alive_in(from, to).into(),
-                ..decision.clone()
-            };
+            let run = decision.within(from, to);
             let Some(freed) = self.reclaim(&run)? else {
                 return Ok(None);
             };

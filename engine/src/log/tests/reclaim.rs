@@ -200,11 +200,8 @@ fn a_decision_in_runs_frees_what_the_whole_of_it_frees() {
         let rest = decision.alive_in(from, decision.to);
         let to = rest.get(most).copied().unwrap_or(decision.to);
         let run = Reclaim {
-            from,
-            to,
-            alive: decision.alive_in(from, to).into(),
             sender: world.bones.epoch,
-            ..decision.clone()
+            ..decision.within(from, to)
         };
         let freed = world.bones.log.reclaim(run).wait().unwrap();
         assert!(from <= freed.to && freed.to <= to);

@@ -251,17 +251,23 @@ fn a_replacement_that_is_killed_while_it_takes_over_goes_on() {
     }
 }
 
+/// A closed cluster that gave back, its children cut at other places.
+fn reclaimed_unevenly() -> (Rig, Kept) {
+    let mut rig = Rig::new(3);
+    rig.uneven = true;
+    let engine = rig.write().unwrap();
+    let mut kept = Kept::new();
+    kept.more(&engine, 12);
+    assert!(reclaim(&engine) > 0);
+    kept.more(&engine, 1);
+    engine.close().unwrap();
+    (rig, kept)
+}
+
 #[test]
 fn a_new_child_goes_on_with_one_whose_runs_are_cut_where_it_ends() {
     for calls in (10..90).step_by(8) {
-        let mut rig = Rig::new(3);
-        rig.uneven = true;
-        let engine = rig.write().unwrap();
-        let mut kept = Kept::new();
-        kept.more(&engine, 12);
-        assert!(reclaim(&engine) > 0);
-        kept.more(&engine, 1);
-        engine.close().unwrap();
+        let (rig, kept) = reclaimed_unevenly();
         rig.wipe(3);
         rig.disks[2].crash_in(calls);
         let replacing = rig.with(cluster().with("replace", 3));
@@ -284,14 +290,7 @@ fn a_new_child_goes_on_with_one_whose_runs_are_cut_where_it_ends() {
 fn a_new_child_waits_for_the_one_that_it_began_with() {
     let mut waited = 0;
     for calls in (10..90).step_by(8) {
-        let mut rig = Rig::new(3);
-        rig.uneven = true;
-        let engine = rig.write().unwrap();
-        let mut kept = Kept::new();
-        kept.more(&engine, 12);
-        assert!(reclaim(&engine) > 0);
-        kept.more(&engine, 1);
-        engine.close().unwrap();
+        let (rig, kept) = reclaimed_unevenly();
         rig.wipe(3);
         rig.disks[2].crash_in(calls);
         let replacing = rig.with(cluster().with("replace", 3));
