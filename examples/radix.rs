@@ -17,15 +17,13 @@
 use std::error::Error;
 use std::ops::{Bound, Range};
 use std::path::Path;
-use std::sync::Arc;
 
 use travertine::config::{Overrides, StackFile};
-use travertine::contract::{Env, Kind, Name, Op, Reference, Result};
+use travertine::contract::{Env, Kind, Name, Result};
 use travertine::interfaces::edits::Edits;
-use travertine::interfaces::load::Batches;
-use travertine::interfaces::nodes::{Nodes, NodesView, Row, merge};
-use travertine::interfaces::records::{Sink, Source};
-use travertine::interfaces::{Direction, Index, Map};
+use travertine::interfaces::nodes::{Nodes, Row, Rule, merge};
+use travertine::interfaces::records::Sink;
+use travertine::interfaces::{Direction, Map};
 
 /// The nodes. The number tells them from the records of others.
 const NODES: Nodes = Nodes::of(Kind(Kind::FIRST_FREE.0 + 8));
@@ -161,37 +159,11 @@ fn edit(
     Ok(rows)
 }
 
-impl Index for Radix {
-    type View = NodesView;
-    type Loader<'s> = Batches<'s, Self>;
+impl Rule for Radix {
+    const NODES: Nodes = NODES;
 
-    fn view(&self, source: Arc<dyn Source>, root: Option<Reference>) -> Op<NodesView> {
-        NODES.view(source, root)
-    }
-
-    fn apply(
-        &self,
-        sink: &dyn Sink,
-        root: Option<Reference>,
-        edits: &Edits,
-    ) -> Result<Option<Reference>> {
-        let old = NODES.read_root(sink, root.as_ref()).wait()?;
-        if edits.is_empty() {
-            return Ok(root);
-        }
-        let new = edit(sink, &old, edits, 0..edits.len(), 0)?;
-        match new == old {
-            true => Ok(root),
-            false => NODES.store_root(sink, &new),
-        }
-    }
-
-    fn loader<'s>(&self, sink: &'s dyn Sink) -> Batches<'s, Self> {
-        Batches::new(self.clone(), sink)
-    }
-
-    fn inline_max(&self) -> usize {
-        512
+    fn edit(&self, sink: &dyn Sink, old: &[Row], edits: &Edits) -> Result<Vec<Row>> {
+        edit(sink, old, edits, 0..edits.len(), 0)
     }
 }
 

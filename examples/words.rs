@@ -21,15 +21,13 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
 use travertine::config::{Overrides, StackFile};
-use travertine::contract::{Env, Kind, Name, Op, Reference, Result};
+use travertine::contract::{Env, Kind, Name, Result};
+use travertine::interfaces::Map;
 use travertine::interfaces::edits::Edits;
-use travertine::interfaces::load::Batches;
-use travertine::interfaces::nodes::{Nodes, NodesView, Row, merge};
+use travertine::interfaces::nodes::{Nodes, NodesView, Row, Rule, merge};
 use travertine::interfaces::records::{Sink, Source};
-use travertine::interfaces::{Index, Map};
 
 /// Root, shelves and lists. The number tells them from the records of others.
 const NODES: Nodes = Nodes::of(Kind(Kind::FIRST_FREE.0 + 9));
@@ -82,21 +80,10 @@ fn shelve(sink: &dyn Sink, old: &[Row], edits: &Edits, range: Range<usize>) -> R
     Ok(new)
 }
 
-impl Index for Words {
-    type View = NodesView;
-    type Loader<'s> = Batches<'s, Self>;
+impl Rule for Words {
+    const NODES: Nodes = NODES;
 
-    fn view(&self, source: Arc<dyn Source>, root: Option<Reference>) -> Op<NodesView> {
-        NODES.view(source, root)
-    }
-
-    fn apply(
-        &self,
-        sink: &dyn Sink,
-        root: Option<Reference>,
-        edits: &Edits,
-    ) -> Result<Option<Reference>> {
-        let old = NODES.read_root(sink, root.as_ref()).wait()?;
+    fn edit(&self, sink: &dyn Sink, old: &[Row], edits: &Edits) -> Result<Vec<Row>> {
         let (mut new, mut open, mut done) = (Vec::new(), Vec::new(), 0);
         for at in 0..old.len().max(1) {
             let (place, next) = (old.get(at), old.get(at + 1));
@@ -126,18 +113,7 @@ impl Index for Words {
                 });
             }
         }
-        match new == old {
-            true => Ok(root),
-            false => NODES.store_root(sink, &new),
-        }
-    }
-
-    fn loader<'s>(&self, sink: &'s dyn Sink) -> Batches<'s, Self> {
-        Batches::new(self.clone(), sink)
-    }
-
-    fn inline_max(&self) -> usize {
-        512
+        Ok(new)
     }
 }
 

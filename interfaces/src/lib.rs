@@ -14,7 +14,7 @@
 //!
 //! A [`chain`] stands beside the indexes: entries one behind the other, under numbers instead of keys.
 //!
-//! An index of one's own is a rule that says how rows are gathered in [`nodes`]; cursors, verification
+//! An index of one's own is a [rule](nodes::Rule) that says how rows are gathered in [`nodes`]; cursors, verification
 //! and bulk loads come along, and [`index_suite!`](crate::index_suite) checks it all (feature
 //! `conformance`).
 //!

@@ -1,10 +1,10 @@
 //! Nodes for an index of one's own: rows in order, in one record, with what they name in its table.
 //!
 //! Every index that is a tree of sorted rows is read the same way, whatever rule says how rows are
-//! gathered in nodes. So the rule is all that its author writes: [`Index::apply`](crate::Index::apply)
-//! reads nodes, [merges](merge) edits into their rows and stores new ones; [`Nodes::view`] does the
-//! rest, with cursors, verification and [differences](crate::View::diff). The [skip
-//! list](crate::Skiplist) is such an index.
+//! gathered in nodes. So the [`Rule`] is all that its author writes: it reads nodes,
+//! [merges](merge) edits into their rows and stores new ones; [`Nodes::view`] does the rest, with
+//! cursors, verification and [differences](crate::View::diff). The [skip list](crate::Skiplist) is
+//! such an index.
 //!
 //! ```text
 //!   node            rows, keys ascending
@@ -31,6 +31,7 @@ mod cursor;
 mod diff;
 mod digest;
 mod page;
+mod rule;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -48,6 +49,7 @@ use crate::records::{Sink, Source};
 
 pub use cursor::NodesCursor;
 pub use digest::{DIGEST, Digest};
+pub use rule::Rule;
 pub use view::NodesView;
 
 /// Most nodes on the way from a root to an entry.

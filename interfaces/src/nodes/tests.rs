@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use travertine_engine::contract::{ErrorKind, Kind, NewRecord, Op, Reference, Result};
+use travertine_engine::contract::{ErrorKind, Kind, NewRecord, Result};
 use travertine_engine::front::{Hint, Write};
 
-use super::{Cell, DEPTH_MAX, Nodes, NodesView, Row, merge};
+use super::{Cell, DEPTH_MAX, Nodes, Row, Rule, merge};
 use crate::edits::{Edit, EditLog, Edits};
 use crate::index::{CursorExt, Index, Value, View};
-use crate::load::Batches;
-use crate::records::{Heap, Sink, Source};
+use crate::records::{Heap, Sink};
 use crate::report::Report;
 
 const NODES: Nodes = Nodes::of(Kind::FIRST_FREE);
@@ -21,10 +20,6 @@ struct Threes;
 
 impl Threes {
     /// The rows that stand for this node once the edits are done to it; `None` if nothing changed.
-    fn edit(&self, sink: &dyn Sink, rows: &[Row], edits: &Edits) -> Result<Option<Vec<Row>>> {
-        self.edit_part(sink, rows, edits, 0..edits.len())
-    }
-
     fn edit_part(
         &self,
         sink: &dyn Sink,
@@ -64,37 +59,19 @@ impl Threes {
     }
 }
 
-impl Index for Threes {
-    type View = NodesView;
-    type Loader<'s> = Batches<'s, Self>;
+impl Rule for Threes {
+    const NODES: Nodes = NODES;
+    const INLINE_MAX: usize = 64;
 
-    fn view(&self, source: Arc<dyn Source>, root: Option<Reference>) -> Op<NodesView> {
-        NODES.view(source, root)
-    }
-
-    fn apply(
-        &self,
-        sink: &dyn Sink,
-        root: Option<Reference>,
-        edits: &Edits,
-    ) -> Result<Option<Reference>> {
-        let rows = NODES.read_root(sink, root.as_ref()).wait()?;
-        let Some(mut rows) = self.edit(sink, &rows, edits)? else {
-            return Ok(root);
+    fn edit(&self, sink: &dyn Sink, old: &[Row], edits: &Edits) -> Result<Vec<Row>> {
+        let Some(mut rows) = self.edit_part(sink, old, edits, 0..edits.len())? else {
+            return Ok(old.to_vec());
         };
         while rows.len() > 3 {
             let nodes = rows.chunks(3).map(|some| NODES.store(sink, some));
             rows = nodes.collect::<Result<_>>()?;
         }
-        NODES.store_root(sink, &rows)
-    }
-
-    fn loader<'s>(&self, sink: &'s dyn Sink) -> Batches<'s, Self> {
-        Batches::new(self.clone(), sink)
-    }
-
-    fn inline_max(&self) -> usize {
-        64
+        Ok(rows)
     }
 }
 
