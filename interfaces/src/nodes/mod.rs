@@ -24,6 +24,11 @@
 //! contents in 32 bytes, and [`NodesView::digest`] those of a whole map. For an index whose shape
 //! depends on its contents alone this makes equal maps equal in every body, wherever they lie.
 //!
+//! Of what lies below a row it knows the first key and how many entries there are, so a
+//! [rank](crate::View::rank) is one way down. An index that must know something else of it, the greatest end
+//! of an interval or the bounds of places, keeps records of its own, and writes [`View`](crate::View) and
+//! [`Cursor`](crate::Cursor) as well.
+//!
 //! Bytes may be hostile: what does not fit is `Corrupt`.
 
 mod copy;

@@ -228,10 +228,15 @@ impl Page {
 
     /// Entries in and under it.
     pub(super) fn count(&self) -> Result<u64> {
+        self.count_before(self.rows)
+    }
+
+    /// Entries in and under its rows before this one.
+    pub(super) fn count_before(&self, at: usize) -> Result<u64> {
         if self.height() == 0 {
-            return Ok(self.rows as u64);
+            return Ok(at as u64);
         }
-        (0..self.rows).try_fold(0u64, |sum, at| {
+        (0..at).try_fold(0u64, |sum, at| {
             let count = match self.is_node(at)? {
                 true => match self.cell(at)? {
                     Cell::Below { count, .. } => count,

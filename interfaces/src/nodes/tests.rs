@@ -215,3 +215,35 @@ fn a_difference_of_maps_that_are_cut_anyhow_is_that_of_their_entries() {
         assert_eq!(found, wanted, "from {from} in batches of {batch}");
     }
 }
+
+#[test]
+fn how_many_keys_are_less_is_told_on_one_way_down() {
+    let heap = Arc::new(Heap::new());
+    let keys: Vec<String> = (0..2_000).map(|n| format!("{n:04}")).collect();
+    let mut root = None;
+    for some in keys.chunks(100) {
+        let mut log = EditLog::new();
+        for key in some {
+            log.push(key.as_bytes(), Edit::Put(Value::Inline(b"")))
+                .unwrap();
+        }
+        root = Threes.apply(&*heap, root, &log.sorted()).unwrap();
+    }
+    let view = Threes.view(heap.clone(), root).wait().unwrap();
+    let height = {
+        let mut report = Report::new();
+        view.verify(&mut report);
+        report.height
+    };
+    for (key, less) in [
+        ("", 0),
+        ("0777", 777),
+        ("0777x", 778),
+        ("1999", 1_999),
+        ("x", 2_000),
+    ] {
+        let before = heap.reads();
+        assert_eq!(view.rank(key.as_bytes()).wait().unwrap(), less, "{key:?}");
+        assert!(heap.reads() - before < height, "{key:?}");
+    }
+}

@@ -164,6 +164,21 @@ impl View for NodesView {
         }
     }
 
+    /// One way down: a row that stands for a node knows how many entries lie there.
+    fn rank(&self, key: &[u8]) -> Op<u64> {
+        let Some((_, page)) = &self.top else {
+            return Op::ok(0);
+        };
+        match passed(page, key) {
+            Ok((less, Some((node, height)))) => {
+                let read = self.source.read(&node);
+                count_less(self.nodes, &self.source, key, less, height, read)
+            }
+            Ok((less, None)) => Op::ok(less),
+            Err(error) => Op::err(error),
+        }
+    }
+
     /// Parts that are alike are not read: those that are the same record and, where the index has
     /// [digests](Nodes::digested), those of equal digests. So is a value that lies apart.
     fn diff(&self, newer: &Self) -> Box<dyn Diff> {
@@ -239,6 +254,57 @@ fn descend(
             Ok(Look::Here(found)) => return Op::ok(found),
             Err(error) => return Op::err(error),
         }
+    }
+}
+
+/// How many keys of one node and under it are less than `key` for sure, and the node below where more may be.
+fn passed(page: &Page, key: &[u8]) -> Result<(u64, Option<(Reference, u8)>)> {
+    let (at, found) = page.search(key)?;
+    if let Some(before) = at.checked_sub(1).filter(|_| !found)
+        && page.is_node(before)?
+        && let Cell::Below { node, height, .. } = page.cell(before)?
+    {
+        return Ok((page.count_before(before)?, Some((node, height))));
+    }
+    Ok((page.count_before(at)?, None))
+}
+
+/// Goes on as [`descend`] does.
+fn count_less(
+    nodes: Nodes,
+    source: &Arc<dyn Source>,
+    key: &[u8],
+    mut less: u64,
+    mut height: u8,
+    mut op: Op<Record>,
+) -> Op<u64> {
+    loop {
+        let record = match op.try_ready() {
+            Ok(Ok(record)) => record,
+            Ok(Err(error)) => return Op::err(error),
+            Err(op) => {
+                let (source, key) = (source.clone(), key.to_vec());
+                return op.then(move |record| {
+                    count_less(nodes, &source, &key, less, height, Op::ok(record))
+                });
+            }
+        };
+        let passed = nodes
+            .page_below(record, height)
+            .and_then(|page| passed(&page, key));
+        let (count, below) = match passed {
+            Ok(passed) => passed,
+            Err(error) => return Op::err(error),
+        };
+        less = match less.checked_add(count) {
+            Some(less) => less,
+            None => return Op::err(misfit("counts more entries than there are numbers")),
+        };
+        let Some((node, lower)) = below else {
+            return Op::ok(less);
+        };
+        op = source.read(&node);
+        height = lower;
     }
 }
 
