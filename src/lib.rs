@@ -20,10 +20,12 @@
 //! - without default features, the embedded engine: [`contract`], [`front`], [`log`], [`medium`] and
 //!   [`stack`];
 //! - feature `config`: stack files ([`config`]), and [`standard`], the registry of the plug-ins that come along;
-//! - feature `net`: [`net`], a stack over several processes, and the kind `remote`;
-//! - feature `workload`: [`workload`], what stacks are compared by, and [`interfaces`], the indexes;
+//! - feature `interfaces`: [`interfaces`], the indexes; with `config` all that a program needs that has its
+//!   data in stack files: `default-features = false, features = ["config", "interfaces"]`;
+//! - feature `workload`: [`workload`], what stacks are compared by;
 //! - feature `conformance`: the kit that checks a plug-in or an index of one's own, for tests;
-//! - feature `net` (default): [`net`], stacks over the network, and the command line's `serve`;
+//! - feature `net` (default): [`net`], stacks over the network, the kind `remote`, and the command line's
+//!   `serve`;
 //! - feature `cli` (default): the command line as a function of a registry, so that a program with
 //!   plug-ins of its own has every command:
 //!
@@ -49,7 +51,7 @@ pub mod workload;
 #[cfg(feature = "conformance")]
 pub use travertine_engine::{conformance, conformance_suite};
 pub use travertine_engine::{contract, forward, front, log, medium, stack};
-#[cfg(feature = "workload")]
+#[cfg(feature = "interfaces")]
 pub use travertine_interfaces as interfaces;
 #[cfg(feature = "net")]
 pub use travertine_net as net;

@@ -36,7 +36,12 @@ fn what_is_pushed_is_popped_shifted_and_scanned() {
     desk.fails(
         "chain pop s.toml --chain t",
         2,
-        &["a chain's root has kind"],
+        &["this is no chain", "a chain's root has kind"],
+    );
+    desk.fails(
+        "chain forget s.toml --chain jobs --as nix",
+        1,
+        &["no consumer nix"],
     );
 }
 
@@ -72,7 +77,7 @@ fn consumers_see_every_entry_and_what_all_have_done_is_trimmed() {
     desk.fails(trim, 2, &["--before", "--consumed"]);
     desk.fails(
         "chain forget s.toml --chain jobs --as bill",
-        2,
+        1,
         &["no consumer bill"],
     );
     desk.fails(

@@ -107,8 +107,11 @@ fn a_branch_has_what_the_tree_had_and_goes_its_own_way() {
     let desk = Desk::new();
     desk.ok("put s.toml --tree t k old");
     desk.ok("put s.toml --tree t k new");
-    desk.ok("branch s.toml before --tree t --at 1");
+    let told = desk.ok("branch s.toml before --tree t --at 1");
+    assert_eq!(told, "before begins with commit 3\n");
     desk.ok("put s.toml --tree before more m");
+    let tried = desk.ok("diff s.toml --tree before --from 3");
+    assert_eq!(tried, "+ more  m\n");
     assert_eq!(desk.ok("get s.toml --tree before k"), "old");
     assert_eq!(desk.ok("get s.toml --tree t k"), "new");
     assert_eq!(desk.ok("count s.toml --tree t"), "1\n");

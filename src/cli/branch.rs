@@ -16,7 +16,7 @@ use crate::stack::Registry;
 /// The new name has every row that the tree had there, and goes its own way from then on: what is written
 /// to the one is not seen in the other. Nothing is copied, whatever the size; both share what they have in
 /// common. Works for whatever a name leads to, not only for trees. The consumers of a chain go along, each
-/// from where it stood.
+/// from where it stood. Tells the number of the commit that it begins with.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine branch stack.toml orders-try --tree orders
@@ -59,6 +59,11 @@ impl Run for Branch {
         })?;
         if self.json {
             terminal.json(&CommitFacts::from(committed))?;
+        } else {
+            terminal.say(format_args!(
+                "{new} begins with commit {}",
+                committed.sequence
+            ))?;
         }
         Ok(Outcome::Fine)
     }

@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(3_600);
 /// stopped; where it ended it goes on again with --from. A writer in another process is followed as it
 /// proves its commits: while it writes each one with the next, and the last one once it pauses.
 ///
+/// The rows of a commit come behind it: whoever was cut off in their midst has them whole when the next
+/// commit follows them, and else goes on with the commit that was told last.
+///
 /// Commits that were reclaimed before they were told are said to be gone.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

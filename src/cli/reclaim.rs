@@ -18,8 +18,14 @@ use crate::stack::{ByteSize, Registry};
 ///
 /// The policy says which commits stay, besides the newest and those that are tagged. `all 1h` keeps every
 /// commit of the last hour; `hourly 2d`, `daily 30d`, `weekly 1y` and `monthly forever` the last of each
-/// hour, day, week or month, as far back as they say; `last 100` the newest hundred. All other commits
-/// can no longer be read afterwards.
+/// hour, day, week or month, of UTC, as far back as they say; `last 100` the newest hundred. All other
+/// commits can no longer be read afterwards.
+///
+/// This command writes, so nobody else may write to the stack meanwhile. A process that writes all the time,
+/// like `serve`, gives space back by itself, beside its readers and writers, if the stack file has in it,
+/// above the first layer:
+///
+///   reclaim = { retain = "keep all 1h, hourly 2d, daily 30d" }
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine reclaim stack.toml --retain 'keep all 1h, hourly 2d, daily 30d, tagged forever' --dry-run

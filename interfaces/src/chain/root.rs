@@ -121,7 +121,7 @@ impl Root {
     pub(super) fn decode(record: &Record) -> Result<Self> {
         if record.kind() != CHAIN_ROOT {
             return Err(Error::invalid(format!(
-                "the name points to a record of kind {}, a chain's root has kind {}",
+                "this is no chain: the name leads to a record of kind {}, a chain's root has kind {}",
                 record.kind().0,
                 CHAIN_ROOT.0
             )));

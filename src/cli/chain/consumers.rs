@@ -130,9 +130,19 @@ impl Run for Consumers {
 
 impl Run for Forget {
     fn run(self, registry: &Registry, _terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
-        self.chain
-            .turn(registry, |turn| Ok(turn.remove_consumer(&self.who.who)?))?;
-        Ok(Outcome::Fine)
+        let chain = self.chain.chain(chain::Options::default())?;
+        let who = &self.who.who;
+        self.chain.stack.write(registry, |engine| {
+            let session = engine.session()?;
+            let there = self.chain.reader(&chain, session.base())?.consumers()?;
+            if !there.contains(who) {
+                return Err(Failure::fault(format!("there is no consumer {who}")));
+            }
+            let mut turn = chain.writer(&session)?;
+            turn.remove_consumer(who)?;
+            turn.commit(None)?.wait()?;
+            Ok(Outcome::Fine)
+        })
     }
 }
 
