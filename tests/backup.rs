@@ -85,3 +85,63 @@ fn a_directory_of_something_else_is_refused_and_left_as_it_was() {
     desk.file("kept/notes.txt", "mine");
     desk.fails("backup s.toml kept", 2, &["notes.txt"]);
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test of damaged files")]
+fn what_came_before_a_damaged_run_is_restored_all_the_same() {
+    let desk = two();
+    for run in ["one", "two", "three"] {
+        desk.ok(&format!("put s.toml --tree t k {run}"));
+        desk.ok("backup s.toml kept");
+    }
+    let flip = |name: &str| {
+        let path = desk.path().join("kept").join(name);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[3] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    for (at, name) in ["run-00000002", "chunk-00000002"].into_iter().enumerate() {
+        flip(name);
+        let verified = desk.fails("backup --verify kept", 1, &["1 things are damaged"]);
+        let said = verified.text();
+        assert!(said.contains("1 run with 1 commit"), "{said}");
+        assert!(said.contains("DAMAGED     run 2: corrupt"), "{said}");
+        assert!(said.contains(name), "{said}");
+        desk.fails("backup --list kept", 1, &["run 2 of the backup is damaged"]);
+        // Of the lock: who tried.
+        let files = || {
+            let mut files = desk.bytes_of("kept");
+            files.retain(|(path, _)| !path.ends_with("lock"));
+            files
+        };
+        let before = files();
+        desk.fails("backup s.toml kept", 1, &["run 2", "another directory"]);
+        assert!(files() == before, "something was written");
+        desk.file(
+            "n.toml",
+            format!("[[layer]]\nuse = \"file\"\npath = \"at{at}\"\n"),
+        );
+        // Which commit is the newest nobody knows.
+        for line in ["", " --at 2", " --at 2099-01-01T00:00:00Z"] {
+            let line = format!("restore kept n.toml{line}");
+            desk.fails(&line, 1, &["run 2 of the backup is damaged", "--at 1"]);
+        }
+        desk.ok("restore kept n.toml --at 1");
+        assert_eq!(desk.ok("get n.toml --tree t k"), "one");
+        flip(name);
+    }
+    std::fs::remove_file(desk.path().join("kept/chunk-00000003")).unwrap();
+    desk.fails("backup --list kept", 1, &["chunk-00000003", "missing"]);
+}
+
+#[test]
+fn a_tag_names_the_commit_to_restore() {
+    let desk = two();
+    desk.ok("put s.toml --tree t k one");
+    desk.ok("tag s.toml first");
+    desk.ok("put s.toml --tree t k two");
+    desk.ok("backup s.toml kept");
+    desk.fails("restore kept o.toml --at nix", 2, &["nor a tag"]);
+    desk.ok("restore kept o.toml --at first");
+    assert_eq!(desk.ok("get o.toml --tree t k"), "one");
+}

@@ -9,6 +9,9 @@
 //! what the hash of the last is. So a crash leaves the backup that was there before, and what it left of
 //! new chunks is written over by the next run. Nothing that was finished is ever written to again.
 //!
+//! Where a run is damaged, the runs before it are a backup still; what later ones added may need what it has.
+//! Nothing is added to such a backup.
+//!
 //! Memory: at most 80 bytes for each record, of where it lies.
 
 use std::collections::HashMap;
@@ -19,7 +22,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::chunk::{self, Chunk, Row, What, Writing};
 use crate::contract::{
-    Epoch, Error, Kind, Names, NewRecord, Oid, Record, Reference, Result, RootAt, RootMarker,
+    Epoch, Error, ErrorKind, Kind, Names, NewRecord, Oid, Record, Reference, Result, RootAt,
+    RootMarker,
 };
 use crate::medium::{Medium, replace_small};
 
@@ -73,10 +77,18 @@ pub(super) struct Book {
     places: HashMap<Oid, (u32, u64)>,
     /// In order: the chunk, and where in it.
     commits: Vec<(u32, Row)>,
+    broken: Option<Broken>,
+}
+
+/// The first run that is damaged.
+#[derive(Debug)]
+struct Broken {
+    run: u64,
+    error: Error,
 }
 
 impl Book {
-    /// Opens the backup in a directory; an empty one, if there is none.
+    /// Opens the backup in a directory, up to the first run that is damaged; an empty one, if there is none.
     pub(super) fn open(medium: Arc<dyn Medium>) -> Result<Self> {
         let files = medium.list()?;
         let mut book = Self {
@@ -85,23 +97,72 @@ impl Book {
             chunks: Vec::new(),
             places: HashMap::new(),
             commits: Vec::new(),
+            broken: None,
         };
         let runs = files.iter().filter_map(|file| file.strip_prefix("run-"));
         let last = runs.filter_map(|run| run.parse().ok()).max().unwrap_or(0);
         for number in 1..=last {
-            let run = book
-                .run(number)
-                .map_err(|error| error.at(run_name(number)))?;
-            book.load(&run)?;
-            book.runs.push(run);
+            let chunks = book.chunks.len();
+            let run = book.run(number).map_err(|error| error.at(run_name(number)));
+            match run.and_then(|run| book.load(&run).map(|()| run)) {
+                Ok(run) => book.runs.push(run),
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    book.forget(chunks);
+                    book.broken = Some(Broken { run: number, error });
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(book)
+    }
+
+    /// Forgets what was loaded beyond so many chunks.
+    fn forget(&mut self, chunks: usize) {
+        self.chunks.truncate(chunks);
+        self.commits.retain(|(chunk, _)| (*chunk as usize) < chunks);
+        self.places
+            .retain(|_, (chunk, _)| (*chunk as usize) < chunks);
+    }
+
+    /// Whether a run is damaged. The backup ends before it.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// Refuses what would need more than the runs before the first that is damaged.
+    pub(super) fn refuse_broken(&self) -> Result<()> {
+        let Some(Broken { run, error }) = &self.broken else {
+            return Ok(());
+        };
+        let left = match self.runs.last() {
+            Some(whole) => format!(
+                "what came before it can be restored, with --at {} or earlier",
+                whole.last
+            ),
+            None => "nothing came before it".to_owned(),
+        };
+        Err(Error::corrupt(format!(
+            "run {run} of the backup is damaged: {}; {left}; what the stack has now goes into a backup in \
+             another directory",
+            error.message()
+        )))
+    }
+
+    /// Whether a damaged run has nothing to do with which commit this is.
+    fn is_before_damage(&self, at: RootAt) -> bool {
+        self.broken.is_none()
+            || self.runs.last().is_some_and(|whole| match at {
+                RootAt::Newest | RootAt::Proven => false,
+                RootAt::Sequence(sequence) => sequence <= whole.last,
+                RootAt::Time(time) => time < whole.time,
+            })
     }
 
     fn run(&self, number: u64) -> Result<Run> {
         let bytes = match self.medium.open(&run_name(number), false) {
             Ok(file) => file.read_at(0, (RUN_MAX as u64).min(file.len()?) as usize)?,
-            Err(error) if error.kind() == crate::contract::ErrorKind::Invalid => {
+            Err(error) if error.kind() == ErrorKind::Invalid => {
                 return Err(Error::corrupt("it is missing, and a later one is there"));
             }
             Err(error) => return Err(error),
@@ -149,10 +210,13 @@ impl Book {
         for row in rows {
             if row.what != What::Record {
                 self.commits.push((index, row));
-            } else if self.places.insert(row.oid, (index, row.offset)).is_some() {
+                continue;
+            }
+            if self.has(row.oid) {
                 let place = chunk.place(&row);
                 return Err(Error::corrupt(format!("{} is there twice", row.oid)).at(place));
             }
+            self.places.insert(row.oid, (index, row.offset));
         }
         self.chunks.push(chunk);
         Ok(())
@@ -183,6 +247,9 @@ impl Book {
 
     /// The index of a commit; `None` if the backup has none such.
     pub(super) fn find(&self, at: RootAt) -> Result<Option<usize>> {
+        if !self.is_before_damage(at) {
+            self.refuse_broken()?;
+        }
         let wanted = |marker: &RootMarker| match at {
             RootAt::Newest | RootAt::Proven => true,
             RootAt::Sequence(sequence) => marker.sequence <= sequence,
@@ -255,7 +322,8 @@ impl Book {
         self.places.contains_key(&oid)
     }
 
-    /// Looks at every byte, every entry and every reference. `tick` is told how many bytes were read.
+    /// Looks at every byte, every entry and every reference, up to the first run that is damaged. `tick` is
+    /// told how many bytes were read.
     pub(super) fn verify(
         &self,
         mut tick: impl FnMut(u64),
@@ -286,6 +354,9 @@ impl Book {
                     Err(error) => found(chunk.place(&row), error.to_string()),
                 }
             }
+        }
+        if let Some(Broken { run, error }) = &self.broken {
+            found(format!("run {run}"), error.to_string());
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::contract::record::{RECORD_HEADER, stated_len};
-use crate::contract::{Error, Oid, Record, Result};
+use crate::contract::{Error, ErrorKind, Oid, Record, Result};
 use crate::medium::{Medium, MediumFile};
 
 const MAGIC: &[u8; 8] = b"TRVCHUNK";
@@ -156,7 +156,12 @@ impl Chunk {
     /// Opens a chunk that follows on the one of this hash, and reads its table.
     pub(super) fn open(medium: &dyn Medium, number: u64, before: u64) -> Result<(Self, Vec<Row>)> {
         let opened = || {
-            let file = medium.open(&name(number), false)?;
+            let file = match medium.open(&name(number), false) {
+                Err(error) if error.kind() == ErrorKind::Invalid => {
+                    return Err(Error::corrupt("it is missing, and a run had it"));
+                }
+                file => file?,
+            };
             let length = file.len()?;
             let bad = |what: &str| Error::corrupt(what.to_owned());
             if length < HEADER + END as u64 {

@@ -134,12 +134,13 @@ impl Backup {
                 tell(run, terminal)?;
             }
         }
+        book.refuse_broken()?;
         Ok(Outcome::Fine)
     }
 
     fn verify(&self, directory: &Path, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
         let mut findings = Findings::default();
-        let mut facts = (0, 0, 0);
+        let (mut facts, mut left) = ((0, 0, 0), None);
         match open(directory) {
             Ok(book) => {
                 facts = (book.runs.len() as u64, book.commits() as u64, book.bytes());
@@ -153,8 +154,10 @@ impl Backup {
                 let done = book.verify(tick, |place, what| findings.add(place, what));
                 progress.finish();
                 done?;
+                let whole = book.runs.last().filter(|_| book.is_broken());
+                left = whole.map(|run| run.last);
             }
-            // Without its tables nothing else of it can be reached.
+            // Nothing of it can be reached.
             Err(Failure::Error(error)) if error.kind() == crate::contract::ErrorKind::Corrupt => {
                 findings.add(directory.display(), error);
             }
@@ -176,6 +179,11 @@ impl Backup {
                 count(commits, "commit")
             ))?;
             findings.tell(terminal)?;
+            if let Some(last) = left {
+                terminal.say(format_args!(
+                    "restore --at {last}, or an earlier one, takes what came before the damaged run"
+                ))?;
+            }
         }
         if damaged == 0 {
             return Ok(Outcome::Fine);
@@ -190,12 +198,20 @@ fn tell(run: &RunFacts, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
         0 => String::new(),
         tags => format!(", {}", count(tags as u64, "tag")),
     };
+    // Where some were reclaimed before, not all that lie between are there.
+    let commits = match run.commits.checked_sub(1) == run.last.checked_sub(run.first) {
+        true => format!("commits {} to {}", run.first, run.last),
+        false => format!(
+            "{} of those from {} to {}",
+            count(run.commits, "commit"),
+            run.first,
+            run.last
+        ),
+    };
     terminal.say(format_args!(
-        "{:>8}  {}  commits {} to {}, {} and {} bytes{tags}",
+        "{:>8}  {}  {commits}, {} and {} bytes{tags}",
         run.run,
         time(run.time),
-        run.first,
-        run.last,
         count(run.records, "record"),
         run.bytes
     ))
@@ -205,6 +221,7 @@ fn tell(run: &RunFacts, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
 fn open(directory: &Path) -> Result<Book, Failure> {
     let book = Book::open(Arc::new(FileMedium::new(directory, 8)))?;
     if book.runs.is_empty() {
+        book.refuse_broken()?;
         return Err(Failure::fault(format!(
             "there is no backup in {}",
             directory.display()
@@ -245,6 +262,7 @@ fn add_locked(
     mut tell: impl FnMut(Event),
 ) -> Result<Option<RunFacts>, Failure> {
     let mut book = Book::open(medium.clone())?;
+    book.refuse_broken()?;
     let stack = engine.status().identity;
     let from = book.runs.last().map_or(1, |run| run.last + 1);
     if let Some(last) = book.runs.last() {

@@ -29,11 +29,12 @@ use crate::stack::Registry;
 /// newest commit of the backup. With --history every commit up to there, in the same order, though with
 /// numbers and times of their own. Every record is checked on its way; what is damaged is named, and the
 /// names are set once all that they lead to is there. The tags of what is restored come along, as the last run
-/// of the backup found them.
+/// of the backup found them. Where a run of the backup is damaged, commits that came before it are restored.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine restore /mnt/backup new.toml
   travertine restore /mnt/backup new.toml --at 41
+  travertine restore /mnt/backup new.toml --at before-the-import
   travertine restore /mnt/backup new.toml --at 2026-11-21T12:00:00Z --history")]
 pub(in super::super) struct Restore {
     /// The directory of the backup
@@ -41,8 +42,8 @@ pub(in super::super) struct Restore {
     directory: PathBuf,
     #[command(flatten)]
     stack: StackArg,
-    /// The commit of this number, or the newest at this time, like 2026-11-21T12:00:00Z
-    #[arg(long, value_name = "SEQUENCE|TIME")]
+    /// The commit of this number, the newest at this time, like 2026-11-21T12:00:00Z, or that of this tag
+    #[arg(long, value_name = "SEQUENCE|TIME|TAG")]
     at: Option<String>,
     /// Every commit up to that one
     #[arg(long)]
@@ -67,8 +68,14 @@ pub(super) struct Facts {
 
 impl Run for Restore {
     fn run(self, registry: &Registry, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
-        let at = self.at.as_deref().map_or(Ok(RootAt::Newest), parse_at)?;
         let book = super::open(&self.directory)?;
+        let at = match self.at.as_deref() {
+            None => RootAt::Newest,
+            Some(text) => match book.tags().iter().find(|tag| tag.tag == text) {
+                Some(tag) => RootAt::Sequence(tag.sequence),
+                None => parse_at(text)?,
+            },
+        };
         let progress = Progress::things("restoring", 0);
         progress.show(terminal);
         let restored = self.stack.write(registry, |engine| {
