@@ -138,6 +138,59 @@ fn damage_in_one_place_does_not_hide_damage_in_another() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test of damaged files")]
+fn every_batch_that_is_whole_is_looked_at_whatever_is_damaged_before_and_behind_it() {
+    let desk = filled();
+    let whole = desk.run("verify s.toml --json").json()[0]["batches"]["batches"].clone();
+    let segments = segments(&desk);
+    assert!(segments.len() > 5);
+    let mut damaged = Vec::new();
+    // Batches of earlier commits, which nothing else leads to.
+    for segment in [&segments[1], &segments[3]] {
+        let mut bytes = fs::read(segment).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(segment, bytes).unwrap();
+        damaged.push(segment.file_name().unwrap().to_string_lossy().into_owned());
+    }
+    let said = desk.fails("verify s.toml", 1, &["are damaged", "nothing was changed"]);
+    let facts = &desk.run("verify s.toml --json").json()[0];
+    let places = facts["places"].as_array().unwrap();
+    let streams = places.iter().filter(|place| {
+        place["place"]
+            .as_str()
+            .unwrap()
+            .starts_with("stream b0 from")
+    });
+    assert_eq!(streams.count(), 2, "{said:?}");
+    let looked_at = facts["batches"]["batches"].as_u64().unwrap();
+    assert!(
+        looked_at + 20 > whole.as_u64().unwrap(),
+        "{looked_at} of {whole}"
+    );
+    assert!(looked_at > 5);
+    // Each damage is told once.
+    let mut oids: Vec<_> = places.iter().map(|place| place["place"].clone()).collect();
+    let all = oids.len();
+    oids.dedup();
+    assert_eq!(oids.len(), all, "{places:?}");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test of a lost file")]
+fn an_identity_that_is_gone_is_damage_and_no_foreign_directory() {
+    let desk = filled();
+    fs::remove_file(desk.path().join("data/identity")).unwrap();
+    for line in [
+        "verify s.toml",
+        "get s.toml --tree rows 00001",
+        "put s.toml --tree rows a b",
+    ] {
+        desk.fails(line, 1, &["the file `identity`", "restore it"]);
+    }
+}
+
+#[test]
 fn a_directory_that_is_not_ours_is_refused_and_left_alone() {
     let desk = Desk::new();
     desk.file("other.toml", "[[layer]]\nuse = \"file\"\npath = \".\"\n");

@@ -228,6 +228,12 @@ pub(super) fn recover_settled(
 }
 
 fn refuse_foreign(names: &[String]) -> Result<()> {
+    if names.iter().any(|name| segment_base(name).is_some()) {
+        return Err(Error::corrupt(format!(
+            "segments are here, and the file `{IDENTITY}` that says of which store they are is gone; \
+             restore it"
+        )));
+    }
     let ours = |name: &str| name == LOCK || name == format!("{IDENTITY}.new");
     match names.iter().find(|name| !ours(name)) {
         None => Ok(()),

@@ -278,6 +278,17 @@ impl Shared {
             sparse: None,
             next: None,
         };
+        match (self.gather(from, &mut out), out.batches.last()) {
+            // What lies before the damage is answered first: who goes on meets it.
+            (Err(error), Some(last)) if error.kind() == ErrorKind::Corrupt => {
+                out.next = Some(last.header().end);
+                Ok(out)
+            }
+            (done, _) => done.map(|()| out),
+        }
+    }
+
+    fn gather(&self, from: Position, out: &mut Batches) -> Result<()> {
         if self.options.extent == Extent::Whole {
             // A part begins where it begins; of a whole stream nothing may be missing.
             self.check_begun(from)?;
@@ -286,15 +297,16 @@ impl Shared {
         let mut taken = 0;
         loop {
             let Some((segment, end)) = self.segment_at_or_after(from)? else {
-                return Ok(out);
+                return Ok(());
             };
             if segment.ends().is_some() {
                 let from = from.max(segment.base);
                 if out.batches.is_empty() {
-                    return self.scan_sparse(&segment, from);
+                    *out = self.scan_sparse(&segment, from)?;
+                    return Ok(());
                 }
                 out.next = Some(from);
-                return Ok(out);
+                return Ok(());
             }
             let file = segment.file()?;
             let mut window = Window::new(file);
@@ -328,14 +340,14 @@ impl Shared {
                 taken += header.length();
                 if taken > SCAN_BYTES && !out.batches.is_empty() {
                     out.next = Some(header.base);
-                    return Ok(out);
+                    return Ok(());
                 }
                 out.batches.push(found.batch);
             }
             from = end;
             let tail = Position(self.tail.load(Ordering::Acquire));
             if from >= tail {
-                return Ok(out);
+                return Ok(());
             }
         }
     }

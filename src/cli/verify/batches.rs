@@ -1,5 +1,7 @@
 //! Every batch of every stream, in order, and each record of it down to its body.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::super::Failure;
@@ -7,7 +9,7 @@ use super::super::pace::Pace;
 use super::findings::Findings;
 use crate::contract::{Batch, Codecs, End, ErrorKind, Kind, Oid, Position, Record, Store, Stream};
 
-/// How far ahead of damage the scan is taken up again.
+/// How far ahead of damage the scan is taken up again, where nobody tells of parts that begin before.
 const STEP: u64 = 64 << 20;
 
 /// What was read.
@@ -67,7 +69,7 @@ fn walk(
             Ok(some) => some,
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 findings.add(format_args!("stream {stream} from {from}"), &error);
-                // What lies behind the damage is looked at from where the next segment may begin.
+                // What lies behind the damage is looked at from where the next segment begins.
                 let Some(on) = behind(store, stream, from, end) else {
                     return Ok(());
                 };
@@ -105,14 +107,28 @@ pub(in super::super) fn behind(
     from: Position,
     end: Position,
 ) -> Option<Position> {
-    let mut at = from.plus_bytes(STEP);
-    while at < end {
+    let mut begins = BTreeSet::new();
+    let status = store.status();
+    let mut floors = vec![&status];
+    while let Some(floor) = floors.pop() {
+        begins.extend(floor.parts.iter().filter_map(|part| part.begins));
+        floors.extend(&floor.below);
+    }
+    let mut at = from;
+    loop {
+        let part = begins
+            .range(at.0 + 1..)
+            .next()
+            .map(|begins| Position(*begins));
+        let step = at.plus_bytes(STEP);
+        at = part.map_or(step, |part| part.min(step));
+        if at >= end {
+            return None;
+        }
         if store.scan(stream, at).wait().is_ok() {
             return Some(at);
         }
-        at = at.plus_bytes(STEP);
     }
-    None
 }
 
 /// Checks one batch, and says where the stream stands after it.

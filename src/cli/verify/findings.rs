@@ -23,14 +23,22 @@ struct Place {
 }
 
 impl Findings {
-    /// Notes damage.
+    /// Notes damage, once: several looks at one place find the same.
     pub(in super::super) fn add(&mut self, place: impl Display, what: impl Display) {
+        let (place, what) = (place.to_string(), what.to_string());
+        let same = |known: &&mut Place| {
+            known.place == place && (what.starts_with(&known.what) || known.what.starts_with(&what))
+        };
+        if let Some(known) = self.places.iter_mut().find(same) {
+            // One of them may know the file.
+            if known.what.len() < what.len() {
+                known.what = what;
+            }
+            return;
+        }
         self.damaged += 1;
         if self.places.len() < PLACES_MAX {
-            self.places.push(Place {
-                place: place.to_string(),
-                what: what.to_string(),
-            });
+            self.places.push(Place { place, what });
         }
     }
 

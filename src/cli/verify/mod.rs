@@ -40,13 +40,16 @@ use crate::stack::{ByteSize, Registry};
 
 /// Check every checksum, every reference and every index of a stack
 ///
-/// Exit code 1 if anything is damaged, with the places. Works beside a writer, on what it has proven, and
-/// with --rate hardly takes anything from it. Every batch that lies on the media is read, of whatever
+/// Exit code 1 if anything is damaged, with the places; nothing is changed. Works beside a writer, on what
+/// it has proven, and with --rate hardly takes anything from it. Every batch that lies on the media is read, of whatever
 /// commit, and of a cluster each child's: one that is away, damaged or differs from the others is told. One
 /// that is behind is no damage; what a server keeps in a cluster of its own is verified there. References
 /// and indexes are followed from the newest commit, with --history references from each, and of the older
 /// states of an index so many are looked at that the work stays in proportion to what was written. What the
 /// writer frees meanwhile is no damage: then what is left is followed anew.
+///
+/// What to do about damage: a file that some copy of the directory has whole goes back into its place; what a
+/// backup has, `restore` brings into another stack; a child of a cluster is replaced by `cluster replace`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine verify stack.toml
@@ -175,7 +178,10 @@ impl Run for Verify {
         if damaged == 0 {
             return Ok(Outcome::Fine);
         }
-        terminal.complain(&format!("{damaged} things are damaged"))?;
+        terminal.complain(&format!(
+            "{damaged} things are damaged; nothing was changed. Put whole copies of the files in their \
+             place, `restore` a backup into another stack, or `cluster replace` a child of a cluster"
+        ))?;
         Ok(Outcome::Fault)
     }
 }

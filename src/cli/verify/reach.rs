@@ -12,7 +12,7 @@ use super::super::pace::Pace;
 use super::findings::Findings;
 use crate::contract::env::in_passing;
 use crate::contract::{ErrorKind, Oid, Record, Reference, Result};
-use crate::front::Engine;
+use crate::front::{Engine, Snapshot};
 use crate::interfaces::records::check_edge;
 
 /// What was followed.
@@ -47,8 +47,9 @@ pub(super) fn check(
         let marker = match found {
             Ok((marker, _)) => marker,
             // Where the way back is damaged, nothing further back is found.
-            Err(error) if all && error.kind() == ErrorKind::Corrupt => {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
                 walk.findings.add("an older commit", error);
+                walk.names(&engine.snapshot());
                 break;
             }
             Err(error) => return Err(error.into()),
@@ -75,6 +76,23 @@ impl Walk<'_> {
         };
         self.facts.records += 1;
         self.follow(marker, &record);
+        self.drain();
+        Ok(())
+    }
+
+    /// What the names of a commit lead to.
+    fn names(&mut self, snapshot: &Snapshot) {
+        for reference in snapshot.names().values() {
+            self.facts.edges += 1;
+            if self.seen.insert(reference.oid) {
+                self.left.push(*reference);
+            }
+        }
+        self.drain();
+    }
+
+    /// Follows all that is left.
+    fn drain(&mut self) {
         while let Some(reference) = self.left.pop() {
             if let Some(record) = self.edge(&reference) {
                 self.facts.records += 1;
@@ -82,7 +100,6 @@ impl Walk<'_> {
             }
             self.pace.progress.tick();
         }
-        Ok(())
     }
 
     /// Looks at every edge out of a record. Those that lead on are left for later.
