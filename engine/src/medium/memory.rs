@@ -1,10 +1,12 @@
 //! Files in memory: the medium of tests, caches and scratch data. Nothing survives the process.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
+use memmap2::{MmapMut, MmapOptions};
 
 use super::{Medium, MediumFile};
 use crate::contract::{Env, Error, Level, Op, Result};
@@ -98,23 +100,82 @@ impl Medium for MemoryMedium {
 }
 
 /// A file in blocks, so that growing never copies what is there.
+///
+/// ```text
+///   | 64 KiB | 64 KiB | … to 512 KiB | 512 KiB             | 512 KiB             | …
+///     a small file takes little        from the system, all its pages at once: one by one, as they are
+///                                      met, they cost more than the bytes that are put there
+/// ```
 #[derive(Debug, Default)]
 struct MemoryFile {
     bytes: RwLock<Blocks>,
 }
 
-const BLOCK: usize = 64 << 10;
+const SHORT: usize = 64 << 10;
+const LONG: usize = 512 << 10;
 
 #[derive(Debug, Default)]
 struct Blocks {
-    blocks: Vec<Box<[u8]>>,
+    blocks: Vec<Block>,
     length: usize,
+}
+
+#[derive(Debug)]
+enum Block {
+    Short(Box<[u8]>),
+    Long(MmapMut),
+}
+
+impl Block {
+    /// The next one of a file that has so many.
+    fn after(count: usize) -> Self {
+        if count < LONG / SHORT {
+            return Self::Short(vec![0; SHORT].into_boxed_slice());
+        }
+        match MmapOptions::new().len(LONG).populate().map_anon() {
+            Ok(map) => Self::Long(map),
+            // As many maps as a process may have: the allocator has ways of its own.
+            Err(_) => Self::Short(vec![0; LONG].into_boxed_slice()),
+        }
+    }
+}
+
+impl Deref for Block {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Short(bytes) => bytes,
+            Self::Long(map) => map,
+        }
+    }
+}
+
+impl DerefMut for Block {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Short(bytes) => bytes,
+            Self::Long(map) => map,
+        }
+    }
+}
+
+/// In which block an offset lies, and where there.
+fn place(at: usize) -> (usize, usize) {
+    if at < LONG {
+        (at / SHORT, at % SHORT)
+    } else {
+        (LONG / SHORT - 1 + at / LONG, at % LONG)
+    }
 }
 
 impl Blocks {
     fn reach(&mut self, length: usize) {
-        while self.blocks.len() * BLOCK < length {
-            self.blocks.push(vec![0; BLOCK].into_boxed_slice());
+        if let Some(last) = length.checked_sub(1) {
+            let (last, _) = place(last);
+            while self.blocks.len() <= last {
+                self.blocks.push(Block::after(self.blocks.len()));
+            }
         }
         self.length = self.length.max(length);
     }
@@ -138,9 +199,10 @@ impl MediumFile for MemoryFile {
         let mut out = Vec::with_capacity(end - start);
         let mut at = start;
         while at < end {
-            let within = at % BLOCK;
-            let take = (BLOCK - within).min(end - at);
-            out.extend_from_slice(&file.blocks[at / BLOCK][within..within + take]);
+            let (block, within) = place(at);
+            let there = &file.blocks[block][within..];
+            let take = there.len().min(end - at);
+            out.extend_from_slice(&there[..take]);
             at += take;
         }
         Ok(Bytes::from(out))
@@ -159,9 +221,10 @@ impl MediumFile for MemoryFile {
         for part in parts {
             let mut part = *part;
             while !part.is_empty() {
-                let within = at % BLOCK;
-                let take = (BLOCK - within).min(part.len());
-                file.blocks[at / BLOCK][within..within + take].copy_from_slice(&part[..take]);
+                let (block, within) = place(at);
+                let room = &mut file.blocks[block][within..];
+                let take = room.len().min(part.len());
+                room[..take].copy_from_slice(&part[..take]);
                 part = &part[take..];
                 at += take;
             }
@@ -179,13 +242,10 @@ impl MediumFile for MemoryFile {
         if length > file.length {
             file.reach(length);
         } else {
-            file.blocks.truncate(length.div_ceil(BLOCK));
-            if let Some(last) = file
-                .blocks
-                .last_mut()
-                .filter(|_| !length.is_multiple_of(BLOCK))
-            {
-                last[length % BLOCK..].fill(0);
+            let (last, within) = place(length);
+            file.blocks.truncate(last + usize::from(within > 0));
+            if let Some(last) = file.blocks.get_mut(last) {
+                last[within..].fill(0);
             }
             file.length = length;
         }
@@ -198,5 +258,38 @@ impl MediumFile for MemoryFile {
 
     fn map(&self, _length: u64) -> Option<Result<Bytes>> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_file_reads_back_across_its_blocks_and_a_cut_leaves_zeros() {
+        let medium = MemoryMedium::new();
+        let file = medium.create("long").unwrap();
+        let bytes: Vec<_> = (0..5_u32 << 18).flat_map(u32::to_le_bytes).collect();
+        for (nth, piece) in bytes.chunks(100_003).enumerate() {
+            file.write_at(nth as u64 * 100_003, &[piece]).unwrap();
+        }
+        assert_eq!(file.len().unwrap(), bytes.len() as u64);
+        assert_eq!(file.read_at(0, usize::MAX).unwrap(), bytes);
+        for length in [
+            bytes.len() - 1,
+            2 * LONG + 5,
+            2 * LONG,
+            LONG + 1,
+            LONG,
+            SHORT,
+            7,
+            0,
+        ] {
+            file.set_len(length as u64).unwrap();
+            assert_eq!(file.read_at(0, usize::MAX).unwrap(), bytes[..length]);
+            file.set_len(length as u64 + 300_000).unwrap();
+            let after = file.read_at(length as u64, 300_000).unwrap();
+            assert!(after.len() == 300_000 && after.iter().all(|byte| *byte == 0));
+        }
     }
 }
