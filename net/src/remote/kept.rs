@@ -96,8 +96,11 @@ impl Kept {
         ends.collect()
     }
 
-    /// What lies below these is durable there.
-    pub(super) fn durable(&mut self, covered: &Covered) {
+    /// What lies below these is durable there: it is kept no more. Letting go of much takes long, so that is
+    /// for the caller, where nobody waits.
+    #[must_use]
+    pub(super) fn durable(&mut self, covered: &Covered) -> Vec<Batch> {
+        let mut gone = Vec::new();
         for (stream, to) in covered {
             let Some(line) = self.lines.get_mut(stream) else {
                 continue;
@@ -105,14 +108,16 @@ impl Kept {
             if line.base.position <= *to {
                 line.gap = false;
             }
-            while let Some(first) = line.batches.front()
-                && first.header().end <= *to
-            {
-                self.bytes -= first.header().length();
-                line.base = end_of(first);
-                line.batches.pop_front();
+            let count = line.batches.partition_point(|it| it.header().end <= *to);
+            if let Some(last) = count.checked_sub(1) {
+                line.base = end_of(&line.batches[last]);
             }
+            let first = gone.len();
+            gone.extend(line.batches.drain(..count));
+            let lengths = gone[first..].iter().map(|it| it.header().length());
+            self.bytes -= lengths.sum::<u64>();
         }
+        gone
     }
 
     /// Where a server that began anew is to go on: where a commit ended, for what comes after one begins

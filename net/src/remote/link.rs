@@ -22,7 +22,7 @@ use prost::Message;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use travertine_engine::contract::{
-    Env, Epoch, Error, ErrorKind, Level, Oid, Op, Position, Result, Status, Stream, Vector,
+    Batch, Env, Epoch, Error, ErrorKind, Level, Oid, Op, Position, Result, Status, Stream, Vector,
 };
 
 use super::Settings;
@@ -543,11 +543,13 @@ impl Link {
         if let Some(outbox) = outbox {
             outbox.wake();
         }
-        if !news.is_empty() {
+        let durable = match news.is_empty() {
+            true => Vec::new(),
             // Before anybody has an answer: who asks then knows as much.
-            self.lock().learn(news);
-        }
+            false => self.lock().learn(news),
+        };
         self.give(landed);
+        drop(durable);
         taken
     }
 
@@ -673,17 +675,19 @@ impl State {
         }
     }
 
-    /// What answers say of the other side.
-    fn learn(&mut self, news: News) {
+    /// What answers say of the other side. What need not be kept any more is let go by the caller.
+    fn learn(&mut self, news: News) -> Vec<Batch> {
         for (stream, tail) in news.tails {
             self.reached(stream, Position(tail.end), Some(tail.ceiling), false);
         }
+        let mut durable = Vec::new();
         for (note, answer) in &news.others {
-            self.take_note(note, answer);
+            self.take_note(note, answer, &mut durable);
         }
+        durable
     }
 
-    fn take_note(&mut self, note: &Note, answer: &Payload) {
+    fn take_note(&mut self, note: &Note, answer: &Payload, gone: &mut Vec<Batch>) {
         match (note, answer) {
             (Note::Committed(covered), Payload::Committed(level)) => {
                 let durable = convert::to_level(Some(*level)).is_ok_and(|level| {
@@ -694,7 +698,7 @@ impl State {
                     level >= most.min(Level::Disk)
                 });
                 if durable {
-                    self.kept.durable(covered);
+                    gone.extend(self.kept.durable(covered));
                 }
                 for (stream, end) in covered {
                     self.reached(*stream, *end, None, durable);
