@@ -36,8 +36,9 @@ use crate::wire::{FLUSH, HOPS_MAX, ITEMS, PART, weight};
 
 /// How often calls under way are looked at, whether their time is over.
 const TICK: Duration = Duration::from_millis(25);
-/// Beginning the calls of a message takes less than this, where nothing waits for a device.
-const LONG: Duration = Duration::from_millis(2);
+/// Beginning the calls of a message takes less than this, where nothing waits for a device: also where others
+/// have the processor for some slices of it meanwhile.
+const LONG: Duration = Duration::from_millis(10);
 /// So many messages are begun aside after one that took longer.
 const ASIDE: u32 = 64;
 /// What a call is reckoned to bring, at first.
