@@ -11,6 +11,7 @@ pub mod level;
 pub mod limits;
 pub mod marker;
 pub mod memory;
+pub mod near;
 pub mod oid;
 pub mod op;
 pub mod record;

@@ -365,6 +365,12 @@ impl Record {
         Ok(Self::cut(bytes, length))
     }
 
+    /// The record that these bytes are, no more and no less: the caller has looked.
+    #[inline]
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self { bytes }
+    }
+
     #[inline]
     fn cut(bytes: Bytes, length: usize) -> Self {
         Self {

@@ -11,8 +11,9 @@
 //!   …                        └───────┴── the same bytes, the same memory of what was checked
 //! ```
 //!
-//! All maps of a log stand in one table, so that a read takes one lock. The bytes that remember are
-//! bounded: where they would be too many, the oldest segments forget, and check at each use.
+//! All maps of a log stand in one table, so that a read takes one lock: those of whole segments, where a
+//! position tells the byte, and those of what a reclaim left, where an index does. The bytes that remember
+//! are bounded: where they would be too many, the oldest segments forget, and check at each use.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -22,9 +23,10 @@ use bytes::Bytes;
 
 use super::format::segment_name;
 use super::segment::offset_in;
-use crate::contract::env::take_ahead;
+use super::sparse::Sparse;
+use crate::contract::env::{AHEAD_MAX, take_ahead};
 use crate::contract::record::{RECORD_HEADER, stated_len};
-use crate::contract::{Error, Oid, Position, Record, Result};
+use crate::contract::{Error, Oid, Position, Record, Result, Stream, near};
 
 const LARGE: usize = 1024;
 const HALF: usize = LARGE / 2;
@@ -35,7 +37,6 @@ const LANES: usize = 8;
 /// Bytes at the beginning of a record that is about to be read that are brought near: header, and what
 /// a search in a small node looks at first.
 const NEAR: usize = 384;
-const LINE: usize = 64;
 
 /// The maps of a log's segments, sorted by where the segments begin.
 #[derive(Debug, Default)]
@@ -81,7 +82,7 @@ impl Maps {
         bring_near(&maps, oid);
         match nearest(&maps, oid.position()) {
             Some((base, map)) => map
-                .record(oid, offset_in(*base, oid.position()) as usize)
+                .find(*base, oid)
                 .map_err(|error| error.at(segment_name(*base))),
             None => Ok(None),
         }
@@ -94,12 +95,22 @@ impl Maps {
         found.map_or(0, |index| maps[index].1.len())
     }
 
-    /// Takes a longer map of a segment.
+    /// The map of what a reclaim left here, if somebody made it.
+    pub(super) fn of(&self, base: Position, sparse: &Arc<Sparse>) -> Option<Map> {
+        let maps = self.0[lane()].read();
+        let found = maps.binary_search_by_key(&base, |(base, _)| *base).ok()?;
+        let map = &maps[found].1;
+        let same = map.sparse.as_ref();
+        same.is_some_and(|same| Arc::ptr_eq(same, sparse))
+            .then(|| map.clone())
+    }
+
+    /// Takes a longer map of a segment, or one of what is there in its place.
     pub(super) fn put(&self, base: Position, map: &Map) {
         for lane in &self.0 {
             let mut maps = lane.0.write().unwrap_or_else(PoisonError::into_inner);
             match maps.binary_search_by_key(&base, |(base, _)| *base) {
-                Ok(index) if maps[index].1.len() >= map.len() => continue,
+                Ok(index) if maps[index].1.is_no_less_than(map) => continue,
                 Ok(index) => maps[index].1 = map.of_a_lane(),
                 Err(index) => maps.insert(index, (base, map.of_a_lane())),
             }
@@ -132,37 +143,90 @@ impl Maps {
 }
 
 /// Asks for the first lines of every record that is about to be read from these maps, so that they come
-/// side by side. Whatever was said is only ever looked at: it need not be true.
+/// side by side. Whatever was said is only ever asked for: it need not be true.
 #[inline]
 fn bring_near(maps: &[(Position, Map)], oid: Oid) {
-    let mut seen = 0;
+    let mut near = Near::default();
+    let mut indexed = false;
     take_ahead(|next, length| {
         if next.stream() != oid.stream() {
             return false;
         }
-        if let Some((base, map)) = nearest(maps, next.position()) {
-            let at = offset_in(*base, next.position()) as usize;
-            let rest = map.bytes.get(at..).unwrap_or_default();
-            let near = &rest[..rest.len().min(NEAR.min(length as usize))];
-            for line in near.chunks(LINE) {
-                seen ^= line[0];
-            }
-            // Its end too: most that is longer lies in two pages, and where the other one is must be
-            // found out as well.
-            let end = (length as usize).checked_sub(1);
-            seen ^= end.and_then(|end| rest.get(end)).copied().unwrap_or(0);
-            let checked = map.checked.get(at / HALF);
-            seen ^= checked.map_or(0, |checked| checked.load(Ordering::Relaxed));
+        let Some((base, map)) = nearest(maps, next.position()) else {
+            return true;
+        };
+        if let Some(sparse) = &map.sparse {
+            sparse.bring_near(&map.bytes, next.position());
+            indexed = true;
+            return false;
         }
+        near.add(map, offset_in(*base, next.position()) as usize, length);
         true
     });
-    std::hint::black_box(seen);
+    if indexed {
+        take_indexed(maps, oid.stream(), &mut near);
+    }
+    near.bring();
 }
 
-#[derive(Debug)]
+/// Takes in the records whose places in an index were asked for.
+#[inline(never)]
+fn take_indexed<'m>(maps: &'m [(Position, Map)], stream: Stream, near: &mut Near<'m>) {
+    take_ahead(|next, length| {
+        let of = nearest(maps, next.position()).filter(|_| next.stream() == stream);
+        if let Some((base, map)) = of
+            && let Ok(Some(at)) = map.place(*base, next.position())
+        {
+            near.add(map, at, length);
+        }
+        of.is_some()
+    });
+}
+
+/// Records that are about to be read.
+#[derive(Default)]
+struct Near<'m> {
+    count: usize,
+    records: [&'m [u8]; AHEAD_MAX],
+}
+
+impl<'m> Near<'m> {
+    /// One that begins at byte `at` of a map; asks for what is remembered of it.
+    #[inline]
+    fn add(&mut self, map: &'m Map, at: usize, length: u32) {
+        let rest = map.bytes.get(at..).unwrap_or_default();
+        if let Some(place) = self.records.get_mut(self.count) {
+            *place = &rest[..rest.len().min(length as usize)];
+            self.count += 1;
+        }
+        if let Some(checked) = map.checked.get(at / HALF) {
+            near::bring_value(checked);
+        }
+    }
+
+    /// First a line of each page: where a page lies must be found out, which takes as long as the line
+    /// itself, and only so many that wait for it fit into the processor. Most records lie in two.
+    #[inline]
+    fn bring(&self) {
+        let records = &self.records[..self.count];
+        for record in records {
+            near::bring(&record[..record.len().min(1)]);
+        }
+        for record in records {
+            near::bring(&record[record.len().saturating_sub(1)..]);
+        }
+        for record in records {
+            near::bring(&record[..record.len().min(NEAR)]);
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
 pub(super) struct Map {
     bytes: Bytes,
     checked: Arc<[AtomicU8]>,
+    /// Where in it records lie, if it is of what a reclaim left.
+    sparse: Option<Arc<Sparse>>,
 }
 
 /// Bytes whose count of shares lies in lines of its own.
@@ -180,14 +244,58 @@ impl Map {
         let checked = (0..bytes.len().div_ceil(HALF))
             .map(|_| AtomicU8::new(0))
             .collect();
-        Self { bytes, checked }
+        Self {
+            bytes,
+            checked,
+            sparse: None,
+        }
+    }
+
+    /// Of the whole file that this is the index of.
+    pub(super) fn sparse(bytes: Bytes, sparse: Arc<Sparse>) -> Self {
+        Self {
+            sparse: Some(sparse),
+            ..Self::new(bytes)
+        }
     }
 
     /// The same map, with a count of shares of its own.
     fn of_a_lane(&self) -> Self {
         Self {
             bytes: Bytes::from_owner(Alone(self.bytes.clone())),
-            checked: self.checked.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it holds all that another one does that begins where it begins.
+    fn is_no_less_than(&self, other: &Self) -> bool {
+        match (&self.sparse, &other.sparse) {
+            (None, None) => self.len() >= other.len(),
+            (Some(mine), Some(other)) => Arc::ptr_eq(mine, other),
+            _ => false,
+        }
+    }
+
+    /// The record at `oid` of the segment that begins at `base`. `None`: it reaches past the map, or is none
+    /// of those that a reclaim left.
+    #[inline]
+    pub(super) fn find(&self, base: Position, oid: Oid) -> Result<Option<Record>> {
+        let Some(at) = self.place(base, oid.position())? else {
+            return Ok(None);
+        };
+        let found = self.record(oid, at)?;
+        if found.is_none() && self.sparse.is_some() {
+            return Err(Error::corrupt(format!("no whole record at {oid}")));
+        }
+        Ok(found)
+    }
+
+    /// Where a record lies.
+    #[inline]
+    fn place(&self, base: Position, position: Position) -> Result<Option<usize>> {
+        match &self.sparse {
+            None => Ok(Some(offset_in(base, position) as usize)),
+            Some(sparse) => sparse.find_mapped(&self.bytes, position),
         }
     }
 
@@ -213,7 +321,7 @@ impl Map {
         if length < LARGE {
             return Record::decode_at(oid, &self.bytes, at).map(Some);
         }
-        let record = Record::decode_unverified(oid, self.bytes.slice(at..at + length))?;
+        let record = Record::whole(self.bytes.slice(at..at + length));
         // Records begin at multiples of eight, so the place within a half fits a byte; zero is none.
         let (checked, place) = (self.checked.get(at / HALF), (at % HALF / 8 + 1) as u8);
         if checked.is_none_or(|checked| checked.load(Ordering::Relaxed) != place) {
@@ -230,7 +338,7 @@ impl Map {
 mod tests {
     use super::*;
     use crate::contract::env::ahead;
-    use crate::contract::{Kind, NewRecord, Reference, Stream};
+    use crate::contract::{Kind, NewRecord, Reference};
 
     /// A map of one large record at the start of its segment, and the record's address.
     fn mapped(base: Position, fill: u8) -> (Oid, Vec<u8>) {

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use super::Shared;
 use super::segment::Segment;
-use super::sparse::Sparse;
 use super::writer::{SPARE, Writing};
 use crate::contract::{Oid, PartState, PartStatus, Position};
 
@@ -57,7 +56,7 @@ impl Shared {
         };
         let bytes = match segment.ends() {
             // Its header, which was read when it was made or first looked into.
-            Some(_) => segment.sparse().ok().flatten().map(Sparse::length),
+            Some(_) => segment.sparse().ok().flatten().map(|left| left.length()),
             None => Some(ends.bytes_since(segment.base)),
         };
         PartStatus {

@@ -83,15 +83,12 @@ impl Shared {
             return self.absent(oid).map(Begun::Answered);
         };
         if segment.ends().is_some() {
-            return Self::at_once_in_sparse(self.options.read, segment, oid, end);
+            return self.at_once_in_sparse(segment, oid, end, reclaims);
         }
         if self.options.read == ReadBy::Map {
             let proven = Position(self.durable.load(Ordering::Acquire));
             let mapped = segment.read_mapped(&self.maps, oid, end.min(proven))?;
-            if self.reclaims.load(Ordering::Acquire) != reclaims {
-                // The map may be of a file that was given back just now: it must not keep its room.
-                self.maps.forget(segment.base..Position(segment.base.0 + 1));
-            }
+            self.forget_if_gone(&segment, reclaims);
             if mapped.is_some() {
                 return Ok(Begun::Answered(mapped));
             }
@@ -106,21 +103,31 @@ impl Shared {
 
     /// As [`Shared::at_once`], of what a reclaim left: what its index does not name is absent.
     fn at_once_in_sparse(
-        by: ReadBy,
+        &self,
         segment: Arc<Segment>,
         oid: Oid,
         end: Position,
+        reclaims: u64,
     ) -> Result<Begun> {
-        if by == ReadBy::Map
-            && let Some(answer) = segment.read_sparse(oid)?
-        {
-            return Ok(Begun::Answered(answer));
+        if self.options.read == ReadBy::Map {
+            let answer = segment.read_sparse(&self.maps, oid)?;
+            self.forget_if_gone(&segment, reclaims);
+            if let Some(answer) = answer {
+                return Ok(Begun::Answered(answer));
+            }
         }
         let Some(place) = segment.place(oid.position(), end)? else {
             return Ok(Begun::Answered(None));
         };
         let file = segment.file()?;
         Ok(Begun::In(segment, place, file))
+    }
+
+    /// A map that was just made may be of a file that was given back meanwhile: it must not keep its room.
+    fn forget_if_gone(&self, segment: &Segment, reclaims: u64) {
+        if self.reclaims.load(Ordering::Acquire) != reclaims {
+            self.maps.forget(segment.base..Position(segment.base.0 + 1));
+        }
     }
 
     /// Does something again if a reclaim took a segment away while it was done.

@@ -296,7 +296,7 @@ impl Shared {
             return Ok(());
         }
         let file = segment.file()?;
-        let mut places = Places::new(whole, segment.sparse()?, &*file);
+        let mut places = Places::new(whole, segment.sparse()?.map(Arc::as_ref), &*file);
         let mut window = Window::new(file.clone());
         for &position in alive {
             let place = places.of(position)?;

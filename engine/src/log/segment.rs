@@ -68,7 +68,7 @@ pub(super) struct Segment {
     header: OnceLock<SegmentHeader>,
     /// Where it ends, if it is what a reclaim left.
     ends: Option<Position>,
-    sparse: OnceLock<Sparse>,
+    sparse: OnceLock<Arc<Sparse>>,
 }
 
 impl Segment {
@@ -156,7 +156,7 @@ impl Segment {
     }
 
     /// What a sparse segment holds; `None`: it is none, all is there.
-    pub(super) fn sparse(&self) -> Result<Option<&Sparse>> {
+    pub(super) fn sparse(&self) -> Result<Option<&Arc<Sparse>>> {
         if self.ends.is_none() {
             return Ok(None);
         }
@@ -164,7 +164,7 @@ impl Segment {
             return Ok(Some(sparse));
         }
         let sparse = self.sparse_in(&*self.file()?)?;
-        Ok(Some(self.sparse.get_or_init(|| sparse)))
+        Ok(Some(self.sparse.get_or_init(|| Arc::new(sparse))))
     }
 
     fn sparse_in(&self, file: &dyn MediumFile) -> Result<Sparse> {
@@ -258,24 +258,30 @@ impl Segment {
         }
     }
 
-    /// The record at `oid` where a map of a sparse segment holds it; `None`: it cannot be mapped.
-    pub(super) fn read_sparse(&self, oid: Oid) -> Result<Option<Option<Record>>> {
+    /// The record at `oid` of a sparse segment, from a map; `None`: it cannot be mapped.
+    pub(super) fn read_sparse(&self, maps: &Maps, oid: Oid) -> Result<Option<Option<Record>>> {
         let Some(sparse) = self.sparse()? else {
             return Ok(None);
         };
-        let map = match sparse.mapped() {
+        let map = match maps.of(self.base, sparse) {
             Some(map) => map,
-            None => match sparse.map(&*self.file()?) {
-                Some(map) => map,
-                None => return Ok(None),
-            },
+            None => {
+                let (file, length) = (self.file()?, sparse.length());
+                // Mapped past its end it would kill.
+                if file.len()? < length {
+                    return Ok(None);
+                }
+                let Some(bytes) = file.map(length) else {
+                    return Ok(None);
+                };
+                let bytes = bytes.map_err(|error| error.at(self.name()))?;
+                let fresh = Map::sparse(bytes, sparse.clone());
+                maps.put(self.base, &fresh);
+                fresh
+            }
         };
-        let found = sparse.find_mapped(map, oid.position());
-        let record = found.and_then(|found| match found {
-            Some(offset) => Record::decode_at(oid, map, offset).map(Some),
-            None => Ok(None),
-        });
-        record.map(Some).map_err(|error| error.at(self.name()))
+        let found = map.find(self.base, oid);
+        found.map(Some).map_err(|error| error.at(self.name()))
     }
 
     /// The record at `oid`, without bringing in anything but its bytes; `None`: it was freed.

@@ -14,14 +14,12 @@
 //! absent, and that is proven: blocks and their first positions are under checksums, and each record
 //! is under its own.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use bytes::Bytes;
+use std::cmp::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::format::{Identity, SPARSE_FIELDS, SparseHeader};
 use crate::contract::record::{u32_at, u64_at};
-use crate::contract::{Error, Position, Result};
+use crate::contract::{Error, Position, Result, near};
 use crate::medium::MediumFile;
 
 /// Bytes of a block of the index.
@@ -31,6 +29,8 @@ const BLOCK_HEAD: usize = 8;
 const ENTRY: usize = 16;
 /// Entries of a block.
 const ENTRIES: usize = 255;
+/// Entries on each side of where a record should be that are looked at first.
+const NEAR: usize = 8;
 
 /// A sparse segment whose index may be asked. Keeps one position for each block in memory.
 #[derive(Debug)]
@@ -38,9 +38,7 @@ pub(super) struct Sparse {
     pub(super) header: SparseHeader,
     identity: Identity,
     firsts: Vec<u64>,
-    /// The whole file, once somebody mapped it.
-    map: OnceLock<Option<Bytes>>,
-    /// Blocks of the index that passed their checks in the map.
+    /// Blocks of the index that passed their checks in a map.
     checked: Box<[AtomicBool]>,
 }
 
@@ -81,28 +79,12 @@ impl Sparse {
             firsts: firsts.collect(),
             header,
             identity: *identity,
-            map: OnceLock::new(),
         })
     }
 
     /// The bytes of the file.
     pub(super) fn length(&self) -> u64 {
         self.header.index + index_length(self.header.records)
-    }
-
-    /// The whole file, mapped, where the medium can map.
-    pub(super) fn map(&self, file: &dyn MediumFile) -> Option<&Bytes> {
-        let map = self.map.get_or_init(|| {
-            // Mapped past its end it would kill.
-            let whole = file.len().is_ok_and(|length| length >= self.length());
-            whole.then(|| file.map(self.length())?.ok()).flatten()
-        });
-        map.as_ref()
-    }
-
-    /// The map, if somebody made it.
-    pub(super) fn mapped(&self) -> Option<&Bytes> {
-        self.map.get()?.as_ref()
     }
 
     /// Where the record at `position` lies; `None`: it was freed, or never was.
@@ -119,36 +101,67 @@ impl Sparse {
         Ok(found.ok().map(|index| self.place(&block, index)))
     }
 
-    /// Where in the map the record at `position` begins; `None`: it was freed, or never was. A block of the
-    /// index is checked at its first use, and then searched where it lies.
-    pub(super) fn find_mapped(&self, map: &Bytes, position: Position) -> Result<Option<usize>> {
-        let after = self.firsts.partition_point(|&first| first <= position.0);
-        let Some(number) = after.checked_sub(1) else {
+    /// Where in a map of the whole file the record at `position` begins; `None`: it was freed, or never was.
+    /// A block of the index is checked at its first use, and then searched where it lies.
+    pub(super) fn find_mapped(&self, map: &[u8], position: Position) -> Result<Option<usize>> {
+        let Some((number, guess)) = self.guess(position) else {
             return Ok(None);
         };
-        let at = self.header.index as usize + number * BLOCK;
+        let start = self.header.index as usize + number * BLOCK;
         let checked = &self.checked[number];
-        let Some(bytes) = map.get(at..at + BLOCK) else {
+        let Some(bytes) = map.get(start..start + BLOCK) else {
             return Err(Error::corrupt(
                 "the index of a sparse segment lies past its end",
             ));
         };
-        if !checked.load(Ordering::Relaxed) {
+        if !checked.load(Relaxed) {
             self.entries(number, bytes)?;
-            checked.store(true, Ordering::Relaxed);
+            checked.store(true, Relaxed);
         }
         let count = (u32_at(bytes, 4) as usize).min(ENTRIES);
-        let entry = |index: usize| &bytes[BLOCK_HEAD + index * ENTRY..][..ENTRY];
-        let (mut low, mut high) = (0, count);
+        let at = |index: usize| u64_at(bytes, BLOCK_HEAD + index * ENTRY);
+        let (mut low, mut high) = (guess.saturating_sub(NEAR), (guess + NEAR).min(count));
+        let before = low >= high || at(low) > position.0;
+        if before || high < count && at(high) <= position.0 {
+            (low, high) = (0, count);
+        }
         while low < high {
             let middle = low.midpoint(high);
-            match u64_at(entry(middle), 0).cmp(&position.0) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Equal => return Ok(Some(u64_at(entry(middle), 8) as usize)),
-                std::cmp::Ordering::Greater => high = middle,
+            match at(middle).cmp(&position.0) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => {
+                    let place = BLOCK_HEAD + middle * ENTRY + 8;
+                    return Ok(Some(u64_at(bytes, place) as usize));
+                }
+                Ordering::Greater => high = middle,
             }
         }
         Ok(None)
+    }
+
+    /// Asks for what [`Sparse::find_mapped`] will look at, mostly.
+    pub(super) fn bring_near(&self, map: &[u8], position: Position) {
+        let Some((number, guess)) = self.guess(position) else {
+            return;
+        };
+        let block = self.header.index as usize + number * BLOCK;
+        let entries = block + BLOCK_HEAD;
+        let from = entries + guess.saturating_sub(NEAR) * ENTRY;
+        let to = entries + (guess + NEAR).min(ENTRIES) * ENTRY;
+        near::bring(map.get(block..=block).unwrap_or_default());
+        near::bring(map.get(from..to).unwrap_or_default());
+    }
+
+    /// The block of the index that tells of a position, and about which of its entries does: records are of
+    /// about one size, so a straight line leads near to it, mostly.
+    fn guess(&self, position: Position) -> Option<(usize, usize)> {
+        let after = self.firsts.partition_point(|&first| first <= position.0);
+        let number = after.checked_sub(1)?;
+        let (first, next) = (self.firsts[number], self.firsts.get(after));
+        let next = next.map_or(self.header.end.position.0, |next| *next);
+        let records = (self.header.records as usize - number * ENTRIES).min(ENTRIES);
+        let part = (position.0 - first) as f64 / next.saturating_sub(first).max(1) as f64;
+        Some((number, ((part * records as f64) as usize).min(ENTRIES)))
     }
 
     /// Where records lie from a position on, a block of the index at a time; empty after the last.
@@ -189,10 +202,7 @@ impl Sparse {
     /// The entries of a block.
     fn block(&self, file: &dyn MediumFile, number: usize) -> Result<Vec<(Position, u64)>> {
         let at = self.header.index + (number * BLOCK) as u64;
-        match self.mapped() {
-            Some(map) => self.entries(number, &map[at as usize..at as usize + BLOCK]),
-            None => self.entries(number, &file.read_at(at, BLOCK)?),
-        }
+        self.entries(number, &file.read_at(at, BLOCK)?)
     }
 
     /// The entries of a block whose bytes these are, all checked.
@@ -274,4 +284,88 @@ fn crc(identity: &Identity, base: Position, number: u64, bytes: &[u8]) -> u32 {
     hasher.update(&number.to_le_bytes());
     hasher.update(bytes);
     hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::format::SegmentHeader;
+    use super::*;
+    use crate::contract::{End, Epoch};
+    use crate::medium::Medium;
+    use crate::medium::memory::MemoryMedium;
+
+    /// What a reclaim left at these positions, 32 bytes of the file each: the file and its index.
+    fn left(positions: &[u64]) -> (Vec<u8>, Sparse) {
+        let identity = Identity {
+            store: [1; 16],
+            medium: [2; 16],
+            stream: crate::contract::Stream(0),
+        };
+        let (base, start) = (Position(positions[0]), 4096);
+        let places = (0..).map(|nth: u64| start + nth * 32);
+        let each = positions.iter().map(|at| Position(*at)).zip(places);
+        let each: Vec<_> = each.collect();
+        let (index, firsts) = index(&identity, base, each.into_iter());
+        let header = SparseHeader {
+            common: SegmentHeader {
+                base,
+                before: End {
+                    position: base,
+                    running: 0,
+                },
+                epoch: Epoch::default(),
+                ceiling: base,
+                durable: base,
+                newest: None,
+            },
+            end: End {
+                position: Position(positions[positions.len() - 1] + 1),
+                running: 0,
+            },
+            marker: None,
+            records: positions.len() as u64,
+            index: start + positions.len() as u64 * 32,
+            firsts,
+        };
+        let mut bytes = header.encode(&identity);
+        bytes.resize(header.index as usize, 0);
+        bytes.extend(index);
+        let file = MemoryMedium::new().create("left").unwrap();
+        file.write_at(0, &[&bytes]).unwrap();
+        (bytes, Sparse::open(&*file, &identity).unwrap())
+    }
+
+    #[test]
+    fn a_record_is_found_wherever_a_straight_line_leads() {
+        let even = |nth: u64| 100 + nth * 512;
+        let shapes: [fn(u64) -> u64; 4] = [
+            |nth| 100 + nth * 512,
+            |nth| 100 + nth * nth * 3,
+            |nth| 100 + nth * 2 + if nth % 200 > 20 { 1 << 30 } else { 0 } * (nth / 200 + 1),
+            |nth| 100 + nth * 2 + if nth > 250 { 1 << 40 } else { 0 },
+        ];
+        for (shape, count) in shapes.iter().zip([1, 255, 256, 1500]) {
+            for count in [count, 900] {
+                let mut positions: Vec<_> = (0..count).map(shape).collect();
+                positions.sort_unstable();
+                let (bytes, sparse) = left(&positions);
+                let find = |at: u64| {
+                    sparse.bring_near(&bytes, Position(at));
+                    sparse.find_mapped(&bytes, Position(at)).unwrap()
+                };
+                for (nth, at) in positions.iter().enumerate() {
+                    assert_eq!(find(*at), Some(4096 + nth * 32), "{nth} of {count}");
+                    if !positions.contains(&(at + 1)) {
+                        assert_eq!(find(at + 1), None);
+                    }
+                }
+                assert_eq!((find(0), find(99), find(1 << 47)), (None, None, None));
+            }
+        }
+        let (mut bytes, sparse) = left(&(0..300).map(even).collect::<Vec<_>>());
+        let place = sparse.header.index as usize + BLOCK_HEAD + 7 * ENTRY;
+        bytes[place] ^= 1;
+        assert!(sparse.find_mapped(&bytes, Position(even(5))).is_err());
+        assert!(sparse.find_mapped(&bytes, Position(even(299))).is_ok());
+    }
 }
