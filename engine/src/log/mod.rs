@@ -94,6 +94,8 @@ struct Shared {
     taking: Mutex<Option<taking::Taking>>,
     /// How often that happened.
     reclaims: AtomicU64,
+    /// Whether anybody has asked yet how far the log goes, which is the first thing after opening.
+    asked: AtomicBool,
 }
 
 impl Log {
@@ -194,7 +196,8 @@ impl Shared {
 
     fn status(&self) -> Status {
         let segments = self.segments();
-        let told = parts::looked_at(&segments);
+        // Who opens asks for the streams, and nothing that a device must be touched for.
+        let told = parts::told(&segments, self.asked.load(Ordering::Acquire));
         let space = self.medium.space().into_iter();
         let space =
             space.flat_map(|space| [("space_total", space.total), ("space_free", space.free)]);
@@ -313,10 +316,12 @@ impl Store for Log {
     }
 
     fn root(&self, at: RootAt) -> Op<Option<(Oid, RootMarker)>> {
+        self.0.asked.store(true, Ordering::Release);
         Op::ready(history::root(&self.0, at))
     }
 
     fn fence(&self, epoch: Epoch) -> Op<Vec<StreamState>> {
+        self.0.asked.store(true, Ordering::Release);
         Op::ready(self.0.fence(epoch))
     }
 

@@ -10,7 +10,7 @@ use super::segment::{Files, Segment};
 use super::writer::Writing;
 use super::{IDENTITY, LOCK, Log, Shared, WRITER, recovery};
 use crate::contract::{Env, Error, ErrorKind, Extent, Position, Result};
-use crate::medium::{Medium, read_small, replace_small};
+use crate::medium::{Medium, MediumFile, SMALL_MAX, read_small, replace_small};
 
 impl Log {
     pub(super) fn open_inner(
@@ -22,9 +22,14 @@ impl Log {
         options.check()?;
         options.read_only |= options.extent.is_sealed();
         let began = env.clock.monotonic_ns();
-        let names = medium.list()?;
-        let exists = names.iter().any(|name| name == IDENTITY);
-        if !exists {
+        // Where there is a log, nothing needs to be listed before the lock is ours: it says who it is once
+        // and for all.
+        let identity = medium.open(IDENTITY, false).ok();
+        let names = match identity {
+            Some(_) => Vec::new(),
+            None => medium.list()?,
+        };
+        if identity.is_none() && !names.iter().any(|name| name == IDENTITY) {
             refuse_foreign(&names)?;
             if matches!(
                 options.extent,
@@ -42,7 +47,7 @@ impl Log {
             medium.lock()?;
         }
         let locked = !options.read_only;
-        let opened = Self::open_locked(kind, medium.clone(), env, options, exists);
+        let opened = Self::open_locked(kind, medium.clone(), env, options, identity);
         match &opened {
             Err(_) if locked => medium.unlock(),
             Err(_) => {}
@@ -67,12 +72,20 @@ impl Log {
         medium: Arc<dyn Medium>,
         env: &Env,
         options: LogOptions,
-        exists: bool,
+        identity: Option<Arc<dyn MediumFile>>,
     ) -> Result<Self> {
-        // Before the lock was ours somebody else may have made the log, written it and gone.
-        let exists = exists || medium.list()?.iter().any(|name| name == IDENTITY);
-        let identity = if exists {
-            let identity = Identity::decode(&read_small(&*medium, IDENTITY)?)?;
+        let at = |error: Error| error.at(IDENTITY);
+        let said = match identity {
+            Some(file) => Some(file.read_at(0, SMALL_MAX).map_err(at)?),
+            // Before the lock was ours somebody else may have made the log, written it and gone.
+            None if medium.list()?.iter().any(|name| name == IDENTITY) => {
+                Some(read_small(&*medium, IDENTITY)?)
+            }
+            None => None,
+        };
+        let exists = said.is_some();
+        let identity = if let Some(said) = said {
+            let identity = Identity::decode(&said)?;
             if identity.stream != options.stream {
                 return Err(Error::invalid(format!(
                     "this log holds stream {}, the stack wants {} here",
@@ -138,6 +151,7 @@ impl Log {
             reclaiming: Mutex::default(),
             taking: Mutex::default(),
             reclaims: AtomicU64::new(0),
+            asked: AtomicBool::new(false),
         })))
     }
 }

@@ -11,11 +11,11 @@ use crate::contract::{Oid, PartState, PartStatus, Position};
 /// So many segments are told of: the newest.
 const PARTS_MAX: usize = 4096;
 
-/// Those that are told of, once each that a reclaim left has said how long it is: their headers are read
-/// while nobody waits for a lock.
-pub(super) fn looked_at(segments: &[Arc<Segment>]) -> &[Arc<Segment>] {
+/// Those that are told of. If we `look`, once each that a reclaim left has said how long it is: their
+/// headers are read while nobody waits for a lock.
+pub(super) fn told(segments: &[Arc<Segment>], look: bool) -> &[Arc<Segment>] {
     let told = &segments[segments.len().saturating_sub(PARTS_MAX)..];
-    for segment in told {
+    for segment in told.iter().filter(|_| look) {
         // One that cannot be read tells nothing.
         let _ = segment.sparse();
     }
@@ -55,8 +55,8 @@ impl Shared {
             None => writing.newest.filter(|_| next.is_none()),
         };
         let bytes = match segment.ends() {
-            // Its header, which was read when it was made or first looked into.
-            Some(_) => segment.sparse().ok().flatten().map(|left| left.length()),
+            // Its header, if that was read.
+            Some(_) => segment.known_sparse().map(|left| left.length()),
             None => Some(ends.bytes_since(segment.base)),
         };
         PartStatus {

@@ -210,7 +210,7 @@ fn clean_close(identity: &Identity, writer: &Writer, found: &mut Found) -> Resul
         return Ok(false);
     }
     let base = last.base.plus_bytes(length - BATCH_HEADER as u64 - begins);
-    let mut window = Window::new(file);
+    let mut window = Window::narrow(file, BATCH_HEADER);
     let Some(end) = walk::at(&mut window, &last, identity, base)? else {
         return Ok(false);
     };

@@ -155,6 +155,11 @@ impl Segment {
         sparse.map_or(self.header.get(), |sparse| Some(&sparse.header.common))
     }
 
+    /// What a sparse segment holds, if it was looked into.
+    pub(super) fn known_sparse(&self) -> Option<&Sparse> {
+        self.sparse.get().map(Arc::as_ref)
+    }
+
     /// What a sparse segment holds; `None`: it is none, all is there.
     pub(super) fn sparse(&self) -> Result<Option<&Arc<Sparse>>> {
         if self.ends.is_none() {

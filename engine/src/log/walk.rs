@@ -22,14 +22,22 @@ pub(super) struct Window {
     file: Arc<dyn MediumFile>,
     start: u64,
     bytes: Bytes,
+    /// Bytes read at once, at least.
+    most: usize,
 }
 
 impl Window {
     pub(super) fn new(file: Arc<dyn MediumFile>) -> Self {
+        Self::narrow(file, WINDOW)
+    }
+
+    /// One that reads no further ahead.
+    pub(super) fn narrow(file: Arc<dyn MediumFile>, most: usize) -> Self {
         Self {
             file,
             start: 0,
             bytes: Bytes::new(),
+            most,
         }
     }
 
@@ -43,7 +51,7 @@ impl Window {
                 true => self.bytes.slice((offset - self.start) as usize..),
                 false => Bytes::new(),
             };
-            let missing = length.max(WINDOW) - kept.len();
+            let missing = length.max(self.most) - kept.len();
             let rest = self.file.read_at(offset + kept.len() as u64, missing)?;
             self.bytes = match kept.is_empty() {
                 true => rest,
