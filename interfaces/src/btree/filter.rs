@@ -14,7 +14,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use travertine_engine::contract::Result;
+use travertine_engine::contract::{Result, near};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::node::Node;
@@ -68,11 +68,12 @@ impl Filters {
         !met && words.iter().all(|word| *word != 0)
     }
 
-    /// Looks at what [`Filters::lacks`] will look at.
+    /// Asks for what [`Filters::lacks`] will look at.
     #[inline]
-    pub(super) fn near(&self, leaf: usize) -> u64 {
-        let block = self.all.get(leaf * self.blocks);
-        block.map_or(0, |block| block.0[0].load(Ordering::Relaxed))
+    pub(super) fn bring(&self, leaf: usize) {
+        if let Some(block) = self.all.get(leaf * self.blocks) {
+            near::bring_value(block);
+        }
     }
 
     /// Takes in all keys of a leaf.

@@ -17,7 +17,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
-use travertine_engine::contract::{Error, Oid, Record, Reference, Result};
+use travertine_engine::contract::{Error, Oid, Record, Reference, Result, near};
 
 use super::filter::Filters;
 use super::node::{Frame, Node};
@@ -62,15 +62,6 @@ pub(super) struct Held {
 struct Block {
     heads: [u64; BLOCK],
     references: [Packed; BLOCK],
-}
-
-impl Block {
-    /// Looks at each of its lines.
-    #[inline]
-    fn touch(&self) -> u64 {
-        let checks = self.references[0].check ^ self.references[BLOCK / 2].check;
-        self.heads[0] ^ u64::from(checks)
-    }
 }
 
 /// A reference in sixteen bytes, four in a line.
@@ -204,11 +195,30 @@ impl Held {
         Some(Nearest { head, block })
     }
 
-    /// Looks at what [`Held::child_at`] and [`Held::reference`] will look at.
+    /// Asks for what [`Held::nearest`] will look at.
     #[inline]
-    pub(super) fn near(&self, nearest: Option<Nearest>) -> u64 {
-        let block = nearest.and_then(|nearest| self.blocks.get(nearest.block));
-        block.map_or(0, Block::touch)
+    pub(super) fn bring_lasts(&self) {
+        let lasts = &self.lasts[..self.lasts.len().min(BLOCK * BLOCK)];
+        // A line holds eight.
+        for last in lasts.iter().step_by(BLOCK).chain(lasts.last()) {
+            near::bring_value(last);
+        }
+    }
+
+    /// Asks for what [`Held::child_at`] and [`Held::reference`] will look at.
+    #[inline]
+    pub(super) fn bring_block(&self, nearest: Option<Nearest>) {
+        if let Some(block) = nearest.and_then(|nearest| self.blocks.get(nearest.block)) {
+            near::bring_value(block);
+        }
+    }
+
+    /// Asks for what [`Held::child`] will look at, and the node that is there.
+    #[inline]
+    pub(super) fn bring_child(&self, child: usize) {
+        if let Some(place) = self.below.get().and_then(|below| below.get(child)) {
+            near::bring_value(place);
+        }
     }
 
     /// The child in which `key` lies, if it lies anywhere.
@@ -224,7 +234,7 @@ impl Held {
         let Some((Nearest { head, block: at }, block)) = found else {
             return self.node().child_of(key);
         };
-        std::hint::black_box(block.touch());
+        near::bring_value(block);
         let heads = &block.heads;
         // The last is not less. Three looks, and no branch.
         let less = |at: usize| usize::from(heads[at % BLOCK] < head);
@@ -260,10 +270,12 @@ impl Held {
         filters.is_some_and(|filters| filters.lacks(child, hash))
     }
 
-    /// Looks at what [`Held::lacks`] will look at.
+    /// Asks for what [`Held::lacks`] will look at.
     #[inline]
-    pub(super) fn near_filter(&self, child: usize) -> u64 {
-        self.filters.get().map_or(0, |filters| filters.near(child))
+    pub(super) fn bring_filter(&self, child: usize) {
+        if let Some(filters) = self.filters.get() {
+            filters.bring(child);
+        }
     }
 }
 

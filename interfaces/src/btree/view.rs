@@ -1,13 +1,15 @@
 //! Reading a tree at one root.
 //!
 //! Several keys are looked for side by side: every key takes a step down before the next step is
-//! taken, and what a step will look at is looked at for all of them first, so that the processor waits
+//! taken, and what a step will look at is asked for for all of them first, so that the processor waits
 //! for many lines of memory at once, and not for one after the other.
 //!
 //! ```text
 //!   keys      ─┐
-//!   blocks    ─┤ of kept nodes, once a level          each line: touched for all keys,
-//!   heads     ─┤ of the leaves that are read          then used for each of them
+//!   lasts     ─┤
+//!   blocks    ─┤ of kept nodes, once a level          each line: asked for for all keys,
+//!   children  ─┤                                      then used for each of them
+//!   heads     ─┤ of the leaves that are read
 //!   entries   ─┘
 //! ```
 
@@ -15,13 +17,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use travertine_engine::contract::env::ahead;
-use travertine_engine::contract::{Op, Record, Reference, Result};
+use travertine_engine::contract::{Op, Record, Reference, Result, near};
 
 use super::Btree;
 use super::cursor::BtreeCursor;
 use super::diff::TreeDiff;
 use super::filter::hash_of;
-use super::held::{Held, Nearest, Room};
+use super::held::{Held, Room};
 use super::node::{Frame, Node};
 use super::root;
 use super::spine::{Spine, Top};
@@ -35,7 +37,6 @@ use crate::report::Report;
 const CHAINS: usize = 16;
 /// Bytes of an entry that are brought near: the rest follows by itself.
 const ENTRY_NEAR: usize = 256;
-const LINE: usize = 64;
 
 /// A B-tree at one root. It holds the top node, and inner nodes that it met often; all else is read
 /// when asked for.
@@ -104,17 +105,15 @@ impl View for BtreeView {
         let mut chains = Vec::with_capacity(keys.len().min(CHAINS));
         let mut asked = Vec::with_capacity(keys.len().min(CHAINS));
         for keys in keys.chunks(CHAINS) {
-            touch(keys, 1);
+            keys.iter().for_each(|key| near::bring(key));
             chains.extend(keys.iter().map(|key| Chain::new(key, held)));
             for level in (1..=top.level).rev() {
                 self.shared.down(&mut chains, &mut asked, level);
             }
             let mut places = [Place::default(); CHAINS];
-            let mut near: [&[u8]; CHAINS] = [&[]; CHAINS];
-            for (chain, (place, near)) in chains.iter().zip(places.iter_mut().zip(&mut near)) {
-                (*place, *near) = chain.near();
+            for (chain, place) in chains.iter().zip(&mut places) {
+                *place = chain.bring_entry();
             }
-            touch(&near, ENTRY_NEAR);
             for (chain, place) in chains.drain(..).zip(places) {
                 found.push(match chain.done(place, &self.shared.room).try_ready() {
                     Ok(Ok(answer)) => answer,
@@ -225,23 +224,37 @@ impl Shared {
 
     /// Takes all chains from nodes of this level to those below.
     fn down<'v>(&'v self, chains: &mut [Chain<'_, 'v>], asked: &mut Vec<Reference>, level: u8) {
+        let (mut nearest, mut children) = ([None; CHAINS], [0; CHAINS]);
         let mut coming = [None; CHAINS];
-        asked.clear();
-        let (mut nearest, mut seen) = ([None; CHAINS], 0);
+        for chain in chains.iter() {
+            if let At::Held(held) = &chain.at {
+                held.bring_lasts();
+            }
+        }
         for (chain, nearest) in chains.iter().zip(&mut nearest) {
             if let At::Held(held) = &chain.at {
                 *nearest = held.nearest(chain.key);
-                seen ^= held.near(*nearest);
+                held.bring_block(*nearest);
             }
         }
-        // What is seen is nothing to anybody: it has come near.
-        std::hint::black_box(seen);
-        for ((chain, nearest), coming) in chains.iter_mut().zip(nearest).zip(&mut coming) {
-            match chain.step(level, nearest) {
+        for ((chain, nearest), child) in chains.iter_mut().zip(nearest).zip(&mut children) {
+            if let At::Held(held) = &chain.at {
+                match held.child_at(nearest, chain.key) {
+                    Ok(found) => {
+                        *child = found;
+                        held.bring_child(found);
+                    }
+                    Err(error) => chain.at = At::Done(Op::err(error)),
+                }
+            }
+        }
+        for ((chain, child), coming) in chains.iter_mut().zip(children).zip(&mut coming) {
+            match chain.step(level, child) {
                 Ok(wanted) => *coming = wanted,
                 Err(error) => chain.at = At::Done(Op::err(error)),
             }
         }
+        asked.clear();
         let below = level - 1;
         if below == 0 && self.room.filters() {
             self.filter(chains, &mut coming);
@@ -264,9 +277,8 @@ impl Shared {
 
     /// Takes the chains to their end that want leaves which are known not to hold their keys.
     fn filter(&self, chains: &mut [Chain<'_, '_>], coming: &mut [Option<Wanted<'_>>; CHAINS]) {
-        let near = coming.iter().flatten().filter_map(|wanted| wanted.place);
-        let near = near.map(|(held, child)| held.near_filter(child));
-        std::hint::black_box(near.fold(0, |seen, near| seen ^ near));
+        let places = coming.iter().flatten().filter_map(|wanted| wanted.place);
+        places.for_each(|(held, child)| held.bring_filter(child));
         for (chain, coming) in chains.iter_mut().zip(coming) {
             let Some((held, child)) = coming.and_then(|wanted| wanted.place) else {
                 continue;
@@ -325,21 +337,18 @@ impl<'k, 'v> Chain<'k, 'v> {
         }
     }
 
-    /// One step down, or what must be read for it.
-    fn step(&mut self, level: u8, nearest: Option<Nearest>) -> Result<Option<Wanted<'v>>> {
+    /// One step down, or what must be read for it. From a node that is kept it goes to this child.
+    fn step(&mut self, level: u8, child: usize) -> Result<Option<Wanted<'v>>> {
         match &self.at {
-            At::Held(held) => {
-                let child = held.child_at(nearest, self.key)?;
-                match held.child(child) {
-                    Some(kept) => self.at = At::Held(kept),
-                    None => {
-                        return Ok(Some(Wanted {
-                            place: Some((*held, child)),
-                            reference: held.reference(child)?,
-                        }));
-                    }
+            At::Held(held) => match held.child(child) {
+                Some(kept) => self.at = At::Held(kept),
+                None => {
+                    return Ok(Some(Wanted {
+                        place: Some((*held, child)),
+                        reference: held.reference(child)?,
+                    }));
                 }
-            }
+            },
             At::Read(record, _) => {
                 let node = Node::of(record, level)?;
                 let child = node.child_of(self.key)?;
@@ -353,19 +362,22 @@ impl<'k, 'v> Chain<'k, 'v> {
         Ok(None)
     }
 
-    /// Where in the leaf that it came to its key is, and what will be looked at there.
+    /// Where in the leaf that it came to its key is; asks for what lies there.
     #[inline]
-    fn near(&self) -> (Place, &[u8]) {
-        let nowhere = (Place::default(), &[][..]);
+    fn bring_entry(&self) -> Place {
         let At::Read(record, _) = &self.at else {
-            return nowhere;
+            return Place::default();
         };
         let Ok(node) = Node::of(record, 0) else {
-            return nowhere;
+            return Place::default();
         };
         let at = node.nearest(self.key);
-        let frame = Some(node.frame());
-        (Place { frame, at }, node.entry_bytes(at))
+        let entry = node.entry_bytes(at);
+        near::bring(&entry[..entry.len().min(ENTRY_NEAR)]);
+        Place {
+            frame: Some(node.frame()),
+            at,
+        }
     }
 
     fn done(self, place: Place, room: &Room) -> Op<Option<Found>> {
@@ -394,18 +406,6 @@ impl<'k, 'v> Chain<'k, 'v> {
 struct Place {
     frame: Option<Frame>,
     at: usize,
-}
-
-/// Looks at a byte of each of the first lines of each: all are asked for before any is waited for.
-#[inline]
-fn touch(near: &[&[u8]], bytes: usize) {
-    let mut seen = 0;
-    for at in (0..bytes).step_by(LINE) {
-        for bytes in near {
-            seen ^= bytes.get(at).copied().unwrap_or(0);
-        }
-    }
-    std::hint::black_box(seen);
 }
 
 /// Calls `f` with the leaf in which `key` lies, if it lies anywhere.
