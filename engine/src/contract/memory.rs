@@ -1,9 +1,31 @@
-//! How much of the memory that this process may use is in use.
+//! How much of the memory that this process may use is in use, and how to give some back.
 //!
 //! What the operating system can take back at once is not counted: the page cache of a store that
 //! reads and writes a lot fills whatever there is, and is no reason to do anything.
 
 use std::fmt::Debug;
+
+use bytes::Bytes;
+use memmap2::MmapMut;
+
+/// Fewer bytes are left where they are.
+const APART_MIN: usize = 128 << 10;
+
+/// Bytes that are to be held for a while, in pages of their own if they are many: those go back to the system
+/// when they are let go, where an allocator would keep their room for what comes, and may never need it.
+#[must_use]
+pub fn apart(bytes: Vec<u8>) -> Bytes {
+    if bytes.len() < APART_MIN {
+        return bytes.into();
+    }
+    match MmapMut::map_anon(bytes.len()) {
+        Ok(mut pages) => {
+            pages.copy_from_slice(&bytes);
+            Bytes::from_owner(pages)
+        }
+        Err(_) => bytes.into(),
+    }
+}
 
 /// A gauge.
 pub trait Memory: Send + Sync + Debug {
@@ -74,6 +96,14 @@ mod tests {
         let stat = "anon 100\nfile 700\ninactive_file 300\nactive_file 200\n";
         assert_eq!(of_limit(1_000, 900, stat), Some(40));
         assert_eq!(of_limit(0, 900, stat), Some(100));
+    }
+
+    #[test]
+    fn bytes_are_the_same_wherever_they_lie() {
+        for length in [0, 1, APART_MIN - 1, APART_MIN, 3 * APART_MIN + 7] {
+            let bytes: Vec<u8> = (0..length).map(|at| at as u8).collect();
+            assert_eq!(apart(bytes.clone()), bytes);
+        }
     }
 
     #[test]

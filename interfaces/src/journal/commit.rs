@@ -20,6 +20,7 @@ use super::sieve::Sieve;
 use super::slots::SLOTS;
 use super::sweep::{Outcome, Part, Sweep};
 use super::tip::{Lacks, Old, Tip, Young, fewer};
+use super::tree::Item;
 use super::view::Over;
 use super::{Journal, Opened};
 use crate::edits::{Edit, EditLog, Edits};
@@ -31,6 +32,9 @@ const ENTRIES_PER_EDIT: u64 = 8;
 
 /// The old deltas are merged in about so many parts.
 const PARTS: u32 = 16;
+
+/// Bytes of edits that are merged at a time, where all are.
+const PART_BYTES: u64 = 4 << 20;
 
 /// So many edits are few, however small the map.
 const EDITS_LEAST: u64 = 1 << 16;
@@ -107,6 +111,10 @@ impl<I: Index> Journal<I> {
         self.sift(sink, &mut next, &base);
         next.seat.leave(next.base, base);
         self.merge_share(sink, &mut next)?;
+        if tip.old.is_some() && next.old.is_none() {
+            // What is merged is no more for anybody to hold in mind, also not for roots of before.
+            next.era += 2;
+        }
         self.flip(sink, &mut next)?;
         let root = next.root().store(sink)?;
         next.kept(sink.memo(), &root);
@@ -256,32 +264,83 @@ impl<I: Index> Journal<I> {
         tip: &Tip,
         edits: Option<&Edits>,
     ) -> Result<Option<Reference>> {
-        let mut log = EditLog::new();
         let mut base = tip.base;
-        // Of several edits to a key the one that comes last counts.
-        if let Some(old) = &tip.old {
-            let mut old = old.clone();
-            let sweep = old.sweep.take();
-            if let Some(Outcome::Merged(part)) = sweep.map(|sweep| sweep.outcome(sink, true)) {
-                base = part.base;
-                (old.merged, old.last) = (part.merged, part.last);
+        let mut old = tip.old.clone();
+        let sweep = old.as_mut().and_then(|old| old.sweep.take());
+        let swept = sweep.map(|sweep| sweep.outcome(sink, true));
+        if let (Some(old), Some(Outcome::Merged(part))) = (&mut old, swept) {
+            base = part.base;
+            old.merged = part.merged;
+        }
+        let (young, old) = (tip.young.lay(), old.map(|old| (old.lay, old.merged)));
+        let mut young = Row::of(young.as_ref(), 0);
+        let mut old = Row::of(
+            old.as_ref().map(|(lay, _)| lay),
+            old.as_ref().map_or(0, |old| old.1),
+        );
+        let mut edits = edits.into_iter().flat_map(Edits::iter).peekable();
+        // A part at a time, so that the memory for it does not grow with what there is to merge.
+        let mut log = EditLog::new();
+        loop {
+            let key = [old.key(), young.key(), edits.peek().map(|(key, _)| *key)];
+            let Some(first) = key.iter().flatten().min().copied() else {
+                break;
+            };
+            let [in_old, in_young, in_edits] = key.map(|key| key == Some(first));
+            // Of several edits to a key the one that comes last counts.
+            let edit = match (edits.peek(), in_edits, in_young) {
+                (Some((_, edit)), true, _) => *edit,
+                (_, _, true) => young.edit(),
+                _ => old.edit(),
+            };
+            log.push(first, edit)?;
+            old.pass(in_old);
+            young.pass(in_young);
+            edits.next_if(|_| in_edits);
+            if log.bytes() >= PART_BYTES {
+                base = self
+                    .index
+                    .apply(sink, base, &std::mem::take(&mut log).sorted())?;
             }
-            old.tell_rest(&mut log)?;
         }
-        let mut refused = Ok(());
-        let mut push = |key: &[u8], edit: Edit<'_>| {
-            if let Err(error) = log.push(key, edit) {
-                refused = Err(error);
-            }
-        };
-        if let Some(young) = tip.young.lay() {
-            young.each(|item| push(young.key(item), young.edit(item)));
+        if !log.is_empty() {
+            base = self.index.apply(sink, base, &log.sorted())?;
         }
-        for (key, edit) in edits.into_iter().flat_map(Edits::iter) {
-            push(key, edit);
+        Ok(base)
+    }
+}
+
+/// The newest edits of a lay in order, from one of them on.
+struct Row<'a> {
+    lay: Option<&'a Lay>,
+    items: std::vec::IntoIter<Item>,
+    next: Option<Item>,
+}
+
+impl<'a> Row<'a> {
+    fn of(lay: Option<&'a Lay>, from: u32) -> Self {
+        let mut items = Vec::new();
+        if let Some(lay) = lay {
+            lay.each(|item| items.push(item));
         }
-        refused?;
-        self.index.apply(sink, base, &log.sorted())
+        let mut items = items.into_iter();
+        let next = items.nth(from as usize);
+        Self { lay, items, next }
+    }
+
+    fn key(&self) -> Option<&'a [u8]> {
+        Some(self.lay?.key(self.next?))
+    }
+
+    fn edit(&self) -> Edit<'a> {
+        let there = self.lay.zip(self.next);
+        there.map_or(Edit::Delete, |(lay, item)| lay.edit(item))
+    }
+
+    fn pass(&mut self, pass: bool) {
+        if pass {
+            self.next = self.items.next();
+        }
     }
 }
 

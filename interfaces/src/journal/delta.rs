@@ -12,7 +12,7 @@
 //! copied to be read: an edit is named by the place where it begins.
 
 use bytes::Bytes;
-use travertine_engine::contract::{Error, NewRecord, Record, Reference, Result};
+use travertine_engine::contract::{Error, NewRecord, Record, Reference, Result, memory};
 use travertine_engine::front::Hint;
 
 use super::FORMAT;
@@ -88,7 +88,7 @@ impl Draft {
         };
         let reference = sink.store(&record, Hint::default())?;
         let delta = Delta {
-            body: self.body.into(),
+            body: memory::apart(self.body),
             apart: self.apart.into(),
         };
         Ok((reference, delta, self.places))

@@ -83,16 +83,14 @@ impl Generation {
             generation.slots.set(next, delta);
             next += 1;
         }
-        let mut newest = Arc::default();
+        let mut newest = Arc::new(Table::with_room(items.len()));
         for item in &items {
             note(&mut newest, *item, &generation.slots);
         }
-        let slots = &generation.slots;
-        items.sort_unstable_by(|a, b| a.cmp_in(b, slots));
         *generation.lock() = State {
-            tree: Tree::of(&items),
+            tree: Tree::default(),
             newest,
-            more: Vec::new(),
+            more: items,
             next,
             bytes,
         };
@@ -188,12 +186,17 @@ impl Lay {
         })
     }
 
-    /// The same with the newest edit to each key and no other, in nodes of its own.
+    /// The same with the newest edit to each key and no other.
     pub(super) fn newest(&self) -> Self {
         let mut items = Vec::new();
         self.each(|item| items.push(item));
+        let all = self.tree();
+        let tree = match items.len() == all.len() as usize {
+            true => all.clone(),
+            false => Tree::of(&items),
+        };
         Self {
-            tree: Tree::of(&items).into(),
+            tree: tree.into(),
             ..self.clone()
         }
     }

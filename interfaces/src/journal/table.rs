@@ -16,8 +16,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::slots::Slots;
 
-/// Places of the first table; the next is always four times as large.
+/// Places of the first table; the next is four times as large, and from so many on twice.
 const PLACES: usize = 1024;
+const PLACES_MANY: usize = 1 << 18;
 const PLACES_MAX: usize = 1 << 24;
 /// Places that are looked at for a key. More are only needed by keys made to meet.
 const WAY_MAX: usize = 256;
@@ -74,13 +75,30 @@ impl Table {
         keys * 8 >= self.places.len() * 5 && self.places.len() < PLACES_MAX
     }
 
+    /// An empty table that has room for so many keys.
+    pub(super) fn with_room(keys: usize) -> Self {
+        let places = keys.saturating_mul(8) / 5 + 1;
+        Self::of(places.min(PLACES_MAX).next_power_of_two())
+    }
+
+    fn of(places: usize) -> Self {
+        let places = places.clamp(PLACES, PLACES_MAX);
+        Self {
+            places: (0..places).map(|_| AtomicU64::new(0)).collect(),
+            ..Self::default()
+        }
+    }
+
     /// A larger table with all that is in this one.
     pub(super) fn grown(&self, slots: &Slots) -> Self {
-        let places = (self.places.len() * 4).clamp(PLACES, PLACES_MAX);
+        let times = if self.places.len() < PLACES_MANY {
+            4
+        } else {
+            2
+        };
         let larger = Self {
-            places: (0..places).map(|_| AtomicU64::new(0)).collect(),
-            keys: AtomicUsize::new(0),
             crowded: AtomicBool::new(self.crowded.load(Ordering::Relaxed)),
+            ..Self::of(self.places.len() * times)
         };
         for entry in &self.places {
             let entry = entry.load(Ordering::Relaxed);

@@ -291,11 +291,6 @@ impl Old {
         });
         told
     }
-
-    /// Tells all that are not merged yet.
-    pub(super) fn tell_rest(&mut self, log: &mut EditLog) -> Result<()> {
-        self.tell(u32::MAX, log)
-    }
 }
 
 /// Refuses what only damage can bring about.
