@@ -9,15 +9,20 @@
 //!   chunks  | key length u32, tag and value length u32, key, value | …      never moved
 //! ```
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::fmt;
+use std::mem;
 use std::ops::Range;
 
 use travertine_engine::contract::{Error, Result};
 
 use crate::index::{Apart, KEY_MAX, Value};
 
-const CHUNK: usize = 1 << 20;
+/// Each chunk is four times as long as the one before, up to 1 MiB.
+const CHUNK_MIN: usize = 1 << 10;
+/// Items that are kept for the next small batch, at most.
+const ITEMS_SPARE: usize = 64;
 const FIELDS: usize = 8;
 const DELETE: u32 = 1 << 31;
 const APART: u32 = 1 << 30;
@@ -55,11 +60,37 @@ struct Item {
     at: u32,
 }
 
+/// Buffers of a batch that is done with.
+type Spare = (Vec<Vec<u8>>, Vec<Item>);
+
+thread_local! {
+    /// Those of a small batch, for the next one of this thread: small commits come one after the other.
+    static SPARE: Cell<Option<Spare>> = const { Cell::new(None) };
+}
+
+impl Drop for Edits {
+    fn drop(&mut self) {
+        let (mut chunks, mut items) = (mem::take(&mut self.chunks), mem::take(&mut self.items));
+        if let [chunk] = &mut chunks[..]
+            && chunk.capacity() <= CHUNK_MIN
+            && items.capacity() <= ITEMS_SPARE
+        {
+            chunk.clear();
+            items.clear();
+            let _ = SPARE.try_with(|spare| spare.set(Some((chunks, items))));
+        }
+    }
+}
+
 impl EditLog {
     /// No edits yet.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        let mut log = Self::default();
+        if let Ok(Some(spare)) = SPARE.try_with(Cell::take) {
+            (log.0.chunks, log.0.items) = spare;
+        }
+        log
     }
 
     /// Takes an edit. Refuses keys over [`KEY_MAX`] and inline values of 1 GiB and more.
@@ -112,14 +143,14 @@ impl EditLog {
         let mut edits = self.0;
         if edits.shared > 0 {
             // Heads were taken from the start of the keys, where all of them are alike.
-            let mut items = std::mem::take(&mut edits.items);
+            let mut items = mem::take(&mut edits.items);
             for item in &mut items {
                 item.head = head_of(&edits.key_of(*item)[edits.shared..]);
             }
             edits.items = items;
         }
         if !edits.ascending && edits.items.len() > 1 {
-            let mut items = std::mem::take(&mut edits.items);
+            let mut items = mem::take(&mut edits.items);
             items.sort_unstable_by(|a, b| {
                 a.head.cmp(&b.head).then_with(|| {
                     let by_key = edits.key_of(*a).cmp(edits.key_of(*b));
@@ -156,6 +187,11 @@ impl Edits {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Bytes of the edits as they lie here, one behind the other.
+    pub(crate) fn laid_out(&self) -> usize {
+        self.chunks.iter().map(Vec::len).sum()
     }
 
     /// The key of the edit with this index. Keys ascend strictly.
@@ -273,8 +309,8 @@ impl Edits {
             .last()
             .is_some_and(|chunk| chunk.capacity() - chunk.len() >= need);
         if !room {
-            // A small batch is not to cost a large allocation.
-            let size = (CHUNK >> 8 << (2 * self.chunks.len()).min(8)).max(need);
+            // A small batch is not to cost a large allocation, and a single edit one that is had quickly.
+            let size = (CHUNK_MIN << (2 * self.chunks.len()).min(10)).max(need);
             self.chunks.push(Vec::with_capacity(size));
         }
         let index = self.chunks.len() - 1;

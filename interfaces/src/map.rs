@@ -83,12 +83,11 @@ impl<I: Index> Map<I> {
     /// Begins a transaction on the map as `session` saw it.
     pub fn writer<'s>(&self, session: &'s Session) -> Turn<'s, I> {
         let root = session.base().root(&self.name);
-        let source: Arc<dyn Source> = Arc::new(session.base().clone());
         Turn {
             session,
             name: self.name.clone(),
             root,
-            writer: Writer::new(self.index.clone(), session, source, root),
+            writer: Writer::of(self.index.clone(), session, root),
         }
     }
 
@@ -143,8 +142,8 @@ impl<'s, I: Index> Turn<'s, I> {
     /// an answer says what level everything before has reached.
     pub fn commit(self, level: Option<Level>) -> Result<Op<Committed>> {
         let session = self.session;
-        let changes: Vec<_> = self.finish()?.into_iter().collect();
-        Ok(session.commit(&changes, level))
+        let change = self.finish()?;
+        Ok(session.commit(change.as_slice(), level))
     }
 }
 

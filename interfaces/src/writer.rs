@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use travertine_engine::contract::{Reference, Result};
+use travertine_engine::front::{Session, Snapshot};
 
 use crate::apart;
 use crate::edits::{Edit, EditLog, Edits, check_key};
@@ -23,12 +24,29 @@ use crate::records::{Sink, Source};
 pub struct Writer<'s, I: Index> {
     index: I,
     sink: &'s dyn Sink,
-    source: Arc<dyn Source>,
+    source: Old<'s>,
     root: Option<Reference>,
     base: Option<I::View>,
     buffer: Buffer,
     /// Bytes that were edited since the buffer became a map, and those before.
     mapped: u64,
+}
+
+/// What the map is read from as it was before.
+#[derive(Debug)]
+enum Old<'s> {
+    Source(Arc<dyn Source>),
+    /// The base of a session: most writers read nothing.
+    Base(&'s Snapshot),
+}
+
+impl Old<'_> {
+    fn source(&self) -> Arc<dyn Source> {
+        match self {
+            Self::Source(source) => source.clone(),
+            Self::Base(snapshot) => Arc::new((*snapshot).clone()),
+        }
+    }
 }
 
 type Changed = BTreeMap<Bytes, Option<Found>>;
@@ -48,6 +66,15 @@ impl<'s, I: Index> Writer<'s, I> {
         source: Arc<dyn Source>,
         root: Option<Reference>,
     ) -> Self {
+        Self::from(index, sink, Old::Source(source), root)
+    }
+
+    /// A writer on the map at `root`, as a session saw it.
+    pub(crate) fn of(index: I, session: &'s Session, root: Option<Reference>) -> Self {
+        Self::from(index, session, Old::Base(session.base()), root)
+    }
+
+    fn from(index: I, sink: &'s dyn Sink, source: Old<'s>, root: Option<Reference>) -> Self {
         Self {
             index,
             sink,
@@ -194,7 +221,7 @@ impl<'s, I: Index> Writer<'s, I> {
     /// The map as it was before.
     pub(crate) fn base(&mut self) -> Result<&I::View> {
         if self.base.is_none() {
-            let view = self.index.view(self.source.clone(), self.root).wait()?;
+            let view = self.index.view(self.source.source(), self.root).wait()?;
             self.base = Some(view);
         }
         self.base

@@ -65,20 +65,25 @@ impl<I: Index> Journal<I> {
         let over = Over::for_writer(&tip);
         if large {
             for (key, edit) in edits.iter() {
-                if changes(edit, over.find_in(&base, key).wait()?.as_ref()) {
+                if changes(edit, over.find_in(&*base, key).wait()?.as_ref()) {
                     return self.merge_all(sink, &tip, Some(edits));
                 }
             }
             return Ok(root);
         }
         let mut entries = tip.entries;
-        let mut draft = Draft::new(edits.bytes() as usize);
+        let mut draft = Draft::new(edits.laid_out());
         let mut lacks = tip.lacks.clone();
-        let before: Vec<_> = match edits.len() {
-            1 => vec![over.find_in(&base, edits.key(0)).wait()?],
+        let (one, many);
+        let before = match edits.len() {
+            1 => {
+                one = [over.find_in(&*base, edits.key(0)).wait()?];
+                &one[..]
+            }
             _ => {
                 let keys: Vec<_> = edits.iter().map(|(key, _)| key).collect();
-                over.find_many_in(&base, &keys).wait()?
+                many = over.find_many_in(&*base, &keys).wait()?;
+                &many
             }
         };
         for ((key, edit), before) in edits.iter().zip(before) {
@@ -97,7 +102,7 @@ impl<I: Index> Journal<I> {
         // The young items are changed in place where nobody holds them.
         drop(over);
         if draft.is_empty() {
-            tip.leave(sink.memo(), base);
+            tip.holds(sink.memo(), base.held());
             return Ok(root);
         }
         let mut next = Tip {
@@ -109,7 +114,7 @@ impl<I: Index> Journal<I> {
             ..*tip
         };
         self.sift(sink, &mut next, &base);
-        next.seat.leave(next.base, base);
+        next.seat.holds(base.held());
         self.merge_share(sink, &mut next)?;
         if tip.old.is_some() && next.old.is_none() {
             // What is merged is no more for anybody to hold in mind, also not for roots of before.
@@ -128,7 +133,7 @@ impl<I: Index> Journal<I> {
             let base = self.index.view(source_of(sink), Some(root)).wait()?;
             let mut tip = Tip::bare(Some(root), base.count());
             tip.lacks.sieve = Some(sieve);
-            tip.seat.leave(tip.base, base);
+            tip.seat.leave(tip.base, &Arc::new(base));
             tip.kept(Some(memo), &root);
         }
         Ok(())
@@ -149,9 +154,7 @@ impl<I: Index> Journal<I> {
         }
         let sieve = Arc::new(Sieve::new(tip.entries));
         for delta in tip.lays().iter().flatten().flat_map(Lay::deltas) {
-            for at in delta.places() {
-                sieve.add(delta.key(at));
-            }
+            delta.places().for_each(|at| sieve.add(delta.key(at)));
         }
         tip.lacks = Lacks {
             misses: 0,
@@ -176,15 +179,17 @@ impl<I: Index> Journal<I> {
         let upto = upto.into_iter().fold(0, u64::max).min(keys) as u32;
         let part = (old.keys() / PARTS).max(self.merge_min);
         let mut failed = false;
-        if let Some(sweep) = old.sweep.take() {
+        if let Some(sweep) = &old.sweep {
             let late =
                 upto > old.merged.saturating_add(2 * part) || self.is_full(&tip.young, tip.entries);
-            match sweep.outcome(sink, late) {
-                Outcome::UnderWay => {
-                    old.sweep = Some(sweep);
-                    tip.old = Some(old);
-                    return Ok(());
-                }
+            let outcome = sweep.outcome(sink, late);
+            if matches!(outcome, Outcome::UnderWay) {
+                tip.old = Some(old);
+                return Ok(());
+            }
+            let old = Arc::make_mut(&mut old);
+            old.sweep = None;
+            match outcome {
                 Outcome::Merged(part) => {
                     tip.base = part.base;
                     (old.merged, old.last) = (part.merged, part.last);
@@ -192,12 +197,12 @@ impl<I: Index> Journal<I> {
                         return Ok(());
                     }
                 }
-                Outcome::Nothing => failed = true,
+                Outcome::UnderWay | Outcome::Nothing => failed = true,
             }
         }
         if old.merged <= upto && !failed && !self.is_full(&tip.young, tip.entries) {
-            let (index, base, mut rest) = (self.index.clone(), tip.base, old.clone());
-            old.sweep = Sweep::begin(sink, move |sink| {
+            let (index, base, mut rest) = (self.index.clone(), tip.base, Old::clone(&old));
+            Arc::make_mut(&mut old).sweep = Sweep::begin(sink, move |sink| {
                 let mut log = EditLog::new();
                 rest.tell(rest.keys().min(rest.merged.saturating_add(part)), &mut log)?;
                 Ok(Part {
@@ -213,7 +218,7 @@ impl<I: Index> Journal<I> {
             return Ok(());
         }
         let mut log = EditLog::new();
-        old.tell(upto, &mut log)?;
+        Arc::make_mut(&mut old).tell(upto, &mut log)?;
         if !log.is_empty() {
             tip.base = self.index.apply(sink, tip.base, &log.sorted())?;
         }
@@ -227,7 +232,7 @@ impl<I: Index> Journal<I> {
             return Ok(());
         }
         let list = tip.young.counter.gather(sink)?;
-        tip.old = Old::of(&tip.young, list);
+        tip.old = Old::of(&tip.young, list).map(Arc::new);
         tip.young = Young::default();
         tip.era += 1;
         Ok(())
@@ -265,7 +270,7 @@ impl<I: Index> Journal<I> {
         edits: Option<&Edits>,
     ) -> Result<Option<Reference>> {
         let mut base = tip.base;
-        let mut old = tip.old.clone();
+        let mut old = tip.old.as_deref().cloned();
         let sweep = old.as_mut().and_then(|old| old.sweep.take());
         let swept = sweep.map(|sweep| sweep.outcome(sink, true));
         if let (Some(old), Some(Outcome::Merged(part))) = (&mut old, swept) {
@@ -356,33 +361,29 @@ struct Measure {
 impl Young {
     /// With one more delta.
     fn with(&self, sink: &dyn Sink, draft: Draft) -> Result<Self> {
-        let (reference, delta, places) = draft.store(sink)?;
+        let (reference, delta) = draft.store(sink)?;
+        let edits = u64::from(delta.edits());
         let (counter, lists) = self.counter.push(sink, reference)?;
-        let (generation, reach) = self.push(&delta, &places);
+        let (generation, reach) = self.push(delta);
         Ok(Self {
             counter,
             bytes: self.bytes + u64::from(reference.length) + lists,
-            edits: self.edits + places.len() as u64,
+            edits: self.edits + edits,
             generation,
             reach,
         })
     }
 
-    fn push(&self, delta: &Delta, places: &[u32]) -> (Arc<Generation>, Reach) {
-        if let Some(reach) = self.generation.push(&self.reach, delta, places) {
-            return (self.generation.clone(), reach);
+    fn push(&self, delta: Delta) -> (Arc<Generation>, Reach) {
+        match self.generation.push(&self.reach, delta) {
+            Ok(reach) => (self.generation.clone(), reach),
+            // Too many attempts of others in between: those that count go elsewhere.
+            Err(delta) => {
+                let mine = self.lay();
+                let mine = mine.iter().flat_map(Lay::deltas);
+                Generation::of(mine.chain([&delta]).cloned().collect())
+            }
         }
-        // Too many attempts of others in between: those that count go elsewhere.
-        let mine = self.lay();
-        let deltas = mine.iter().flat_map(Lay::deltas).cloned();
-        let mut deltas: Vec<_> = deltas
-            .map(|delta| {
-                let places = delta.places();
-                (delta, places)
-            })
-            .collect();
-        deltas.push((delta.clone(), places.to_vec()));
-        Generation::of(deltas)
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Delta {
 pub(super) struct Draft {
     body: Vec<u8>,
     apart: Vec<Reference>,
-    places: Vec<u32>,
+    edits: u32,
 }
 
 impl Draft {
@@ -49,17 +49,17 @@ impl Draft {
         Self {
             body,
             apart: Vec::new(),
-            places: Vec::new(),
+            edits: 0,
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.edits == 0
     }
 
     /// Adds an edit; keys must ascend.
     pub(super) fn push(&mut self, key: &[u8], edit: Edit<'_>) {
-        self.places.push(self.body.len() as u32);
+        self.edits += 1;
         let mut field = [0; APART_BYTES];
         let (tag, value) = match edit {
             Edit::Delete => (DELETED, &[][..]),
@@ -78,9 +78,9 @@ impl Draft {
         self.body.extend_from_slice(value);
     }
 
-    /// Stores it, and tells where its edits begin.
-    pub(super) fn store(mut self, sink: &dyn Sink) -> Result<(Reference, Delta, Vec<u32>)> {
-        self.body[4..HEADER].copy_from_slice(&(self.places.len() as u32).to_le_bytes());
+    /// Stores it.
+    pub(super) fn store(mut self, sink: &dyn Sink) -> Result<(Reference, Delta)> {
+        self.body[4..HEADER].copy_from_slice(&self.edits.to_le_bytes());
         let record = NewRecord {
             kind: JOURNAL_DELTA,
             references: &self.apart,
@@ -91,13 +91,13 @@ impl Draft {
             body: memory::apart(self.body),
             apart: self.apart.into(),
         };
-        Ok((reference, delta, self.places))
+        Ok((reference, delta))
     }
 }
 
 impl Delta {
     /// Reads a delta and looks at all of it: from here on its edits are found where they begin.
-    pub(super) fn decode(record: &Record) -> Result<(Self, Vec<u32>)> {
+    pub(super) fn decode(record: &Record) -> Result<Self> {
         let bad = |what: &str| {
             Error::corrupt(format!(
                 "the delta of a journal {what}: it has {} bytes",
@@ -112,7 +112,7 @@ impl Delta {
             return Err(bad("has a header that this version does not read"));
         }
         let (stated, mut at) = (word(body, 4) as usize, HEADER);
-        let (mut places, mut apart) = (Vec::new(), 0);
+        let (mut edits, mut apart) = (0, 0);
         let mut last: Option<&[u8]> = None;
         while at < body.len() {
             if body.len() - at < FIELDS {
@@ -137,17 +137,21 @@ impl Delta {
                 return Err(bad("has an edit that does not fit"));
             }
             last = Some(bytes);
-            places.push(at as u32);
+            edits += 1;
             at = start + key + value;
         }
-        if places.is_empty() || places.len() != stated || apart != record.reference_count() {
+        if edits == 0 || edits != stated || apart != record.reference_count() {
             return Err(bad("has not what its header states"));
         }
-        let delta = Self {
+        Ok(Self {
             body: record.body_bytes(),
             apart: record.references().collect(),
-        };
-        Ok((delta, places))
+        })
+    }
+
+    /// How many edits it has.
+    pub(super) fn edits(&self) -> u32 {
+        word(&self.body, 4)
     }
 
     /// The key of the edit that begins at `at`.
@@ -176,19 +180,22 @@ impl Delta {
     }
 
     /// Where its edits begin.
-    pub(super) fn places(&self) -> Vec<u32> {
-        let (mut places, mut at) = (Vec::new(), HEADER);
-        while at < self.body.len() {
-            places.push(at as u32);
-            let (key, tag) = (word(&self.body, at), word(&self.body, at + 4));
-            at += FIELDS + key as usize + (tag & LENGTH) as usize;
-        }
-        places
+    pub(super) fn places(&self) -> impl Iterator<Item = u32> {
+        let mut next = HEADER;
+        std::iter::from_fn(move || {
+            let at = next;
+            let more = at < self.body.len();
+            more.then(|| {
+                let (key, tag) = (word(&self.body, at), word(&self.body, at + 4));
+                next += FIELDS + key as usize + (tag & LENGTH) as usize;
+                at as u32
+            })
+        })
     }
 
     /// Every value that lies apart.
     pub(super) fn values_apart(&self) -> impl Iterator<Item = Apart> {
-        self.places().into_iter().filter_map(|at| self.apart(at))
+        self.places().filter_map(|at| self.apart(at))
     }
 
     /// Bytes that it takes in memory.

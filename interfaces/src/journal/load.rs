@@ -20,13 +20,11 @@ use super::lists;
 use super::root::BYTES_MOST;
 use crate::records::{Source, check_edge};
 
-/// Deltas with the places of their edits, oldest first.
-pub(super) type Deltas = Vec<(Delta, Vec<u32>)>;
-
 /// What was read.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
-    pub(super) deltas: Deltas,
+    /// Oldest first.
+    pub(super) deltas: Vec<Delta>,
     /// Records that were read, and their bytes as they are stored here.
     pub(super) records: u64,
     pub(super) bytes: u64,

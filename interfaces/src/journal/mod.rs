@@ -141,22 +141,31 @@ impl<I: Index> Journal<I> {
 
     /// What a root is, and the view of its base.
     fn open(&self, sink: &dyn Sink, root: Option<Reference>) -> Result<Opened<I::View>> {
-        let Some(tip) = self.tip(sink, root)? else {
-            let base = self.index.view(source_of(sink), root).wait()?;
-            let tip = Arc::new(Tip::bare(root, base.count()));
-            return Ok(Opened { base, tip });
+        let view = |base| {
+            let view = self.index.view(source_of(sink), base).wait();
+            view.map(Arc::new)
         };
-        let base = match tip.seat.take(tip.base) {
-            Some(base) => base,
-            None => self.index.view(source_of(sink), tip.base).wait()?,
+        let (tip, base) = match self.tip(sink, root)? {
+            Some(tip) => match tip.seat.view(tip.base) {
+                Some(base) => return Ok(Opened { base, tip }),
+                None => {
+                    let base = view(tip.base)?;
+                    (tip, base)
+                }
+            },
+            None => {
+                let base = view(root)?;
+                (Arc::new(Tip::bare(root, base.count())), base)
+            }
         };
+        tip.seat.leave(tip.base, &base);
         Ok(Opened { base, tip })
     }
 }
 
 /// A root that was opened.
 struct Opened<V> {
-    base: V,
+    base: Arc<V>,
     tip: Arc<Tip>,
 }
 
@@ -254,11 +263,11 @@ pub fn describe(record: &Record) -> Result<Option<Described>> {
             }))
         }
         JOURNAL_DELTA => {
-            let (delta, places) = delta::Delta::decode(record)?;
-            let key = |at: Option<&u32>| at.map_or(Vec::new(), |at| delta.key(*at).to_vec());
+            let delta = delta::Delta::decode(record)?;
+            let key = |at: Option<u32>| at.map_or(Vec::new(), |at| delta.key(at).to_vec());
             Ok(Some(Described::Delta {
-                edits: places.len() as u64,
-                bounds: (key(places.first()), key(places.last())),
+                edits: delta.edits().into(),
+                bounds: (key(delta.places().next()), key(delta.places().last())),
             }))
         }
         JOURNAL_LIST => match record.body().last_chunk::<4>() {

@@ -10,6 +10,7 @@
 //! they lead to, also when it has grown since: a [`Lay`] is one of them. Two who write from the same
 //! root get a slot each, and what comes after says which of the two it is built on.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::delta::Delta;
@@ -27,6 +28,8 @@ const DEAD_MAX: usize = 64;
 pub(super) struct Generation {
     slots: Slots,
     state: Mutex<State>,
+    /// In memory.
+    bytes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -73,13 +76,13 @@ impl Reach {
 
 impl Generation {
     /// A generation of deltas that were read.
-    pub(super) fn of(deltas: Vec<(Delta, Vec<u32>)>) -> (Arc<Self>, Reach) {
+    pub(super) fn of(deltas: Vec<Delta>) -> (Arc<Self>, Reach) {
         let generation = Self::default();
         let (mut items, mut bytes, mut next) = (Vec::new(), 0, 0);
-        for (delta, places) in deltas {
-            bytes += cost(&delta, places.len());
-            let item = |at: &u32| Item::new(delta.key(*at), next, *at);
-            items.extend(places.iter().map(item));
+        for delta in deltas {
+            bytes += cost(&delta);
+            let item = |at: u32| Item::new(delta.key(at), next, at);
+            items.extend(delta.places().map(item));
             generation.slots.set(next, delta);
             next += 1;
         }
@@ -87,6 +90,8 @@ impl Generation {
         for item in &items {
             note(&mut newest, *item, &generation.slots);
         }
+        let all = bytes + newest.bytes();
+        generation.bytes.store(all, Ordering::Relaxed);
         *generation.lock() = State {
             tree: Tree::default(),
             newest,
@@ -101,25 +106,28 @@ impl Generation {
         (Arc::new(generation), reach)
     }
 
-    /// Adds a delta to what `reach` sees. `None`: there is no room for it here.
-    pub(super) fn push(&self, reach: &Reach, delta: &Delta, places: &[u32]) -> Option<Reach> {
+    /// Adds a delta to what `reach` sees. It comes back where there is no room for it here.
+    pub(super) fn push(&self, reach: &Reach, delta: Delta) -> Result<Reach, Delta> {
         let mut state = self.lock();
         let slot = state.next;
         let mut dead: Vec<u32> = reach.dead.as_deref().unwrap_or_default().to_vec();
         let others = reach.upto..slot;
         if slot >= SLOTS || dead.len() + others.len() > DEAD_MAX {
-            return None;
+            return Err(delta);
         }
         dead.extend(others);
-        self.slots.set(slot, delta.clone());
         state.next += 1;
-        state.bytes += cost(delta, places.len());
-        for at in places {
-            let item = Item::new(delta.key(*at), slot, *at);
+        state.bytes += cost(&delta);
+        self.slots.set(slot, delta);
+        let added = self.slots.get(slot).into_iter();
+        for (delta, at) in added.flat_map(|delta| delta.places().map(move |at| (delta, at))) {
+            let item = Item::new(delta.key(at), slot, at);
             state.more.push(item);
             note(&mut state.newest, item, &self.slots);
         }
-        Some(Reach {
+        let bytes = state.bytes + state.newest.bytes();
+        self.bytes.store(bytes, Ordering::Relaxed);
+        Ok(Reach {
             upto: slot + 1,
             dead: (!dead.is_empty()).then(|| dead.into()),
         })
@@ -127,8 +135,7 @@ impl Generation {
 
     /// Bytes in memory.
     pub(super) fn bytes(&self) -> u64 {
-        let state = self.lock();
-        state.bytes + state.newest.bytes()
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// All items in order.
@@ -170,9 +177,10 @@ fn note(newest: &mut Arc<Table>, item: Item, slots: &Slots) {
 }
 
 /// Bytes that a delta takes in memory, with its items.
-fn cost(delta: &Delta, edits: usize) -> u64 {
+fn cost(delta: &Delta) -> u64 {
     // Leaves are three quarters full, or two thirds.
-    delta.bytes() + size_of::<Delta>() as u64 + edits as u64 * size_of::<Item>() as u64 * 3 / 2
+    let items = u64::from(delta.edits()) * size_of::<Item>() as u64 * 3 / 2;
+    delta.bytes() + size_of::<Delta>() as u64 + items
 }
 
 impl Lay {

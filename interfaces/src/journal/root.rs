@@ -10,6 +10,8 @@
 //!   references   base (flag 1) │ list of the old deltas (flag 2) │ young deltas, as lists do it
 //! ```
 
+use std::borrow::Cow;
+
 use travertine_engine::contract::{Error, NewRecord, Record, Reference, Result};
 use travertine_engine::front::Hint;
 
@@ -27,12 +29,12 @@ pub(super) const BYTES_MOST: u64 = 1 << 30;
 
 /// What a root states.
 #[derive(Debug, Clone)]
-pub(super) struct Root {
+pub(super) struct Root<'t> {
     /// The root of the index below; `None` if that is empty.
     pub(super) base: Option<Reference>,
     pub(super) entries: u64,
     pub(super) old: Option<OldRoot>,
-    pub(super) young: Counter,
+    pub(super) young: Cow<'t, Counter>,
     pub(super) young_bytes: u64,
 }
 
@@ -45,7 +47,7 @@ pub(super) struct OldRoot {
     pub(super) bytes: u64,
 }
 
-impl Root {
+impl Root<'_> {
     pub(super) fn store(&self, sink: &dyn Sink) -> Result<Reference> {
         let mut references = Vec::with_capacity(2 + self.young.references().len());
         references.extend(self.base);
@@ -104,7 +106,7 @@ impl Root {
             base,
             entries: long(body, 8),
             old,
-            young: Counter::new(word(body, 4), references.collect())?,
+            young: Cow::Owned(Counter::new(word(body, 4), references.collect())?),
             young_bytes: long(body, 16),
         };
         let old_count = root.old.as_ref().map_or(0, |old| old.count);

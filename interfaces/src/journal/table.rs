@@ -61,7 +61,7 @@ impl Table {
         if self.crowded.load(Ordering::Acquire) {
             return Newest::Unknown;
         }
-        match self.walk(key, slots) {
+        match self.walk(key, xxh3_64(key), slots) {
             Way::Found(_, entry) => Newest::At(slot_of(entry), at_of(entry)),
             Way::Empty(_) => Newest::None,
             Way::TooLong if self.places.is_empty() => Newest::None,
@@ -113,7 +113,8 @@ impl Table {
     pub(super) fn put(&self, slot: u32, at: u32, slots: &Slots) {
         let key = slots.get(slot).map_or(&[][..], |delta| delta.key(at));
         let fits = at >> AT_BITS == 0 && (slot + 1) >> SLOT_BITS == 0;
-        let place = match self.walk(key, slots) {
+        let hash = xxh3_64(key);
+        let place = match self.walk(key, hash, slots) {
             Way::Found(place, _) if fits => place,
             Way::Empty(place) if fits => {
                 self.keys.fetch_add(1, Ordering::Relaxed);
@@ -121,7 +122,7 @@ impl Table {
             }
             _ => return self.crowded.store(true, Ordering::Release),
         };
-        let entry = tag_of(xxh3_64(key)) | u64::from(slot + 1) << AT_BITS | u64::from(at);
+        let entry = tag_of(hash) | u64::from(slot + 1) << AT_BITS | u64::from(at);
         self.places[place].store(entry, Ordering::Release);
     }
 
@@ -130,8 +131,7 @@ impl Table {
         size_of_val(&*self.places) as u64
     }
 
-    fn walk(&self, key: &[u8], slots: &Slots) -> Way {
-        let hash = xxh3_64(key);
+    fn walk(&self, key: &[u8], hash: u64, slots: &Slots) -> Way {
         let (tag, first) = (tag_of(hash), (hash >> 32) as usize);
         let most = WAY_MAX.min(self.places.len());
         for place in (first..).take(most) {
@@ -177,9 +177,9 @@ mod tests {
         for key in keys {
             draft.push(&key.to_be_bytes(), Edit::Put(Value::Inline(b"value")));
         }
-        let (_, delta, places) = draft.store(&Heap::new()).unwrap();
-        slots.set(slot, delta);
-        for at in places {
+        let (_, delta) = draft.store(&Heap::new()).unwrap();
+        slots.set(slot, delta.clone());
+        for at in delta.places() {
             if table.is_full() {
                 *table = table.grown(slots);
             }

@@ -9,6 +9,7 @@
 //! A base that a part of the old deltas was merged into answers the same below them as before: what
 //! was merged is what lies over it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use travertine_engine::contract::{Error, Op, Record, Reference, Result};
@@ -23,7 +24,6 @@ use super::sieve::Sieve;
 use super::sweep::Sweep;
 use super::tree::{Item, Place};
 use crate::edits::EditLog;
-use crate::index::View;
 use crate::records::{JOURNAL_ROOT, Source};
 
 /// A root in memory.
@@ -31,7 +31,8 @@ use crate::records::{JOURNAL_ROOT, Source};
 pub(super) struct Tip {
     pub(super) base: Option<Reference>,
     pub(super) entries: u64,
-    pub(super) old: Option<Old>,
+    /// One for all tips between which none of it was merged.
+    pub(super) old: Option<Arc<Old>>,
     pub(super) young: Young,
     /// The line of the memo, and how many flips there were in it.
     pub(super) line: Option<u64>,
@@ -108,13 +109,13 @@ impl Tip {
             Err(error) => return Op::err(error),
         };
         let old = match &root.old {
-            Some(old) => Old::read(&source, old).map(Some),
+            Some(old) => Old::read(&source, old).map(|old| Some(Arc::new(old))),
             None => Op::ok(None),
         };
         old.then(move |old| {
             load(&source, root.young.named()).map(move |loaded| {
                 let bytes = loaded.bytes;
-                let edits = loaded.deltas.iter().map(|(_, places)| places.len() as u64);
+                let edits = loaded.deltas.iter().map(|delta| u64::from(delta.edits()));
                 let edits = edits.sum();
                 let (generation, reach) = Generation::of(loaded.deltas);
                 Self {
@@ -122,7 +123,7 @@ impl Tip {
                     entries: root.entries,
                     old,
                     young: Young {
-                        counter: root.young,
+                        counter: root.young.into_owned(),
                         bytes,
                         edits,
                         generation,
@@ -153,9 +154,9 @@ impl Tip {
         tip
     }
 
-    /// Leaves the view of the base for who comes next, where nothing else is new.
-    pub(super) fn leave<V: View>(&self, memo: Option<&Memo>, view: V) {
-        self.seat.leave(self.base, view);
+    /// Notes what the view of the base keeps, where nothing else is new.
+    pub(super) fn holds(&self, memo: Option<&Memo>, view: u64) {
+        self.seat.holds(view);
         if let (Some(memo), Some(line)) = (memo, self.line) {
             memo.holds(line, self.bytes());
         }
@@ -169,7 +170,7 @@ impl Tip {
     }
 
     /// What a root states of it.
-    pub(super) fn root(&self) -> Root {
+    pub(super) fn root(&self) -> Root<'_> {
         Root {
             base: self.base,
             entries: self.entries,
@@ -179,7 +180,7 @@ impl Tip {
                 merged: old.merged,
                 bytes: old.bytes,
             }),
-            young: self.young.counter.clone(),
+            young: Cow::Borrowed(&self.young.counter),
             young_bytes: self.young.bytes,
         }
     }
