@@ -114,8 +114,8 @@ impl RootMarker {
             jump: self.jump,
             proven: self.proven,
             directory: self.directory,
-            changes: &self.changes,
-            vector: &self.vector,
+            changes: self.changes.iter().map(|(name, to)| (name, *to)),
+            vector: self.vector.iter().copied(),
         };
         parts.encode(&mut references, &mut body);
         (references, body)
@@ -193,8 +193,8 @@ impl RootMarker {
 
 /// What a marker says, borrowed from where it lies: a commit encodes its marker once, and copies
 /// nothing for it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct MarkerParts<'a> {
+#[derive(Debug, Clone)]
+pub(crate) struct MarkerParts<C, V> {
     pub(crate) sequence: u64,
     pub(crate) epoch: Epoch,
     pub(crate) time: u64,
@@ -202,11 +202,15 @@ pub(crate) struct MarkerParts<'a> {
     pub(crate) jump: Option<(Reference, u64)>,
     pub(crate) proven: Option<Proven>,
     pub(crate) directory: Option<Reference>,
-    pub(crate) changes: &'a Changes,
-    pub(crate) vector: &'a [(Stream, End)],
+    pub(crate) changes: C,
+    pub(crate) vector: V,
 }
 
-impl MarkerParts<'_> {
+impl<'a, C, V> MarkerParts<C, V>
+where
+    C: ExactSizeIterator<Item = (&'a Name, Option<Reference>)> + Clone,
+    V: ExactSizeIterator<Item = (Stream, End)> + Clone,
+{
     /// As [`RootMarker::encode`], into buffers that were used before.
     pub(crate) fn encode(&self, references: &mut Vec<Reference>, body: &mut Vec<u8>) {
         references.clear();
@@ -223,7 +227,7 @@ impl MarkerParts<'_> {
                 flags |= flag;
             }
         }
-        references.extend(self.changes.values().flatten());
+        references.extend(self.changes.clone().filter_map(|(_, to)| to));
         body.resize(FIXED, 0);
         let (sequence, epoch, oid) = self.proven.map_or((0, 0, 0), |proven| {
             (proven.sequence, proven.epoch, proven.oid.raw())
@@ -244,12 +248,12 @@ impl MarkerParts<'_> {
         body[52..54].copy_from_slice(&u16::to_le_bytes(flags));
         body[54..56].copy_from_slice(&(self.changes.len() as u16).to_le_bytes());
         body[56..58].copy_from_slice(&(self.vector.len() as u16).to_le_bytes());
-        for (stream, end) in self.vector {
+        for (stream, end) in self.vector.clone() {
             body.extend_from_slice(&u64::from(stream.0).to_le_bytes());
             body.extend_from_slice(&end.position.0.to_le_bytes());
             body.extend_from_slice(&end.running.to_le_bytes());
         }
-        for (name, target) in self.changes {
+        for (name, target) in self.changes.clone() {
             body.push(name.as_str().len() as u8);
             body.push(u8::from(target.is_some()));
             body.extend_from_slice(name.as_str().as_bytes());

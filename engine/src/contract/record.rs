@@ -84,9 +84,11 @@ impl Reference {
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let flags = if self.weak { WEAK } else { 0 } | if self.leaf { LEAF } else { 0 };
-        out.extend_from_slice(&self.oid.raw().to_le_bytes());
-        out.extend_from_slice(&(self.length | flags).to_le_bytes());
-        out.extend_from_slice(&self.check.to_le_bytes());
+        let mut bytes = [0; REFERENCE];
+        bytes[..8].copy_from_slice(&self.oid.raw().to_le_bytes());
+        bytes[8..12].copy_from_slice(&(self.length | flags).to_le_bytes());
+        bytes[12..].copy_from_slice(&self.check.to_le_bytes());
+        out.extend_from_slice(&bytes);
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {

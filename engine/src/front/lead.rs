@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::contract::env::waiting;
 use crate::contract::limits::BATCH_MAX;
 use crate::contract::{
-    Batch, Commit, Epoch, Error, ErrorKind, Level, Reference, Result, Stream, Tail, Vector,
+    Batch, Commit, Epoch, Error, ErrorKind, Level, Reference, Result, Stream, Tail,
 };
 
 use super::bell::Look;
@@ -171,10 +171,10 @@ impl Shared {
         }
         let unsent = writer.tails.iter().flat_map(|tail| tail.waiting());
         flight.plain = unsent.cloned().collect();
-        let vector = seal_others(writer, root, aligned, &mut flight.last);
+        seal_others(writer, root, aligned, &mut flight.last);
         for submitted in &queue {
             flight.level = flight.level.max(submitted.level);
-            let marker = writer.push_marker(root, &submitted.view, &vector)?;
+            let marker = writer.push_marker(root, &submitted.view)?;
             flight.markers.push(marker);
         }
         let tail = writer.root(root)?;
@@ -455,8 +455,8 @@ fn seal_all(writer: &mut Writer, clean: bool, next: Next) -> Sealed {
     }
 }
 
-/// Seals every stream but the root's, and returns the vector for markers made now.
-fn seal_others(writer: &mut Writer, root: Stream, next: Next, last: &mut Vec<Batch>) -> Vector {
+/// Seals every stream but the root's, so that markers made now can name their ends.
+fn seal_others(writer: &mut Writer, root: Stream, next: Next, last: &mut Vec<Batch>) {
     let proven = writer.proven;
     for tail in &mut writer.tails {
         if tail.stream() != root {
@@ -468,7 +468,6 @@ fn seal_others(writer: &mut Writer, root: Stream, next: Next, last: &mut Vec<Bat
             }
         }
     }
-    writer.vector()
 }
 
 /// What is left of `time` since a moment.

@@ -25,8 +25,9 @@ use crate::contract::Oid;
 /// Most bytes that all lines hold, unless a single one holds more.
 const BYTES_MAX: u64 = 64 << 20;
 
-/// Most values of a line: readers that lag by fewer commits find theirs.
-const VALUES_MAX: usize = 1024;
+/// Most values of a line: readers that lag by fewer commits find theirs. Were they many more, a writer that
+/// lets go of the oldest with every commit would wait for memory that no processor has at hand any more.
+const VALUES_MAX: usize = 256;
 /// Most lines.
 const LINES_MAX: usize = 4096;
 
@@ -35,7 +36,7 @@ const LINES_MAX: usize = 4096;
 pub struct Memo(Mutex<State>);
 
 /// Positions are spread by a multiplication: an engine hands them out, nobody chooses them.
-type Values = HashMap<Oid, (u64, Arc<dyn Any + Send + Sync>), BuildHasherDefault<Spread>>;
+type Values = HashMap<Oid, (u64, Value), BuildHasherDefault<Spread>>;
 
 #[derive(Default)]
 struct Spread(u64);
@@ -58,7 +59,7 @@ impl Hasher for Spread {
 #[derive(Default)]
 struct State {
     values: Values,
-    lines: HashMap<u64, Line>,
+    lines: HashMap<u64, Line, BuildHasherDefault<Spread>>,
     bytes: u64,
     /// Counts calls, and lines.
     clock: u64,
@@ -108,7 +109,7 @@ impl Memo {
 
     /// Keeps what was made of the record at `oid`.
     pub fn put<T: Send + Sync + 'static>(&self, oid: Oid, value: Arc<T>, kept: Kept) {
-        let mut gone = Vec::new();
+        let mut gone = Gone::default();
         let mut state = self.lock();
         state.put(oid, value, kept, &mut gone);
         drop(state);
@@ -124,7 +125,7 @@ impl Memo {
 
     /// Says what all values of a line hold from now on, in bytes, where nothing new is kept.
     pub fn holds(&self, line: u64, bytes: u64) {
-        let mut gone = Vec::new();
+        let mut gone = Gone::default();
         let mut state = self.lock();
         state.holds(line, bytes);
         state.shrink(line, &mut gone);
@@ -137,16 +138,33 @@ impl Memo {
     }
 }
 
-type Gone = Vec<Arc<dyn Any + Send + Sync>>;
+type Value = Arc<dyn Any + Send + Sync>;
+
+/// What goes. Mostly that is one value.
+#[derive(Default)]
+struct Gone {
+    one: Option<Value>,
+    more: Vec<Value>,
+}
+
+impl Gone {
+    fn add(&mut self, value: Option<Value>) {
+        if self.one.is_none() {
+            self.one = value;
+        } else {
+            self.more.extend(value);
+        }
+    }
+}
 
 impl State {
-    fn put(&mut self, oid: Oid, value: Arc<dyn Any + Send + Sync>, kept: Kept, gone: &mut Gone) {
+    fn put(&mut self, oid: Oid, value: Value, kept: Kept, gone: &mut Gone) {
         self.clock += 1;
         let line = self.lines.entry(kept.line).or_default();
         line.used = self.clock;
         if let Some((_, before)) = self.values.insert(oid, (kept.line, value)) {
             // The other line's note of it finds nothing, which is fine.
-            gone.push(before);
+            gone.add(Some(before));
         }
         line.oids.push_back((kept.era, oid));
         while line
@@ -155,7 +173,7 @@ impl State {
             .is_some_and(|(era, _)| era + 1 < kept.era || line.oids.len() > VALUES_MAX)
         {
             let stale = line.oids.pop_front();
-            gone.extend(stale.and_then(|(_, oid)| forget(&mut self.values, kept.line, oid)));
+            gone.add(stale.and_then(|(_, oid)| forget(&mut self.values, kept.line, oid)));
         }
         self.holds(kept.line, kept.bytes);
         self.shrink(kept.line, gone);
@@ -180,14 +198,14 @@ impl State {
             };
             self.bytes -= line.bytes;
             for (_, oid) in line.oids {
-                gone.extend(forget(&mut self.values, oldest, oid));
+                gone.add(forget(&mut self.values, oldest, oid));
             }
         }
     }
 }
 
 /// Takes a value out, if it is still of this line.
-fn forget(values: &mut Values, line: u64, oid: Oid) -> Option<Arc<dyn Any + Send + Sync>> {
+fn forget(values: &mut Values, line: u64, oid: Oid) -> Option<Value> {
     if values.get(&oid).is_none_or(|(of, _)| *of != line) {
         return None;
     }

@@ -11,7 +11,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::contract::limits::NAMES_MAX;
-use crate::contract::{Changes, Epoch, Error, Name, Names, Proven, Reference, Result, RootMarker};
+use crate::contract::{Epoch, Error, Name, Names, Proven, Reference, Result, RootMarker};
 
 use super::options::{Change, Expect};
 
@@ -71,7 +71,7 @@ impl View {
                 directory,
                 alive: names.len(),
                 base: Arc::new(names),
-                changes: Changes::new(),
+                changes: Vec::new(),
             },
             merged: OnceLock::new(),
         }
@@ -97,8 +97,8 @@ impl View {
 
     /// What the commit itself refers to: its directory, and what changed since.
     pub(super) fn references(&self) -> impl Iterator<Item = Reference> {
-        let changed = self.names.changes.values().flatten();
-        self.names.directory.iter().chain(changed).copied()
+        let changed = self.names.changes().filter_map(|(_, to)| to);
+        self.names.directory.into_iter().chain(changed)
     }
 }
 
@@ -112,7 +112,8 @@ pub(super) fn is_reserved(name: &Name) -> bool {
 pub(super) struct Versioned {
     pub(super) directory: Option<Reference>,
     base: Arc<Names>,
-    pub(super) changes: Changes,
+    /// By name. A commit copies them all, and they are few: one piece of memory, not a tree.
+    changes: Vec<(Name, Option<Reference>)>,
     alive: usize,
 }
 
@@ -122,28 +123,42 @@ impl Versioned {
             directory: marker.directory,
             alive: base.len(),
             base: Arc::new(base),
-            changes: Changes::new(),
+            changes: Vec::with_capacity(marker.changes.len()),
         };
         for (name, to) in &marker.changes {
-            names.put(name.clone(), *to);
+            names.put(name, *to);
         }
         names
     }
 
     pub(super) fn get(&self, name: &Name) -> Option<Reference> {
-        match self.changes.get(name) {
-            Some(to) => *to,
-            None => self.base.get(name).copied(),
+        match self.place(name) {
+            Ok(at) => self.changes[at].1,
+            Err(_) => self.base.get(name).copied(),
         }
     }
 
-    fn put(&mut self, name: Name, to: Option<Reference>) {
-        match (self.get(&name).is_some(), to.is_some()) {
+    /// What changed since the directory was written, by name.
+    pub(super) fn changes(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (&Name, Option<Reference>)> + Clone {
+        self.changes.iter().map(|(name, to)| (name, *to))
+    }
+
+    fn place(&self, name: &Name) -> std::result::Result<usize, usize> {
+        self.changes.binary_search_by(|(mine, _)| mine.cmp(name))
+    }
+
+    fn put(&mut self, name: &Name, to: Option<Reference>) {
+        match (self.get(name).is_some(), to.is_some()) {
             (false, true) => self.alive += 1,
             (true, false) => self.alive -= 1,
             _ => {}
         }
-        self.changes.insert(name, to);
+        match self.place(name) {
+            Ok(at) => self.changes[at].1 = to,
+            Err(at) => self.changes.insert(at, (name.clone(), to)),
+        }
     }
 
     pub(super) fn merged(&self) -> Names {
@@ -177,7 +192,7 @@ impl Versioned {
         }
         let mut next = self.clone();
         for change in changes {
-            next.put(change.name.clone(), change.to);
+            next.put(&change.name, change.to);
         }
         if next.alive > NAMES_MAX {
             return Err(Error::invalid(format!(
@@ -199,7 +214,7 @@ impl Versioned {
             directory: Some(directory),
             alive: names.len(),
             base: Arc::new(names),
-            changes: Changes::new(),
+            changes: Vec::new(),
         }
     }
 }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::contract::marker::MarkerParts;
 use crate::contract::{
-    Begins, Codecs, End, Env, Epoch, Error, ErrorKind, Gate, Kind, Level, NewRecord, Oid, Op,
-    Position, Proven, Record, Reference, Result, Store, Stream, Vector,
+    Begins, Codecs, Env, Epoch, Error, ErrorKind, Gate, Kind, Level, NewRecord, Oid, Op, Position,
+    Proven, Record, Reference, Result, Store, Stream,
 };
 
 use super::automatic::Alarm;
@@ -242,21 +242,11 @@ impl Writer {
         self.tail(root).ok_or_else(lost)
     }
 
-    /// Where every stream ends, for the markers made now. Those that did not change are named too: one
-    /// that is found shorter than the newest proven commit says is an old copy, however long ago it
-    /// changed last.
-    pub(super) fn vector(&self) -> Vector {
+    /// Encodes the marker of a commit, the newest so far, into the root stream's tail. It says where every
+    /// stream ends now. Those that did not change are named too: one that is found shorter than the
+    /// newest proven commit says is an old copy, however long ago it changed last.
+    pub(super) fn push_marker(&mut self, root: Stream, view: &View) -> Result<Reference> {
         let tails = self.tails.iter();
-        tails.map(|tail| (tail.stream(), tail.end())).collect()
-    }
-
-    /// Encodes the marker of a commit, the newest so far, into the root stream's tail.
-    pub(super) fn push_marker(
-        &mut self,
-        root: Stream,
-        view: &View,
-        vector: &[(Stream, End)],
-    ) -> Result<Reference> {
         let parts = MarkerParts {
             sequence: view.sequence,
             epoch: self.epoch,
@@ -265,8 +255,8 @@ impl Writer {
             jump: self.links.jump(),
             proven: self.proven,
             directory: view.names.directory,
-            changes: &view.names.changes,
-            vector,
+            changes: view.names.changes(),
+            vector: tails.map(|tail| (tail.stream(), tail.end())),
         };
         let mut scratch = std::mem::take(&mut self.scratch);
         parts.encode(&mut scratch.references, &mut scratch.body);

@@ -189,7 +189,7 @@ impl Shared {
     /// this, or a new one. `None`: it has no names.
     fn directory_of(self: &Arc<Self>, view: &View) -> Result<Option<Reference>> {
         let all = view.names.merged();
-        let same = view.names.changes.is_empty() && !all.keys().any(is_reserved);
+        let same = view.names.changes().len() == 0 && !all.keys().any(is_reserved);
         if let Some(directory) = view.names.directory.filter(|_| same) {
             return Ok(Some(directory));
         }

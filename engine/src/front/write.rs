@@ -336,8 +336,7 @@ impl Shared {
                 sealed = true;
             }
         }
-        let vector = writer.vector();
-        let marker = writer.push_marker(root, &view, &vector)?;
+        let marker = writer.push_marker(root, &view)?;
         let tail = writer.root(root)?;
         if tail.building() >= self.pressure.flush_bytes(&self.options) {
             tail.seal(proven, false, Next::Follows);
@@ -492,7 +491,7 @@ fn check_covered(writer: &Writer, reference: &Reference) -> Result<()> {
 
 /// The most bytes that a marker with these names takes.
 fn marker_len(names: &Versioned, writer: &Writer) -> usize {
-    let changes = names.changes.iter();
+    let changes = names.changes();
     let changes: usize = changes.map(|(name, _)| 2 + 16 + name.as_str().len()).sum();
     16 + 3 * 16 + 64 + writer.tails.len() * 24 + changes + 8
 }
