@@ -1,6 +1,7 @@
 //! The ticker: one thread that starts what nobody waits for. It takes over rounds whose tickets
 //! are neither waited for nor polled, sends a tail buffer that grew old, and writes the proof when
-//! commits pause. It sleeps without a time limit when there is nothing to look after.
+//! commits pause. It sleeps without a time limit when there is nothing to look after, and looks less
+//! often where those who commit wait for their commits themselves: each look takes a processor from them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -10,11 +11,15 @@ use super::shared::Shared;
 
 /// How soon something that nobody waits for is started.
 const SOON: Duration = Duration::from_millis(1);
+/// The longest that it is left alone while all that was submitted is in somebody's hands.
+const LATER: Duration = Duration::from_millis(8);
 
 /// When the ticker should look again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     Soon,
+    /// Nothing waits now, but nobody will ring: at the latest after so long.
+    Later(Duration),
     In(Duration),
     WhenRung,
 }
@@ -56,7 +61,7 @@ impl Bell {
 /// The ticker's body. Ends when the bell is closed or the engine is gone.
 pub(super) fn tick(bell: &Arc<Bell>, shared: &Weak<Shared>) {
     let mut oldest_seen = 0;
-    let mut look = Look::WhenRung;
+    let (mut look, mut later) = (Look::WhenRung, SOON);
     loop {
         let mut rung = bell.lock();
         loop {
@@ -73,6 +78,7 @@ pub(super) fn tick(bell: &Arc<Bell>, shared: &Weak<Shared>) {
                     continue;
                 }
                 Look::Soon => SOON,
+                Look::Later(time) => later.min(time),
                 Look::In(time) => time,
             };
             let wait = bell.changed.wait_timeout(rung, time);
@@ -90,7 +96,11 @@ pub(super) fn tick(bell: &Arc<Bell>, shared: &Weak<Shared>) {
             return;
         };
         look = shared.look_after(&mut oldest_seen);
-        if look == Look::Soon {
+        later = match look {
+            Look::Later(_) => LATER.min(later * 2),
+            _ => SOON,
+        };
+        if matches!(look, Look::Soon | Look::Later(_)) {
             bell.awake.store(true, Ordering::SeqCst);
         }
     }

@@ -380,10 +380,10 @@ impl Shared {
         let forgotten = oldest > 0 && oldest == *oldest_seen;
         *oldest_seen = oldest;
         let proof = self.options.proof_after;
-        let paused = passed(state.unproved_ns, proof, now) == Some(Duration::ZERO) && oldest == 0;
+        let unproved = passed(state.unproved_ns, proof, now);
+        let paused = unproved == Some(Duration::ZERO) && oldest == 0;
         let left = self.flush_left(&mut state, now);
         let old = left == Some(Duration::ZERO);
-        let more = oldest > 0 || state.unproved_ns.is_some();
         let busy = state.is_leading();
         drop(state);
         if !busy
@@ -404,7 +404,11 @@ impl Shared {
             return Look::Soon;
         }
         match left {
-            _ if more || busy => Look::Soon,
+            _ if oldest > 0 || paused || old => Look::Soon,
+            _ if busy || unproved.is_some() => {
+                let times = [left, unproved].into_iter().flatten();
+                Look::Later(times.min().unwrap_or(Duration::MAX))
+            }
             Some(left) => Look::In(left),
             None => Look::WhenRung,
         }
