@@ -1,16 +1,15 @@
 //! How many bytes are written for each byte given: batches of random keys into a large tree.
 //!
-//! Counted are bytes that the stack appended, and what the system wrote to devices for this process, as
-//! it tells (pages made dirty: of a file in large folios a whole one for each page of it that is written
-//! again). Some batches come first and are not counted, so that what a journal puts off is paid for within
-//! the count.
+//! Counted are bytes that the stack appended, and what this process handed to calls that write: that is those,
+//! and what a reclaim wrote once more. Some batches come first and are not counted, so that what a journal puts
+//! off is paid for within the count.
 
 use clap::Args;
 use serde_json::json;
 use travertine::workload::Rows;
 use travertine::workload::random::Rng;
 
-use crate::desk::{Desk, Opened};
+use crate::desk::{Desk, Opened, written};
 use crate::{Common, Outcome};
 
 #[derive(Debug, Args)]
@@ -26,7 +25,7 @@ pub(crate) struct Options {
     /// Batches that are counted
     #[arg(long, default_value_t = 400)]
     batches: u64,
-    /// Exit with 1 if more bytes than this are appended for each byte given
+    /// Exit with 1 if more bytes than this are written for each byte given
     #[arg(long)]
     most: Option<f64>,
 }
@@ -64,28 +63,23 @@ pub(crate) fn run(options: &Options) -> Outcome<bool> {
         Ok(given)
     };
     batches(options.before)?;
-    let before = (opened.appended(), written()?);
+    let before = (opened.appended(), written());
     let given = batches(options.batches)?.max(1);
     let appended = (opened.appended() - before.0) as f64 / given as f64;
-    let device = (written()? - before.1) as f64 / given as f64;
+    let all = (written() - before.1) as f64 / given as f64;
+    let used = desk.used();
     println!(
-        "{} batches of {} rows into {}: {appended:.2} bytes appended and {device:.2} written by the \
-         system for each byte given",
-        options.batches, options.batch, common.rows
+        "{} batches of {} rows into {}: {appended:.2} bytes appended and {all:.2} written in all for each \
+         byte given; {} MiB on disk",
+        options.batches,
+        options.batch,
+        common.rows,
+        used >> 20
     );
     desk.tell(&json!({
         "rows": common.rows, "batch": options.batch, "batches": options.batches,
-        "given": given, "appended": appended, "device": device,
+        "given": given, "appended": appended, "written": all, "used": used,
     }))?;
     opened.engine.close()?;
-    Ok(options.most.is_none_or(|most| appended <= most))
-}
-
-/// Bytes that this process had the system write to devices; zero where that is not told.
-fn written() -> Outcome<u64> {
-    let told = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
-    let line = told
-        .lines()
-        .find_map(|line| line.strip_prefix("write_bytes: "));
-    Ok(line.map_or(Ok(0), str::parse)?)
+    Ok(options.most.is_none_or(|most| all <= most))
 }

@@ -157,6 +157,13 @@ pub(crate) fn anonymous() -> u64 {
         << 10
 }
 
+/// Bytes that this process gave to calls that write; zero where that is not told.
+pub(crate) fn written() -> u64 {
+    let told = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = told.lines().find_map(|line| line.strip_prefix("wchar: "));
+    line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
+}
+
 /// Bytes that the files under a path take. What goes away while it looks counts as nothing.
 fn used(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;

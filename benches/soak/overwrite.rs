@@ -12,7 +12,7 @@ use serde_json::json;
 use travertine::workload::random::Rng;
 use travertine::workload::{Process, Rows, Steps};
 
-use crate::desk::{Desk, Opened, anonymous};
+use crate::desk::{Desk, Opened, anonymous, written};
 use crate::page::{Page, Plot, Series};
 use crate::{Common, Outcome};
 
@@ -45,6 +45,7 @@ pub(crate) fn run(options: &Options) -> Outcome<bool> {
         common.rows,
         desk.used() >> 20
     );
+    let before = (opened.appended(), written());
     let over = AtomicBool::new(false);
     let began = Instant::now();
     let (tenths, looked) = std::thread::scope(|scope| {
@@ -63,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Outcome<bool> {
     });
     let (used, memory) = looked.map_err(|_| "the looker failed")?;
     let tenths = tenths?;
-    let appended = opened.appended();
+    let after = (opened.appended(), written());
     let figures = opened.engine.status().figures;
     let figure = |name: &str| {
         let found = figures.iter().find(|figure| figure.0 == name);
@@ -76,13 +77,16 @@ pub(crate) fn run(options: &Options) -> Outcome<bool> {
     let mut all = Steps::new()?;
     tenths.iter().try_for_each(|tenth| all.add(&tenth.steps))?;
     let warm = tenths.first().map_or(0.0, |tenth| tenth.until);
-    let after: Vec<u64> = used
+    let lain: Vec<u64> = used
         .iter()
         .filter(|(at, _)| *at > warm)
         .map(|used| used.1)
         .collect();
-    let most = after.iter().copied().max().unwrap_or(0) as f64 / live as f64;
-    let mean = after.iter().sum::<u64>() as f64 / after.len().max(1) as f64 / live as f64;
+    let most = lain.iter().copied().max().unwrap_or(0) as f64 / live as f64;
+    let mean = lain.iter().sum::<u64>() as f64 / lain.len().max(1) as f64 / live as f64;
+    let given = payload as f64 * options.times;
+    let appended = (after.0 - before.0) as f64 / given;
+    let handed = (after.1 - before.1) as f64 / given;
     let kept = match &tenths[..] {
         [first, .., last] => last.rate / first.rate,
         _ => 1.0,
@@ -112,11 +116,8 @@ pub(crate) fn run(options: &Options) -> Outcome<bool> {
             ),
         ),
         (
-            "appended for each byte given",
-            format!(
-                "{:.2}",
-                appended as f64 / (payload as f64 * (1.0 + options.times))
-            ),
+            "appended, and written in all, for each byte given",
+            format!("{appended:.2}, {handed:.2}"),
         ),
         (
             "reclaims",
@@ -131,11 +132,11 @@ pub(crate) fn run(options: &Options) -> Outcome<bool> {
         ("damage", verified.damaged.to_string()),
     ];
     for (name, fact) in &facts {
-        eprintln!("{name:<38}{fact}");
+        eprintln!("{name:<52}{fact}");
     }
     desk.tell(&json!({
         "live": live, "payload": payload, "most": most, "mean": mean, "kept": kept,
-        "p50_ns": p50, "p99_ns": p99, "appended": appended, "damaged": verified.damaged,
+        "p50_ns": p50, "p99_ns": p99, "appended": appended, "written": handed, "damaged": verified.damaged,
     }))?;
     opened.engine.close()?;
     if let Some(report) = &common.report {

@@ -97,7 +97,7 @@ impl<'a> Facts<'a> {
             flush_pressure_percent: flush.pressure,
             reclaim: file.reclaim().map(|automatic| {
                 format!(
-                    "{}; looks every {} whether {} of what was left is new, at {} a second",
+                    "{}; looks every {} whether garbage may be {} of what stays, at {} a second",
                     automatic.retention,
                     Time(automatic.every),
                     automatic.garbage,

@@ -23,7 +23,8 @@ const PAGE_COST: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Alive {
-    pages: BTreeMap<u64, Page>,
+    /// Each with the bytes of its records.
+    pages: BTreeMap<u64, (Page, u64)>,
     bytes: usize,
     len: u64,
 }
@@ -35,18 +36,21 @@ enum Page {
 }
 
 impl Alive {
-    /// Whether it is met for the first time.
-    pub(super) fn insert(&mut self, oid: Oid) -> bool {
+    /// Whether a record of so many bytes is met for the first time.
+    pub(super) fn insert(&mut self, oid: Oid, length: u32) -> bool {
         let (number, at) = (oid.raw() / PAGE, (oid.raw() % PAGE) as u16);
         let bytes = &mut self.bytes;
-        let page = self.pages.entry(number).or_insert_with(|| {
+        let (page, takes) = self.pages.entry(number).or_insert_with(|| {
             *bytes += PAGE_COST;
-            Page::Few(Vec::new())
+            (Page::Few(Vec::new()), 0)
         });
         let before = page.bytes();
         let first = page.insert(at);
         self.bytes += page.bytes().saturating_sub(before);
-        self.len += u64::from(first);
+        if first {
+            self.len += 1;
+            *takes += u64::from(length);
+        }
         first
     }
 
@@ -70,12 +74,29 @@ impl Alive {
         let base = u64::from(stream.0) * Position::LIMIT.0;
         let (from, to) = (base + from.0, base + to.0);
         let pages = self.pages.range(from / PAGE..to.div_ceil(PAGE));
-        let all = pages.flat_map(|(number, page)| {
+        let all = pages.flat_map(|(number, (page, _))| {
             let begin = number * PAGE;
             page.iter().map(move |at| begin + u64::from(at))
         });
         all.filter(move |raw| (from..to).contains(raw))
             .map(move |raw| Position(raw - base))
+    }
+
+    /// About how many bytes the records of a stream take that begin from one position to another.
+    pub(super) fn bytes_within(&self, stream: Stream, from: Position, to: Position) -> u64 {
+        let base = u64::from(stream.0) * Position::LIMIT.0;
+        let (from, to) = (base + from.0, base + to.0);
+        let pages = self.pages.range(from / PAGE..to.div_ceil(PAGE));
+        let each = pages.map(|(number, (page, bytes))| {
+            let begin = number * PAGE;
+            if from <= begin && begin + PAGE <= to {
+                return *bytes;
+            }
+            let within = |at: &u16| (from..to).contains(&(begin + u64::from(*at)));
+            let (all, some) = (page.iter().count(), page.iter().filter(within).count());
+            (u128::from(*bytes) * some as u128 / all.max(1) as u128) as u64
+        });
+        each.sum()
     }
 }
 
@@ -140,7 +161,7 @@ mod tests {
                 let stream = Stream([0, 1, 700][rng.below_usize(3)]);
                 let position = Position(1 + rng.below(span));
                 let oid = Oid::new(stream, position).unwrap();
-                assert_eq!(alive.insert(oid), plain.insert((stream, position)));
+                assert_eq!(alive.insert(oid, 8), plain.insert((stream, position)));
             }
             assert_eq!(alive.len(), plain.len() as u64);
             for stream in [0, 1, 2, 700].map(Stream) {
@@ -150,6 +171,8 @@ mod tests {
                 let expected: Vec<_> = plain.range(range).map(|(_, at)| *at).collect();
                 let found: Vec<_> = alive.within(stream, from, to).collect();
                 assert_eq!(found, expected, "seed {seed}");
+                let bytes = alive.bytes_within(stream, from, to);
+                assert_eq!(bytes, 8 * expected.len() as u64, "seed {seed}");
             }
         }
     }
@@ -158,7 +181,7 @@ mod tests {
     fn no_page_takes_more_than_a_bit_for_each_position() {
         let mut alive = Alive::default();
         for position in 1..PAGE {
-            alive.insert(Oid::new(Stream(0), Position(position)).unwrap());
+            alive.insert(Oid::new(Stream(0), Position(position)).unwrap(), 8);
         }
         assert!(alive.bytes() <= PAGE as usize / 8 + PAGE_COST);
     }

@@ -5,17 +5,23 @@
 //! tried again the next time.
 //!
 //! ```text
-//!   positions:  ──── the last one began ────┼── written since: a share ──┼─ a quarter ─┼─ more ──> now
-//!   bytes:      what that one left          │   held against it          │             │
-//!                                                                      begins    writers are held back
+//!   bytes below:   what stays │ garbage that was left │ written since, soon garbage │ more │ more ──>
+//!                             └────── three quarters ─┴────────── a quarter ────────┤      │
+//!                                     of what may lie there                       begins   writers are
+//!                                                                                          held back
 //! ```
+//!
+//! What may lie there is a share of what stays. To leave some of it costs room and saves writing, for a part that
+//! is half full is written once for each byte that it gives back, and later it would be emptier: a reclaim frees
+//! [the worst parts](super::worst), where the floors tell of them. Elsewhere it frees all that is worth it, and
+//! the whole share may be written from one to the next.
 //!
 //! Where the last reclaim looked up to is known from its decision, whoever made it, so a process that
 //! lives for a short time gives back as much as one that lives long.
 //!
-//! Who writes finds that a share is full, and wakes the thread. While a reclaim is at it for so long that a
-//! quarter of a share more was written, writers are [held back](Brake): the more has been written beyond that,
-//! the more, until they write a quarter in the time that the reclaim has taken so far. No single call waits for
+//! Who writes finds that it is time, and wakes the thread. While a reclaim is at it for so long that an eighth
+//! of the share more was written, writers are [held back](Brake): the more has been written beyond that, the
+//! more, until they write an eighth in the time that the reclaim has taken so far. No single call waits for
 //! longer than a moment, and nobody waits for a reclaim that failed. Nor for one that takes its time: once
 //! they are half way to there it keeps to no rate.
 
@@ -28,9 +34,10 @@ use std::time::Duration;
 use crate::contract::{Error, ErrorKind, Position, Result, Status};
 
 use super::Engine;
-use super::reclaim::{Progress, Reclaiming};
+use super::reclaim::{Progress, Reclaiming, Report};
 use super::retention::Retention;
 use super::shared::{Shared, State};
+use super::worst;
 
 /// When to reclaim without being asked to.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,23 +47,23 @@ pub struct Automatic {
     /// How often to look whether there is enough to do, which costs next to nothing; writers who find
     /// that there is wake it earlier. At least a millisecond.
     pub every: Duration,
-    /// Reclaim once so much was written, as a share of what the last reclaim left: 0.25 is a good value,
-    /// and 0 is every time. Less than a mebibyte is not enough otherwise. What was never looked at is
-    /// looked at once. Where writers fill a quarter as much again before it is done, they are held
-    /// back.
+    /// How much garbage may lie below, as a share of what stays: 0.5 is a good value, less takes less room
+    /// and writes more, and 0 is none, and a look every time. Reclaim once there may be as much, and leave
+    /// three quarters of it. Less than a mebibyte is not enough otherwise. What was never looked at is looked
+    /// at once. Where writers fill an eighth as much again before it is done, they are held back.
     pub garbage: f64,
     /// Most bytes that the mark reads in a second, unless it would hold writers back.
     pub rate: u64,
 }
 
 impl Automatic {
-    /// Looked at every second, done where a quarter is new, at 32 MiB a second.
+    /// Looked at every second, done where a third of what lies below may be garbage, at 32 MiB a second.
     #[must_use]
     pub fn new(retention: Retention) -> Self {
         Self {
             retention,
             every: Duration::from_secs(1),
-            garbage: 0.25,
+            garbage: 0.5,
             rate: 32 << 20,
         }
     }
@@ -228,12 +235,64 @@ struct Looks<'a> {
     automatic: &'a Automatic,
     /// How long until the next one.
     rest: Duration,
-    /// Bytes written when the last reclaim decided, and bytes that lay there after it; `None`: as the
-    /// newest decision tells.
-    last: Option<(u64, u64)>,
+    /// How the last reclaim ended; `None`: as the newest decision tells.
+    last: Option<Last>,
     /// So many handles of the engine are the thread's own: once there are no others, nobody wants it to go
     /// on.
     own: usize,
+}
+
+/// How a reclaim ended.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    /// Bytes that were written when it decided.
+    looked: u64,
+    /// Of what lay there after it, what stays, and what is garbage.
+    stays: u64,
+    garbage: u64,
+}
+
+impl Last {
+    /// Of which is known what lay there after it.
+    fn read(looked: u64, left: u64, share: f64, choice: bool) -> Self {
+        let stays = match choice {
+            true => (left as f64 / (1.0 + share * SPARE)) as u64,
+            false => left,
+        };
+        Self {
+            looked,
+            stays,
+            garbage: left - stays,
+        }
+    }
+
+    /// After a reclaim that is over just now.
+    fn told(report: &Report, shared: &Shared) -> Self {
+        let looked = report.alive + report.dead + report.young;
+        let status = shared.store.status();
+        let left = lying(&status).saturating_sub(shared.written().saturating_sub(looked));
+        // What is too young to be looked at may be held for long. Where everything was offered, what is
+        // left is not worth it.
+        let stays = match worst::is_choice(&status) {
+            true => left.min(report.alive + report.young),
+            false => left,
+        };
+        Self {
+            looked,
+            stays,
+            garbage: left - stays,
+        }
+    }
+
+    /// So many bytes since then are enough. 0: any are.
+    fn enough(&self, share: f64) -> u64 {
+        if share == 0.0 {
+            return 0;
+        }
+        let may = (share * self.stays as f64) as u64;
+        let least = may - (may as f64 * SPARE) as u64;
+        may.saturating_sub(self.garbage).max(least).max(WRITTEN_MIN)
+    }
 }
 
 impl<'a> Looks<'a> {
@@ -248,28 +307,30 @@ impl<'a> Looks<'a> {
 
     /// Reclaims if that is due. `Break`: it never will be.
     fn look(&mut self, engine: &Engine, alarm: &Alarm) -> ControlFlow<()> {
-        let (before, left) = match self.last {
+        let share = self.automatic.garbage;
+        let last = match self.last {
             Some(known) => known,
-            None => match engine.0.decided_last() {
+            None => match engine.0.decided_last(share) {
                 Ok(known) => *self.last.insert(known),
                 Err(error) => {
                     tracing::warn!(%error, "what the last reclaim decided cannot be read");
-                    (0, 0)
+                    Last::read(0, 0, share, false)
                 }
             },
         };
-        let enough = share(self.automatic.garbage, left);
+        let (before, enough) = (last.looked, last.enough(share));
         if engine.0.written().saturating_sub(before) < enough.max(1) {
             alarm.arm(before, enough, &engine.0);
             return ControlFlow::Continue(());
         }
         if enough > 0 {
             let now = engine.0.env.clock.monotonic_ns();
-            let more = enough / 4;
+            let more = ((share * last.stays as f64) as u64 / 8).max(WRITTEN_MIN / 4);
             alarm.brake.set(before + enough + more, more, now);
         }
         let options = Reclaiming {
             rate: Some(self.automatic.rate),
+            spare: (share * SPARE * 100.0) as u32,
             ..Reclaiming::default()
         };
         let own = self.own;
@@ -281,13 +342,9 @@ impl<'a> Looks<'a> {
         };
         match engine.reclaim_unasked(&self.automatic.retention, &options, &mut go_on) {
             Ok(report) => {
-                let looked = report.alive + report.dead + report.young;
-                // All that lies there, also what is too young to be looked at: what holds it may hold it
-                // for long.
-                let left = lying(&engine.0.store.status());
-                self.last = Some((looked, left));
+                let last = *self.last.insert(Last::told(&report, &engine.0));
                 self.rest = self.automatic.every;
-                alarm.arm(looked, share(self.automatic.garbage, left), &engine.0);
+                alarm.arm(last.looked, last.enough(share), &engine.0);
                 tracing::info!(
                     commits = report.commits,
                     alive = report.alive,
@@ -317,13 +374,8 @@ impl<'a> Looks<'a> {
 /// Fewer bytes than this are not worth a reclaim, which itself writes some.
 const WRITTEN_MIN: u64 = 1 << 20;
 
-/// So many bytes since the last time are enough, where it left so many. 0: any are.
-fn share(garbage: f64, left: u64) -> u64 {
-    match garbage {
-        0.0 => 0,
-        _ => WRITTEN_MIN.max((garbage * left as f64) as u64),
-    }
-}
+/// So much of the garbage that may lie below is left there.
+const SPARE: f64 = 0.75;
 
 /// Bytes that lie below, as far as its floors tell: of replicas, the most that one has.
 fn lying(status: &Status) -> u64 {
@@ -343,13 +395,15 @@ fn lying(status: &Status) -> u64 {
 }
 
 impl Shared {
-    /// How many bytes had been written when the last reclaim decided, and about what it left.
-    fn decided_last(&self) -> Result<(u64, u64)> {
+    /// How the last reclaim ended that decided anything, as far as its decision tells.
+    fn decided_last(&self, share: f64) -> Result<Last> {
         let looked = self.decided()?;
         let looked = looked.iter().map(|range| range.to.bytes_since(range.from));
         let before = looked.sum();
         let since = self.written().saturating_sub(before);
-        Ok((before, lying(&self.store.status()).saturating_sub(since)))
+        let status = self.store.status();
+        let left = lying(&status).saturating_sub(since);
+        Ok(Last::read(before, left, share, worst::is_choice(&status)))
     }
 
     /// Bytes of positions that were handed out, over all streams.
@@ -412,10 +466,22 @@ mod tests {
 
     #[test]
     fn it_is_due_once_enough_was_written() {
-        assert_eq!(share(0.0, 1_000 << 20), 0);
-        assert_eq!(share(0.5, 1_000 << 20), 500 << 20);
-        // What a reclaim itself writes brings on no other.
-        assert_eq!(share(0.3, 1_000), WRITTEN_MIN);
+        let left = |stays, garbage, share| {
+            let looked = 0;
+            let last = Last {
+                looked,
+                stays,
+                garbage,
+            };
+            last.enough(share)
+        };
+        assert_eq!(left(1_000 << 20, 0, 0.0), 0);
+        assert_eq!(left(1_000 << 20, 0, 0.5), 500 << 20);
+        assert_eq!(left(1_000 << 20, 300 << 20, 0.5), 200 << 20);
+        // What cannot be freed brings on no reclaim after another.
+        assert_eq!(left(1_000 << 20, 900 << 20, 0.5), 125 << 20);
+        // Nor does what a reclaim itself writes.
+        assert_eq!(left(1_000, 0, 0.3), WRITTEN_MIN);
         let alarm = Alarm::default();
         alarm.look(|| panic!("nobody asked"));
         alarm.due.store(100, Ordering::Relaxed);
@@ -472,18 +538,18 @@ mod tests {
         let engine = open();
         write(&engine, 100);
         let written = |engine: &Engine, before| engine.0.written() - before;
-        let (before, left) = engine.0.decided_last().unwrap();
-        assert!(before == 0 && left < 200_000, "{before} {left}");
-        assert!(written(&engine, before) > 2_000_000);
+        let Last { looked, stays, .. } = engine.0.decided_last(0.5).unwrap();
+        assert!(looked == 0 && stays < 200_000, "{looked} {stays}");
+        assert!(written(&engine, looked) > 2_000_000);
         engine
             .reclaim(&Retention::newest(), &Reclaiming::default())
             .unwrap();
         engine.close().unwrap();
         let engine = open();
-        let (before, left) = engine.0.decided_last().unwrap();
-        assert!(written(&engine, before) < 50_000 && left < 300_000);
+        let Last { looked, stays, .. } = engine.0.decided_last(0.5).unwrap();
+        assert!(written(&engine, looked) < 50_000 && stays < 300_000);
         write(&engine, 20);
-        assert!((400_000..500_000).contains(&written(&engine, before)));
+        assert!((400_000..500_000).contains(&written(&engine, looked)));
     }
 
     #[test]

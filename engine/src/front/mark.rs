@@ -77,7 +77,7 @@ impl<'a> Mark<'a> {
     }
 
     fn meet(&mut self, reference: Reference) {
-        if !reference.weak && self.alive.insert(reference.oid) {
+        if !reference.weak && self.alive.insert(reference.oid, reference.length) {
             self.bytes += u64::from(reference.length);
             if !reference.leaf {
                 self.left.push(reference);

@@ -75,6 +75,7 @@ mod shared;
 mod snapshot;
 mod tags;
 mod tail;
+mod worst;
 mod write;
 
 #[cfg(test)]

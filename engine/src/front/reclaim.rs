@@ -41,6 +41,7 @@ use super::retention::{Moment, Retention, Timeline, joined};
 use super::session::Session;
 use super::shared::{Shared, Shown};
 use super::tags::tags_of;
+use super::worst::Worst;
 
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,9 @@ pub struct Reclaiming {
     pub step: usize,
     /// Most bytes that the mark reads in a second. Default: as it comes.
     pub rate: Option<u64>,
+    /// So much garbage may lie below afterwards, in percent of what stays or is too young: the parts with the
+    /// most of it are freed, only as many as needed. Default 0: all that is worth it.
+    pub spare: u32,
 }
 
 impl Default for Reclaiming {
@@ -68,6 +72,7 @@ impl Default for Reclaiming {
             memory: 256 << 20,
             step: 1_000_000,
             rate: None,
+            spare: 0,
         }
     }
 }
@@ -297,10 +302,12 @@ impl Shared {
         };
         let mut done = Ok(());
         let mut came = Vec::with_capacity(ranges.len());
-        for range in &ranges {
+        let worst = self.worst(&ranges, &alive, &report, options.spare);
+        report.freed.kept += worst.left;
+        for (range, runs) in ranges.iter().zip(worst.runs) {
             let mut to = range.from;
             if done.is_ok() {
-                done = freeing.free(range, &mut to, &mut pace, &mut report);
+                done = freeing.free(range, &runs, &mut to, &mut pace, &mut report);
             }
             came.push((range.stream, to));
         }
@@ -322,6 +329,17 @@ impl Shared {
         figures.reclaims.fetch_add(1, Ordering::Relaxed);
         figures.stayed.store(report.alive, Ordering::Relaxed);
         Ok(report)
+    }
+
+    /// What of these ranges is freed, where some garbage may be left.
+    fn worst(&self, ranges: &[Range], alive: &Alive, report: &Report, spare: u32) -> Worst {
+        if spare == 0 {
+            return Worst::all(ranges);
+        }
+        let stays = report.alive + report.young;
+        let most = u128::from(stays) * (100 + u128::from(spare)) / 100;
+        let most = u64::try_from(most).unwrap_or(u64::MAX);
+        Worst::of(ranges, alive, &self.store.status(), most)
     }
 
     /// Marks everything that somebody holds, and answers who holds what.
@@ -628,23 +646,42 @@ struct Freeing<'a> {
 }
 
 impl Freeing<'_> {
-    /// Frees what nobody keeps of a range, and tells how far it came also where that goes wrong.
+    /// Frees what nobody keeps of some runs of a range, and tells how far it came also where that goes wrong.
     fn free(
         &mut self,
         range: &Range,
+        runs: &[(Position, Position)],
         came: &mut Position,
         pace: &mut Pace<'_>,
         report: &mut Report,
     ) -> Result<()> {
-        while *came < range.to {
+        for &(from, to) in runs {
+            *came = from;
+            self.free_run(range.stream, to, came, pace, report)?;
+            report.freed.to = report.freed.to.max(*came);
+        }
+        *came = range.to;
+        Ok(())
+    }
+
+    /// Frees what lies from where it came to up to where a run ends.
+    fn free_run(
+        &mut self,
+        stream: Stream,
+        end: Position,
+        came: &mut Position,
+        pace: &mut Pace<'_>,
+        report: &mut Report,
+    ) -> Result<()> {
+        while *came < end {
             pace.freeing(report)?;
             let from = *came;
-            let mut stays = self.alive.within(range.stream, from, range.to);
+            let mut stays = self.alive.within(stream, from, end);
             let alive = stays.by_ref().take(self.step).collect();
-            let to = stays.next().unwrap_or(range.to);
+            let to = stays.next().unwrap_or(end);
             let decision = Reclaim {
                 sender: self.sender,
-                stream: range.stream,
+                stream,
                 from,
                 to,
                 alive,
@@ -656,7 +693,7 @@ impl Freeing<'_> {
                     report.freed.kept += freed.kept;
                     let got = freed.to.clamp(from, to);
                     *came = got;
-                    if to == range.to {
+                    if to == end {
                         // No part ends there: what is open yet stays as it is.
                         report.freed.kept += to.bytes_since(got);
                         *came = to;
@@ -672,7 +709,6 @@ impl Freeing<'_> {
                 Err(error) => return Err(error),
             }
         }
-        report.freed.to = report.freed.to.max(*came);
         Ok(())
     }
 }

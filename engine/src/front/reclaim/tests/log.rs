@@ -87,6 +87,19 @@ fn check(engine: &Engine, all: bool) {
 
 #[test]
 fn whatever_call_a_reclaim_is_stopped_at_nothing_that_stays_is_lost() {
+    stopped_at_any_call(0);
+}
+
+#[test]
+fn nor_is_anything_where_some_garbage_may_be_left() {
+    stopped_at_any_call(60);
+}
+
+fn stopped_at_any_call(spare: u32) {
+    let options = Reclaiming {
+        spare,
+        ..Reclaiming::default()
+    };
     let sim = SimEnv::new(1);
     let base = filled(&sim);
     let retention = policy(&format!("last {KEPT}"));
@@ -97,7 +110,7 @@ fn whatever_call_a_reclaim_is_stopped_at_nothing_that_stays_is_lost() {
         let disk = base.image(calls);
         let engine = open_on(&disk, &sim).unwrap();
         disk.crash_in(calls);
-        let done = engine.reclaim(&retention, &Reclaiming::default());
+        let done = engine.reclaim(&retention, &options);
         let over = !disk.is_down();
         disk.crash_never();
         match calls % 2 {
@@ -146,6 +159,35 @@ fn overwrites_without_end_take_room_with_an_end() {
     // left, in files of 64 KiB; two megabytes were written.
     engine.close().unwrap();
     assert!(disk.used() < 400 << 10, "{}", disk.used());
+}
+
+#[test]
+fn what_may_lie_there_beside_what_stays_saves_writing() {
+    let sim = SimEnv::new(1);
+    // Bytes that are written for random overwrites of 200 names.
+    let run = |spare| {
+        let disk = SimDisk::new(1, Plan::calm());
+        let engine = open_on(&disk, &sim).unwrap();
+        let options = Reclaiming {
+            spare,
+            ..Reclaiming::default()
+        };
+        let mut rng = Rng::new(1);
+        for commit in 1..=2_000 {
+            let session = engine.session().unwrap();
+            let stored = put(&session, &[], &[7; 4_000]);
+            let change = Change::set(name(&rng.below(200).to_string()), stored);
+            session.commit(&[change], None).wait().unwrap();
+            drop(session);
+            if commit % 50 == 0 {
+                engine.reclaim(&Retention::newest(), &options).unwrap();
+            }
+        }
+        assert_eq!(engine.snapshot().names().len(), 200);
+        disk.tally().bytes
+    };
+    let (all, some) = (run(0), run(50));
+    assert!(some < all / 5 * 4, "{some} {all}");
 }
 
 #[test]
