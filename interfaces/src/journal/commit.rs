@@ -53,7 +53,8 @@ impl<I: Index> Journal<I> {
             return Ok(root);
         }
         let Opened { base, tip } = self.open(sink, root)?;
-        let large = edits.bytes() >= self.most() / 4
+        let most = self.most(tip.entries, edits.len() as u64, edits.bytes());
+        let large = edits.bytes() >= most / 4
             || (edits.len() as u64).saturating_mul(ENTRIES_PER_EDIT) >= tip.entries;
         if large && tip.is_bare() {
             let new = self.index.apply(sink, root, edits)?;
@@ -247,6 +248,8 @@ impl<I: Index> Journal<I> {
     /// edits, which are to be few beside what a small map holds.
     fn measures(&self, young: &Young, entries: u64) -> [Measure; 3] {
         let edits = EDITS_LEAST.max(entries / ENTRIES_PER_EDIT * 2);
+        let bytes = self.most(entries, young.edits, young.bytes);
+        let young_max = bytes / 3 * 2;
         let half = |come: u64, most: u64| Measure {
             come,
             most,
@@ -254,8 +257,8 @@ impl<I: Index> Journal<I> {
         };
         [
             Measure {
-                way: self.most() - self.young_max(),
-                ..half(young.bytes, self.young_max())
+                way: bytes - young_max,
+                ..half(young.bytes, young_max)
             },
             half(young.counter.count().into(), YOUNG_MAX.into()),
             half(young.edits, edits),

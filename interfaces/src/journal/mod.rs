@@ -71,16 +71,24 @@ pub use self::view::JournalView;
 const FORMAT: u8 = 1;
 
 /// Most that [`Journal::bytes_max`] may say.
-const BYTES_MAX: u64 = 48 << 20;
+const BYTES_MAX: u64 = 128 << 20;
+
+/// However small the map, its deltas may hold as much.
+const BYTES_SMALL: u64 = 48 << 20;
+
+/// Of a larger map, about this part of its entries.
+const BYTES_SHARE: u64 = 16;
 
 /// An index with journaled commits. Options shape what is written next; any root reads with any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Journal<I> {
     /// The index below.
     pub index: I,
-    /// Most bytes of deltas, in memory and to be read back by whoever opens a commit. 512 to 48 Mi;
-    /// 48 Mi by default. A merge begins at two thirds of it, and is done with all of those while the
-    /// last third comes.
+    /// Most bytes of deltas, in memory and to be read back by whoever opens a commit: 48 Mi of a map
+    /// whose entries take no more than 768 Mi, a sixteenth of what they take in a larger one, for the
+    /// more edits each node is written once; and never more than this. 512 to 128 Mi; 128 Mi by
+    /// default. A merge begins at two thirds of the bytes, and is done with all of those while the last
+    /// third comes.
     pub bytes_max: u64,
     /// Least keys that are merged at a time, unless fewer are left: so many share the cost of the
     /// path to them. 64 by default.
@@ -97,14 +105,12 @@ impl<I> Journal<I> {
         }
     }
 
-    /// Bytes of all deltas.
-    fn most(&self) -> u64 {
-        self.bytes_max.clamp(512, BYTES_MAX)
-    }
-
-    /// Bytes of young deltas at which they become old.
-    fn young_max(&self) -> u64 {
-        self.most() / 3 * 2
+    /// Most bytes of all deltas, over a map of so many entries, where so many edits take so many bytes.
+    fn most(&self, entries: u64, edits: u64, bytes: u64) -> u64 {
+        let map = u128::from(entries) * u128::from(bytes) / u128::from(edits.max(1));
+        let share = u64::try_from(map / u128::from(BYTES_SHARE)).unwrap_or(u64::MAX);
+        let most = self.bytes_max.clamp(512, BYTES_MAX);
+        share.max(BYTES_SMALL).min(most)
     }
 }
 
