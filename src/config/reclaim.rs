@@ -1,7 +1,7 @@
 //! `reclaim` of a stack file: whether the engine gives space back by itself, and what it keeps.
 //!
 //! ```text
-//!   reclaim = { retain = "keep all 1h, daily 30d", every = "1 s", garbage = 0.5, rate = "32 MiB" }
+//!   reclaim = { retain = "keep all 1h, daily 30d", every = "1 s", garbage = 0.4, rate = "32 MiB" }
 //! ```
 //!
 //! Only `retain` must be written. It is said of the whole stack: no floor knows commits.
@@ -35,7 +35,7 @@ pub(crate) const ROWS: &[OptionRow] = &[
     OptionRow::preset(
         "garbage",
         OptionType::Number { min: 0.0, max: 1.0 },
-        "0.5",
+        "0.4",
         "how much garbage may lie there, as a share of what stays: less takes less room, more writes less",
     ),
     OptionRow::preset(
@@ -138,7 +138,7 @@ mod tests {
         let automatic = file.reclaim().unwrap();
         assert_eq!(automatic.retention.to_string(), "keep last 9");
         assert_eq!(automatic.every, Duration::from_secs(1));
-        assert_eq!((automatic.garbage, automatic.rate), (0.5, 32 << 20));
+        assert_eq!((automatic.garbage, automatic.rate), (0.4, 32 << 20));
         let all = "{ retain = \"newest\", every = \"1 h\", garbage = 1, rate = \"1 MiB\" }";
         let file = load(all, &[]).unwrap();
         let automatic = file.reclaim().unwrap();

@@ -47,7 +47,7 @@ pub struct Automatic {
     /// How often to look whether there is enough to do, which costs next to nothing; writers who find
     /// that there is wake it earlier. At least a millisecond.
     pub every: Duration,
-    /// How much garbage may lie below, as a share of what stays: 0.5 is a good value, less takes less room
+    /// How much garbage may lie below, as a share of what stays: 0.4 is a good value, less takes less room
     /// and writes more, and 0 is none, and a look every time. Reclaim once there may be as much, and leave
     /// three quarters of it. Less than a mebibyte is not enough otherwise. What was never looked at is looked
     /// at once. Where writers fill an eighth as much again before it is done, they are held back.
@@ -57,13 +57,13 @@ pub struct Automatic {
 }
 
 impl Automatic {
-    /// Looked at every second, done where a third of what lies below may be garbage, at 32 MiB a second.
+    /// Looked at every second, done where garbage may be two fifths of what stays, at 32 MiB a second.
     #[must_use]
     pub fn new(retention: Retention) -> Self {
         Self {
             retention,
             every: Duration::from_secs(1),
-            garbage: 0.5,
+            garbage: 0.4,
             rate: 32 << 20,
         }
     }
