@@ -26,6 +26,7 @@
 
 pub mod any;
 pub mod apart;
+pub mod block;
 pub mod btree;
 pub mod chain;
 mod compact;
