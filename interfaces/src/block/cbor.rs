@@ -7,11 +7,11 @@
 use travertine_engine::contract::{Error, Result};
 
 /// How deep lists, maps and tags may lie in each other.
-pub(super) const DEPTH_MAX: usize = 64;
+pub(crate) const DEPTH_MAX: usize = 64;
 
 /// What a head is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Major {
+pub(crate) enum Major {
     Unsigned,
     Negative,
     Bytes,
@@ -25,7 +25,7 @@ pub(super) enum Major {
 use Major::{Bytes, List, Map, Negative, Simple, Tag, Text, Unsigned};
 
 /// Appends the head of an item.
-pub(super) fn head(out: &mut Vec<u8>, major: Major, argument: u64) {
+pub(crate) fn head(out: &mut Vec<u8>, major: Major, argument: u64) {
     let major = (major as u8) << 5;
     match argument {
         0..24 => out.push(major | argument as u8),
@@ -46,13 +46,13 @@ pub(super) fn head(out: &mut Vec<u8>, major: Major, argument: u64) {
 }
 
 /// Appends a text.
-pub(super) fn text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
     head(out, Text, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
 
 /// Appends `true` or `false`.
-pub(super) fn truth(out: &mut Vec<u8>, truth: bool) {
+pub(crate) fn truth(out: &mut Vec<u8>, truth: bool) {
     head(out, Simple, if truth { TRUE } else { FALSE });
 }
 
@@ -63,18 +63,18 @@ const NULL: u64 = 22;
 /// A place in bytes that somebody says are CBOR. Whatever they are, it reads no further than they go,
 /// and takes no memory by what they say.
 #[derive(Debug, Clone)]
-pub(super) struct Scan<'a> {
+pub(crate) struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// Nothing may follow.
-    pub(super) fn end(&self) -> Result<()> {
+    pub(crate) fn end(&self) -> Result<()> {
         match self.bytes.len() - self.at {
             0 => Ok(()),
             more => Err(misfit(self.at, &format!("{more} bytes follow"))),
@@ -82,28 +82,28 @@ impl<'a> Scan<'a> {
     }
 
     /// Passes over one item, with all that is in it, and returns its bytes.
-    pub(super) fn item(&mut self) -> Result<&'a [u8]> {
+    pub(crate) fn item(&mut self) -> Result<&'a [u8]> {
         let from = self.at;
         self.pass(0)?;
         Ok(&self.bytes[from..self.at])
     }
 
     /// What comes next, without passing it.
-    pub(super) fn peek(&self) -> Result<Major> {
+    pub(crate) fn peek(&self) -> Result<Major> {
         self.clone().head().map(|(major, _)| major)
     }
 
     /// The count of the items of a list, which come next.
-    pub(super) fn list(&mut self) -> Result<usize> {
+    pub(crate) fn list(&mut self) -> Result<usize> {
         self.count(List, "a list")
     }
 
     /// The count of the entries of a map, which come next.
-    pub(super) fn map(&mut self) -> Result<usize> {
+    pub(crate) fn map(&mut self) -> Result<usize> {
         self.count(Map, "a map")
     }
 
-    pub(super) fn text(&mut self) -> Result<&'a str> {
+    pub(crate) fn text(&mut self) -> Result<&'a str> {
         let from = self.at;
         match self.head()? {
             (Text, length) => {
@@ -114,7 +114,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    pub(super) fn unsigned(&mut self) -> Result<u64> {
+    pub(crate) fn unsigned(&mut self) -> Result<u64> {
         let from = self.at;
         match self.head()? {
             (Unsigned, number) => Ok(number),
@@ -122,7 +122,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    pub(super) fn truth(&mut self) -> Result<bool> {
+    pub(crate) fn truth(&mut self) -> Result<bool> {
         let from = self.at;
         match self.head()? {
             (Simple, TRUE) => Ok(true),

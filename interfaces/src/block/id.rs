@@ -30,16 +30,7 @@ impl BlockId {
     /// in names of files and in addresses.
     #[must_use]
     pub fn random(chance: [u8; 32]) -> Self {
-        const LETTERS: &[u8; 64] =
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let letter = |place: usize| {
-            let bit = place * 6;
-            let two =
-                [bit / 8, bit / 8 + 1].map(|at| u16::from(chance.get(at).copied().unwrap_or(0)));
-            let six = (two[0] << 8 | two[1]) >> (10 - bit % 8) & 63;
-            char::from(LETTERS[usize::from(six)])
-        };
-        Self((0..43).map(letter).collect::<String>().into())
+        Self(letters(&chance).into())
     }
 
     /// The name.
@@ -47,6 +38,18 @@ impl BlockId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Bytes in the 64 letters that are safe in names of files and in addresses: six bits each.
+pub(crate) fn letters(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let letter = |place: usize| {
+        let bit = place * 6;
+        let two = [bit / 8, bit / 8 + 1].map(|at| u16::from(bytes.get(at).copied().unwrap_or(0)));
+        let six = (two[0] << 8 | two[1]) >> (10 - bit % 8) & 63;
+        char::from(LETTERS[usize::from(six)])
+    };
+    (0..(bytes.len() * 8).div_ceil(6)).map(letter).collect()
 }
 
 impl fmt::Display for BlockId {

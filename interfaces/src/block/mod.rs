@@ -17,7 +17,7 @@
 //! [`Value`] is CBOR written the one way that is allowed. Bytes that come from elsewhere may be anything;
 //! what does not fit is `Corrupt`.
 
-mod cbor;
+pub(crate) mod cbor;
 mod content;
 mod id;
 #[cfg(test)]
@@ -28,6 +28,7 @@ mod types;
 mod value;
 
 pub use content::{ATTRIBUTES_MAX, Attribute, BLOCK_MAX, Block, Header, NAME_MAX, Name};
+pub(crate) use id::letters;
 pub use id::{BlockId, CODE_MAX, Code, ID_MAX};
 pub use tracker::{Changes, ReadBlocks, Tracker, WriteBlocks};
 pub use transform::{Operation, Transform, Transforms};

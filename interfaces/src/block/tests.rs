@@ -241,10 +241,7 @@ fn ids_are_any_names_and_random_ones_differ() {
     }
     assert_eq!(BlockId::random([0; 32]).as_str(), "A".repeat(43));
     let last = BlockId::random([0xff; 32]);
-    assert_eq!(
-        last.as_str(),
-        format!("{}w", "_".repeat(42)).replace('w', "8")
-    );
+    assert_eq!(last.as_str(), format!("{}8", "_".repeat(42)));
     let mut one = [0; 32];
     one[31] = 1;
     assert_ne!(BlockId::random(one), BlockId::random([0; 32]));
