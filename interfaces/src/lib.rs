@@ -44,6 +44,7 @@ pub mod reader;
 pub mod records;
 pub mod report;
 pub mod skiplist;
+pub mod structure;
 pub mod transactor;
 pub mod typed;
 pub mod update;

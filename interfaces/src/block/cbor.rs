@@ -114,6 +114,14 @@ impl<'a> Scan<'a> {
         }
     }
 
+    pub(crate) fn byte_string(&mut self) -> Result<&'a [u8]> {
+        let from = self.at;
+        match self.head()? {
+            (Bytes, length) => self.take(length),
+            _ => Err(misfit(from, "a string of bytes is wanted")),
+        }
+    }
+
     pub(crate) fn unsigned(&mut self) -> Result<u64> {
         let from = self.at;
         match self.head()? {
@@ -168,10 +176,7 @@ impl<'a> Scan<'a> {
                 }
             }
             Text => drop(self.text()?),
-            Bytes => {
-                let (_, length) = self.head()?;
-                self.take(length)?;
-            }
+            Bytes => drop(self.byte_string()?),
             Tag => {
                 self.head()?;
                 self.pass(depth + 1)?;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use travertine_engine::contract::{Error, Result};
+use travertine_engine::contract::{Error, Random, Result};
 
 /// Longest id, in bytes.
 pub const ID_MAX: usize = 1024;
@@ -26,11 +26,10 @@ impl BlockId {
         }
     }
 
-    /// A new one that nobody else has: 32 bytes from a source of chance, in the 64 letters that are safe
-    /// in names of files and in addresses.
-    #[must_use]
-    pub fn random(chance: [u8; 32]) -> Self {
-        Self(letters(&chance).into())
+    /// A new one that nobody else has: 256 random bits, in the 64 letters that are safe in names of files
+    /// and in addresses.
+    pub fn random(random: &dyn Random) -> Self {
+        Self(random_letters(random, 4).into())
     }
 
     /// The name.
@@ -40,16 +39,23 @@ impl BlockId {
     }
 }
 
-/// Bytes in the 64 letters that are safe in names of files and in addresses: six bits each.
-pub(crate) fn letters(bytes: &[u8]) -> String {
+/// So many times 64 random bits, in letters of six.
+pub(crate) fn random_letters(random: &dyn Random, times: usize) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let letter = |place: usize| {
-        let bit = place * 6;
-        let two = [bit / 8, bit / 8 + 1].map(|at| u16::from(bytes.get(at).copied().unwrap_or(0)));
-        let six = (two[0] << 8 | two[1]) >> (10 - bit % 8) & 63;
-        char::from(LETTERS[usize::from(six)])
-    };
-    (0..(bytes.len() * 8).div_ceil(6)).map(letter).collect()
+    let mut text = String::with_capacity(times * 11);
+    let (mut bits, mut held) = (0_u128, 0);
+    for _ in 0..times {
+        bits |= u128::from(random.next_u64()) << held;
+        held += 64;
+        while held >= 6 {
+            text.push(char::from(LETTERS[(bits & 63) as usize]));
+            (bits, held) = (bits >> 6, held - 6);
+        }
+    }
+    if held > 0 {
+        text.push(char::from(LETTERS[(bits & 63) as usize]));
+    }
+    text
 }
 
 impl fmt::Display for BlockId {

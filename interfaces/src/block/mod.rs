@@ -28,7 +28,7 @@ mod types;
 mod value;
 
 pub use content::{ATTRIBUTES_MAX, Attribute, BLOCK_MAX, Block, Header, NAME_MAX, Name};
-pub(crate) use id::letters;
+pub(crate) use id::random_letters;
 pub use id::{BlockId, CODE_MAX, Code, ID_MAX};
 pub use tracker::{Changes, ReadBlocks, Tracker, WriteBlocks};
 pub use transform::{Operation, Transform, Transforms};

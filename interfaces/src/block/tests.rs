@@ -1,11 +1,11 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use travertine_engine::conformance::rng::Rng;
-use travertine_engine::contract::{ErrorKind, Op, Result};
+use travertine_engine::contract::{Env, ErrorKind, Op, Result};
 
 use super::*;
 
@@ -70,6 +70,10 @@ impl ReadBlocks for Shelf {
     fn get(&self, id: &BlockId) -> Op<Option<Arc<Block>>> {
         Op::ok(self.0.get(id).cloned())
     }
+}
+
+fn tracker(shelf: Shelf) -> Tracker<Shelf> {
+    Tracker::new(shelf, Env::system().random)
 }
 
 /// Anything that CBOR can say, small.
@@ -239,12 +243,16 @@ fn ids_are_any_names_and_random_ones_differ() {
     for name in [String::new(), "x".repeat(ID_MAX + 1)] {
         assert_eq!(BlockId::new(name).unwrap_err().kind(), ErrorKind::Invalid);
     }
-    assert_eq!(BlockId::random([0; 32]).as_str(), "A".repeat(43));
-    let last = BlockId::random([0xff; 32]);
-    assert_eq!(last.as_str(), format!("{}8", "_".repeat(42)));
-    let mut one = [0; 32];
-    one[31] = 1;
-    assert_ne!(BlockId::random(one), BlockId::random([0; 32]));
+    let random = Env::system().random;
+    let ids: BTreeSet<_> = (0..100).map(|_| BlockId::random(&*random)).collect();
+    assert_eq!(ids.len(), 100);
+    for id in ids {
+        let safe = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+        assert!(
+            id.as_str().len() == 43 && id.as_str().chars().all(safe),
+            "{id}"
+        );
+    }
 }
 
 #[test]
@@ -297,7 +305,7 @@ fn insert_then_updates_then_delete_whatever_was_there() {
 #[test]
 fn what_is_deleted_and_inserted_again_is_the_new_one() {
     let mut shelf = Shelf::of([block("b", &["old"])]);
-    let mut tracker = Tracker::new(shelf.clone());
+    let mut tracker = tracker(shelf.clone());
     tracker.delete(&id("b"));
     assert!(tracker.get(&id("b")).wait().unwrap().is_none());
     let gone = now(tracker.update(&id("b"), Operation::remove("items"))).unwrap_err();
@@ -318,7 +326,7 @@ fn what_is_deleted_and_inserted_again_is_the_new_one() {
 #[test]
 fn deletes_are_stored_block_by_block() {
     let mut shelf = Shelf::of([block("a", &[]), block("b", &[]), block("c", &[])]);
-    let mut tracker = Tracker::new(shelf.clone());
+    let mut tracker = tracker(shelf.clone());
     tracker.delete(&id("a"));
     tracker.delete(&id("c"));
     tracker.insert(block("d", &[]));
@@ -335,7 +343,7 @@ fn changes_after_changes_keep_all_operations_in_order() {
     let mut shelf = Shelf::of([block("b", &[])]);
     let word = |word: &str| Operation::splice("items", 0, 0, [text(word)]);
     let change = |word_: &str| {
-        let mut tracker = Tracker::new(shelf.clone());
+        let mut tracker = tracker(shelf.clone());
         now(tracker.update(&id("b"), word(word_))).unwrap();
         tracker.reset().transforms()
     };
@@ -348,7 +356,7 @@ fn changes_after_changes_keep_all_operations_in_order() {
 
 #[test]
 fn a_block_that_is_held_does_not_change_in_the_hand() {
-    let mut tracker = Tracker::new(Shelf::of([block("b", &[])]));
+    let mut tracker = tracker(Shelf::of([block("b", &[])]));
     let mut held = Vec::new();
     for round in 0..5 {
         held.push(tracker.get(&id("b")).wait().unwrap().unwrap());
@@ -366,7 +374,7 @@ fn sections_are_done_as_a_whole_or_not_at_all() {
         let mut rng = Rng::new(seed);
         let mut shelf = Shelf::default();
         for _ in 0..4 {
-            let mut tracker = Tracker::new(shelf.clone());
+            let mut tracker = tracker(shelf.clone());
             let mut model = shelf.clone();
             for _ in 0..rng.below(8) {
                 let mut section = tracker.section();
@@ -432,7 +440,7 @@ fn same(tracker: &impl ReadBlocks, model: &Shelf) {
 
 #[test]
 fn changes_from_elsewhere_are_bounded_and_checked() {
-    let mut tracker = Tracker::new(Shelf::of([block("u", &["x"])]));
+    let mut tracker = tracker(Shelf::of([block("u", &["x"])]));
     tracker.insert(block("i", &["y"]));
     now(tracker.update(&id("u"), Operation::splice("items", 0, 1, [text("z")]))).unwrap();
     tracker.delete(&id("gone"));

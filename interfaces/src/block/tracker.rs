@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use travertine_engine::contract::{Error, Op, Result};
+use travertine_engine::contract::{Error, Op, Random, Result};
 
 use super::content::Block;
 use super::id::BlockId;
@@ -44,6 +44,9 @@ pub trait WriteBlocks: ReadBlocks {
 
     /// Does all of this.
     fn absorb(&mut self, changes: Changes);
+
+    /// The id of a block to come, which nobody else has.
+    fn new_id(&self) -> BlockId;
 }
 
 /// Several blocks, what becomes of each, and what is there then.
@@ -141,15 +144,17 @@ fn missing(id: &BlockId) -> Error {
 pub struct Tracker<S> {
     below: S,
     changes: Changes,
+    random: Arc<dyn Random>,
 }
 
 impl<S: ReadBlocks> Tracker<S> {
-    /// Without changes.
+    /// Without changes. Ids of new blocks come from `random`.
     #[must_use]
-    pub fn new(below: S) -> Self {
+    pub fn new(below: S, random: Arc<dyn Random>) -> Self {
         Self {
             below,
             changes: Changes::default(),
+            random,
         }
     }
 
@@ -171,7 +176,8 @@ impl<S: ReadBlocks> Tracker<S> {
 
     /// Begins a section that is done as a whole, or not at all.
     pub fn section(&mut self) -> Tracker<&mut Self> {
-        Tracker::new(self)
+        let random = self.random.clone();
+        Tracker::new(self, random)
     }
 }
 
@@ -222,6 +228,10 @@ impl<S: ReadBlocks> WriteBlocks for Tracker<S> {
             }
         }
     }
+
+    fn new_id(&self) -> BlockId {
+        BlockId::random(&*self.random)
+    }
 }
 
 impl<B: ReadBlocks + ?Sized> ReadBlocks for &mut B {
@@ -251,5 +261,9 @@ impl<B: WriteBlocks> WriteBlocks for &mut B {
 
     fn absorb(&mut self, changes: Changes) {
         (**self).absorb(changes);
+    }
+
+    fn new_id(&self) -> BlockId {
+        (**self).new_id()
     }
 }

@@ -60,6 +60,53 @@ impl Value {
         Self(bytes)
     }
 
+    /// A string of bytes.
+    #[must_use]
+    pub fn bytes(bytes: &[u8]) -> Self {
+        let mut out = Vec::with_capacity(bytes.len() + 9);
+        cbor::head(&mut out, Major::Bytes, bytes.len() as u64);
+        out.extend_from_slice(bytes);
+        Self(out.into())
+    }
+
+    /// A text.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        let mut out = Vec::with_capacity(text.len() + 9);
+        cbor::text(&mut out, text);
+        Self(out.into())
+    }
+
+    /// A list of values.
+    #[must_use]
+    pub fn list(items: &[Self]) -> Self {
+        let mut out = Vec::with_capacity(9 + items.iter().map(|item| item.0.len()).sum::<usize>());
+        list(&mut out, items);
+        Self(out.into())
+    }
+
+    /// The bytes, if it is a string of bytes.
+    #[must_use]
+    pub fn as_byte_string(&self) -> Option<&[u8]> {
+        Scan::new(&self.0).byte_string().ok()
+    }
+
+    /// The text, if it is one.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        Scan::new(&self.0).text().ok()
+    }
+
+    /// The bytes of the first item, if it is a list that begins with a string of bytes.
+    #[must_use]
+    pub fn first_byte_string(&self) -> Option<&[u8]> {
+        let mut scan = Scan::new(&self.0);
+        match scan.list().ok()? {
+            0 => None,
+            _ => scan.byte_string().ok(),
+        }
+    }
+
     /// The items, if it is a list.
     #[must_use]
     pub fn items(&self) -> Option<Vec<Self>> {

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use travertine_engine::contract::{Error, Result};
+use travertine_engine::contract::{Error, Random, Result};
+
+use crate::block::random_letters;
 
 /// Longest name, in bytes.
 const ACTION_MAX: usize = 255;
@@ -24,10 +26,9 @@ impl ActionId {
         }
     }
 
-    /// A new one that nobody else has, from 16 bytes of a source of chance.
-    #[must_use]
-    pub fn random(chance: [u8; 16]) -> Self {
-        Self(crate::block::letters(&chance).into())
+    /// A new one that nobody else has: 128 random bits.
+    pub fn random(random: &dyn Random) -> Self {
+        Self(random_letters(random, 2).into())
     }
 
     /// The name.
