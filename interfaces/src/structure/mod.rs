@@ -1,4 +1,4 @@
-//! Structures made of blocks: a B+ tree, and more to come beside it.
+//! Structures made of blocks: a chain, and a B+ tree.
 //!
 //! They are functions on [blocks](crate::block): whatever is read comes from a
 //! [`ReadBlocks`](crate::block::ReadBlocks), whatever is changed is told to a
@@ -9,4 +9,32 @@
 //! anew up to the root; here a node keeps its name and is changed in place by an operation, so that two
 //! writers far apart in a tree touch different blocks.
 
+pub mod chain;
 pub mod tree;
+
+use std::sync::Arc;
+
+use travertine_engine::contract::{Error, Result};
+
+use crate::block::{Block, BlockId, ReadBlocks, Value};
+
+/// A block that another names.
+async fn read(blocks: &impl ReadBlocks, id: &BlockId) -> Result<Arc<Block>> {
+    let block = blocks.get(id).await?;
+    block.ok_or_else(|| Error::corrupt(format!("block {id} is named and not there")))
+}
+
+/// The block that an attribute names.
+fn named(block: &Block, attribute: &str) -> Result<Option<BlockId>> {
+    match block.get(attribute) {
+        None => Ok(None),
+        Some(_) => name(block.one(attribute)?).map(Some),
+    }
+}
+
+/// The block that a value names.
+fn name(value: &Value) -> Result<BlockId> {
+    let text = value.as_text();
+    let text = text.ok_or_else(|| Error::corrupt("a block is named by a text"))?;
+    BlockId::new(text).map_err(|error| Error::corrupt(error.message()))
+}

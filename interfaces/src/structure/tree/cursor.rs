@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use travertine_engine::contract::Result;
 
-use super::{DEPTH_MAX, ENTRIES, Keyed, NODES, Tree, child, is_leaf, partition, read, too_deep};
+use super::{DEPTH_MAX, ENTRIES, Keyed, NODES, Tree, child, is_leaf, partition, too_deep};
 use crate::block::{Block, ReadBlocks, Value};
 use crate::index::Direction;
+use crate::structure::read;
 
 /// A cursor over a tree as it is: while it is held nothing can be changed through the same blocks.
 ///

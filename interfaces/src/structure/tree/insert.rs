@@ -2,8 +2,9 @@
 
 use travertine_engine::contract::Result;
 
-use super::{BRANCH, ENTRIES, Keyed, LEAF, NODES, PARTITIONS, ROOT, Step, Tree, name, read};
+use super::{BRANCH, ENTRIES, Keyed, LEAF, NODES, PARTITIONS, ROOT, Step, Tree};
 use crate::block::{BlockId, Operation, Value, WriteBlocks};
+use crate::structure::{name, read};
 
 /// A node that became two: the first key of the second, and its name.
 struct Split {

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use travertine_engine::contract::{Error, Result};
 
 use crate::block::{Block, BlockId, Code, Header, ReadBlocks, Value};
+use crate::structure::{name, named, read};
 
 pub use cursor::Cursor;
 pub use verify::Verified;
@@ -165,9 +166,9 @@ impl<K: Keyed> Tree<K> {
 
     async fn root(&self, blocks: &impl ReadBlocks) -> Result<Option<Arc<Block>>> {
         let trunk = read(blocks, &self.trunk).await?;
-        match trunk.get(ROOT) {
+        match named(&trunk, ROOT)? {
             None => Ok(None),
-            Some(_) => Ok(Some(read(blocks, &name(trunk.one(ROOT)?)?).await?)),
+            Some(root) => Ok(Some(read(blocks, &root).await?)),
         }
     }
 
@@ -257,19 +258,6 @@ fn child(branch: &Block, at: usize) -> Result<BlockId> {
     }
     let node = nodes.get(at);
     name(node.ok_or_else(|| Error::corrupt(format!("branch {} has no child {at}", branch.id())))?)
-}
-
-fn name(value: &Value) -> Result<BlockId> {
-    let text = value
-        .as_text()
-        .ok_or_else(|| Error::corrupt("a block is named by a text"))?;
-    BlockId::new(text).map_err(|error| Error::corrupt(error.message()))
-}
-
-/// A block that another names.
-async fn read(blocks: &impl ReadBlocks, id: &BlockId) -> Result<Arc<Block>> {
-    let block = blocks.get(id).await?;
-    block.ok_or_else(|| Error::corrupt(format!("block {id} is named and not there")))
 }
 
 fn too_deep(trunk: &BlockId) -> Error {

@@ -2,8 +2,9 @@
 
 use travertine_engine::contract::{Error, Result};
 
-use super::{ENTRIES, Keyed, NODES, PARTITIONS, ROOT, Step, Tree, child, is_leaf, read};
+use super::{ENTRIES, Keyed, NODES, PARTITIONS, ROOT, Step, Tree, child, is_leaf};
 use crate::block::{BlockId, Operation, Value, WriteBlocks};
+use crate::structure::read;
 
 impl<K: Keyed> Tree<K> {
     /// Takes the entry with this key out. Returns whether there was one.

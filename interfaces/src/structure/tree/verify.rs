@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use travertine_engine::contract::{Error, Result};
 
-use super::{DEPTH_MAX, ENTRIES, Keyed, NODES, PARTITIONS, Tree, child, is_leaf, read};
+use super::{DEPTH_MAX, ENTRIES, Keyed, NODES, PARTITIONS, Tree, child, is_leaf};
 use crate::block::{BlockId, ReadBlocks};
+use crate::structure::read;
 
 /// What a walk over all nodes met.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
