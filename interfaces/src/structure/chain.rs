@@ -27,11 +27,11 @@ pub const HEADER: Code = Code::of("CHH");
 /// Most blocks that an end may have moved on since a header was read.
 const CHASE_MAX: usize = 1 << 16;
 
-const LIST: &str = "entries";
+pub(super) const LIST: &str = "entries";
 const HEAD: &str = "headId";
 const TAIL: &str = "tailId";
-const NEXT: &str = "nextId";
-const PRIOR: &str = "priorId";
+pub(super) const NEXT: &str = "nextId";
+pub(super) const PRIOR: &str = "priorId";
 
 /// A chain whose ends are named in one block. See the [module](self).
 #[derive(Debug, Clone)]

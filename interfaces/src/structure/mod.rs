@@ -1,4 +1,4 @@
-//! Structures made of blocks: a chain, and a B+ tree.
+//! Structures made of blocks: a chain, a log with links that cannot be forged, and a B+ tree.
 //!
 //! They are functions on [blocks](crate::block): whatever is read comes from a
 //! [`ReadBlocks`](crate::block::ReadBlocks), whatever is changed is told to a
@@ -10,6 +10,7 @@
 //! writers far apart in a tree touch different blocks.
 
 pub mod chain;
+pub mod log;
 pub mod tree;
 
 use std::sync::Arc;
