@@ -29,6 +29,7 @@ pub mod apart;
 pub mod block;
 pub mod btree;
 pub mod chain;
+pub mod collection;
 mod compact;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

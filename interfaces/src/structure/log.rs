@@ -254,6 +254,29 @@ struct WrittenAction {
 }
 
 impl Entry {
+    fn action(&self) -> Option<&Action> {
+        match &self.event {
+            Event::Action(action) => Some(action),
+            Event::Checkpoint(_) => None,
+        }
+    }
+
+    /// Whether it tells what this action did.
+    #[must_use]
+    pub fn is_of(&self, id: &ActionId) -> bool {
+        self.action().is_some_and(|action| action.id == *id)
+    }
+
+    /// What was done, if it tells that.
+    pub fn actions(&self) -> impl Iterator<Item = &Value> {
+        self.action().into_iter().flat_map(|action| &action.actions)
+    }
+
+    /// The blocks that were changed, if it tells that.
+    pub fn blocks(&self) -> impl Iterator<Item = &BlockId> {
+        self.action().into_iter().flat_map(|action| &action.blocks)
+    }
+
     /// As it lies in a block.
     pub fn to_value(&self) -> Result<Value> {
         let names = |ids: &[BlockId]| ids.iter().map(|id| id.as_str().to_owned()).collect();

@@ -20,6 +20,7 @@
 
 mod ids;
 mod local;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ use travertine_engine::contract::{Op, Result};
 use crate::block::{Block, BlockId, Transform, Transforms};
 
 pub use ids::ActionId;
-pub use local::{Local, TOLD_MAX};
+pub use local::{Local, PATIENCE, TOLD_MAX};
+pub use view::{Reads, View};
 
 /// Of a collection: 1 is the first.
 pub type Revision = u64;

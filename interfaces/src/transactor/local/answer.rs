@@ -19,6 +19,21 @@ impl Local {
         Ok(answers.collect())
     }
 
+    /// Whether something is pending of these blocks that a context says is committed.
+    pub(super) fn is_due(&self, blocks: &[BlockId], context: &Context) -> bool {
+        let due = |rows: &Rows<super::View>, id| {
+            let mut rivals = rows.rivals(id, TOLD_MAX)?.into_iter();
+            let known = |action| context.committed.iter().any(|by| by.action == action);
+            Ok(rivals.any(|(action, _)| known(action)))
+        };
+        let any = self.rows().and_then(|rows| {
+            let mut found = blocks.iter().map(|id| due(&rows, id));
+            found.try_fold(false, |any, due: Result<bool>| Ok(any || due?))
+        });
+        // An error is met again where it can be told.
+        !context.committed.is_empty() && any.unwrap_or(true)
+    }
+
     pub(super) fn statuses(
         &self,
         action: &ActionId,
@@ -55,7 +70,7 @@ fn answer<V: View>(rows: &Rows<V>, id: &BlockId, context: Option<&Context>) -> R
         })?;
         block = transform.apply(block)?;
     }
-    let pending = rows.rivals(id, false, TOLD_MAX)?.into_iter();
+    let pending = rows.rivals(id, TOLD_MAX)?.into_iter();
     Ok(Answer {
         block,
         revision: made.map(|made| made.by.revision),

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use travertine_engine::contract::{Error, Result};
 
-use super::rows::{Made, Rows, STEPS_MAX, block_key, committed_row, pending_key, revision_key};
+use super::rows::{
+    Made, Rows, STEPS_MAX, Waiting, block_key, committed_row, pending_key, revision_key,
+};
 use super::{Decided, TOLD_MAX};
 use crate::block::{Block, BlockId, Transform, Transforms};
 use crate::index::{Direction, View};
@@ -14,8 +16,15 @@ use crate::transactor::{
     Stale,
 };
 
-pub(super) fn pend<V: View>(rows: &Rows<V>, pend: Pend) -> Result<Decided<Pended>> {
-    let (mut puts, mut missed, mut rivals) = (Vec::new(), Missing::default(), Vec::new());
+/// What was pended before `dead` stands in nobody's way, and goes.
+pub(super) fn pend<V: View>(
+    rows: &Rows<V>,
+    pend: Pend,
+    now: u64,
+    dead: u64,
+) -> Result<Decided<Pended>> {
+    let (mut puts, mut deletes) = (Vec::new(), Vec::new());
+    let (mut missed, mut rivals) = (Missing::default(), Vec::new());
     for (id, transform) in pend.transforms.iter() {
         let newest = rows.newest(id, Revision::MAX)?;
         if let Some(newest) =
@@ -24,13 +33,20 @@ pub(super) fn pend<V: View>(rows: &Rows<V>, pend: Pend) -> Result<Decided<Pended
             let from = pend.revision.unwrap_or(newest.by.revision);
             missed.add(rows, id, from, newest.by.revision)?;
         }
-        let mut told = rows.rivals(id, pend.policy == Policy::Return, TOLD_MAX)?;
-        told.retain(|(action, _)| *action != pend.action);
-        rivals.extend(told.into_iter().map(|(action, transform)| Rival {
-            block: id.clone(),
-            action,
-            transform,
-        }));
+        for (action, waiting) in rows.rivals(id, TOLD_MAX)? {
+            if action == pend.action {
+                continue;
+            }
+            if waiting.since < dead {
+                deletes.push(pending_key(id, &action));
+                continue;
+            }
+            rivals.push(Rival {
+                block: id.clone(),
+                action,
+                transform: (pend.policy == Policy::Return).then_some(waiting.transform),
+            });
+        }
         match rows.pending(id, &pend.action)? {
             Some(before) if before == *transform => {}
             Some(_) => {
@@ -40,8 +56,11 @@ pub(super) fn pend<V: View>(rows: &Rows<V>, pend: Pend) -> Result<Decided<Pended
                 )));
             }
             None => {
-                let value = transform.to_bytes().to_vec();
-                puts.push((pending_key(id, &pend.action), value));
+                let waiting = Waiting {
+                    since: now,
+                    transform: transform.clone(),
+                };
+                puts.push((pending_key(id, &pend.action), waiting.to_bytes()));
             }
         }
     }
@@ -56,7 +75,8 @@ pub(super) fn pend<V: View>(rows: &Rows<V>, pend: Pend) -> Result<Decided<Pended
         Some(stale) => Decided::nothing(Pended::Stale(stale)),
         None => Decided {
             puts,
-            ..Decided::nothing(Pended::Done(rivals))
+            deletes,
+            answer: Ok(Pended::Done(rivals)),
         },
     })
 }

@@ -3,7 +3,7 @@
 //! Each pend and each commit is one commit of the engine, so a crash leaves it done or not begun, for all
 //! of its blocks. Calls are decided one after the other, and wait for the medium together: many in
 //! flight are as many tickets of one flush. An answer is given when all that it rests on has reached the
-//! level that was asked for.
+//! level that was asked for. What is pending for longer than anybody waits does not bind others any more.
 
 mod answer;
 mod decide;
@@ -13,8 +13,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use travertine_engine::contract::{Level, Name, Op, Result};
+use travertine_engine::contract::{Clock, Env, Level, Name, Op, Result};
 use travertine_engine::front::{Engine, Session};
 
 use crate::block::BlockId;
@@ -28,12 +29,17 @@ use rows::Rows;
 /// Most of what somebody missed, or of rivals, that one answer tells.
 pub const TOLD_MAX: usize = 256;
 
+/// How long what is pending stands in the way of others, if nobody says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Local {
     engine: Arc<Engine>,
     map: Map<Tree>,
     level: Option<Level>,
+    clock: Arc<dyn Clock>,
+    patience: Duration,
     /// Decisions are made one by one.
     turn: Mutex<()>,
 }
@@ -59,13 +65,22 @@ impl Local {
     /// The blocks that lie under this name. What it answers has reached `level`, `None` meaning that of
     /// the engine.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, name: Name, level: Option<Level>) -> Self {
+    pub fn new(engine: Arc<Engine>, env: &Env, name: Name, level: Option<Level>) -> Self {
         Self {
+            clock: env.clock.clone(),
+            patience: PATIENCE,
             engine,
             map: Map::new(name, Tree::default()),
             level,
             turn: Mutex::new(()),
         }
+    }
+
+    /// The same, where changes that are pending for longer than this stand in nobody's way: whoever pended
+    /// them has gone, or will have to pend them again.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Decides over what is submitted so far, and answers once that is sure.
@@ -108,18 +123,23 @@ impl Transactor for Local {
         let Some(context) = context else {
             return Op::ready(self.answers(blocks, None));
         };
-        loop {
+        // Most of the time there is nothing to be done, and no turn to be waited for.
+        while self.is_due(blocks, context) {
             let promoted = self.decide(|rows| decide::promote(rows, blocks, context));
             match flat(promoted).wait() {
                 Ok(true) => {}
-                Ok(false) => return Op::ready(self.answers(blocks, Some(context))),
+                Ok(false) => break,
                 Err(error) => return Op::err(error),
             }
         }
+        Op::ready(self.answers(blocks, Some(context)))
     }
 
     fn pend(&self, pend: Pend) -> Op<Pended> {
-        flat(self.decide(|rows| decide::pend(rows, pend)))
+        let now = self.clock.unix_us() / 1000;
+        let patience = u64::try_from(self.patience.as_millis()).unwrap_or(u64::MAX);
+        let dead = now.saturating_sub(patience);
+        flat(self.decide(|rows| decide::pend(rows, pend, now, dead)))
     }
 
     fn commit(&self, commit: Commit) -> Op<Committed> {

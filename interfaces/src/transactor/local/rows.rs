@@ -1,7 +1,7 @@
 //! How blocks lie in a map, and how they are read from it.
 //!
 //! ```text
-//!   (id, 0, action)     a transform that is pending
+//!   (id, 0, action)     [since, transform]: what is pending, and since when, in milliseconds of 1970
 //!   (id, 1, revision)   [action, steps, transform]: what made this revision
 //!   (id, 2, revision)   the block as this revision made it, so that nobody goes back further
 //!   (id, 3, action)     the revision that it made
@@ -45,6 +45,35 @@ pub(super) fn block_key(id: &BlockId, revision: Revision) -> Vec<u8> {
 pub(super) fn committed_row(id: &BlockId, by: &ActionRev) -> (Vec<u8>, Vec<u8>) {
     let key = to_bytes(&(id.as_str(), COMMITTED, by.action.as_str()));
     (key, to_bytes(&by.revision))
+}
+
+/// What is pending of a block.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    pub(super) since: u64,
+    pub(super) transform: Transform,
+}
+
+impl Waiting {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        cbor::head(&mut out, cbor::Major::List, 2);
+        cbor::head(&mut out, cbor::Major::Unsigned, self.since);
+        out.extend_from_slice(&self.transform.to_bytes());
+        out
+    }
+
+    fn from_bytes(bytes: &Bytes) -> Result<Self> {
+        let mut scan = cbor::Scan::new(bytes);
+        let (2, since) = (scan.list()?, scan.unsigned()?) else {
+            return Err(Error::corrupt(
+                "what is pending of a block is not told as such",
+            ));
+        };
+        let transform = Transform::from_bytes(&bytes.slice_ref(scan.item()?))?;
+        scan.end()?;
+        Ok(Self { since, transform })
+    }
 }
 
 /// What made a revision of a block.
@@ -148,7 +177,8 @@ impl<V: View> Rows<V> {
     /// What an action has pending of a block.
     pub(super) fn pending(&self, id: &BlockId, action: &ActionId) -> Result<Option<Transform>> {
         let bytes = self.0.get(&pending_key(id, action)).wait()?;
-        bytes.map(|bytes| Transform::from_bytes(&bytes)).transpose()
+        let waiting = bytes.map(|bytes| Waiting::from_bytes(&bytes)).transpose()?;
+        Ok(waiting.map(|waiting| waiting.transform))
     }
 
     /// The revision of a block that an action made.
@@ -158,13 +188,8 @@ impl<V: View> Rows<V> {
         bytes.map(|bytes| from_bytes(&bytes)).transpose()
     }
 
-    /// Who has changes of a block pending, so many of them at most, and which if that is asked for.
-    pub(super) fn rivals(
-        &self,
-        id: &BlockId,
-        whole: bool,
-        most: usize,
-    ) -> Result<Vec<(ActionId, Option<Transform>)>> {
+    /// Who has changes of a block pending, so many of them at most.
+    pub(super) fn rivals(&self, id: &BlockId, most: usize) -> Result<Vec<(ActionId, Waiting)>> {
         let (from, to) = (
             to_bytes(&(id.as_str(), PENDING)),
             to_bytes(&(id.as_str(), REVISION)),
@@ -172,12 +197,8 @@ impl<V: View> Rows<V> {
         let mut found = Vec::new();
         self.walk(&from, &to, Direction::Forward, |reader, key, value| {
             let (_, _, action) = from_bytes::<(String, u8, String)>(key)?;
-            let transform = match whole {
-                true => Some(Transform::from_bytes(&reader.value(value).wait()?)?),
-                false => None,
-            };
             let action = ActionId::new(action).map_err(|error| Error::corrupt(error.message()))?;
-            found.push((action, transform));
+            found.push((action, Waiting::from_bytes(&reader.value(value).wait()?)?));
             Ok(found.len() < most)
         })?;
         Ok(found)

@@ -25,7 +25,7 @@ fn store() -> Local {
         ..Options::default()
     };
     let engine = Engine::open(Arc::new(log.unwrap()), &env, options).unwrap();
-    Local::new(Arc::new(engine), Name::new("blocks").unwrap(), None)
+    Local::new(Arc::new(engine), &env, Name::new("blocks").unwrap(), None)
 }
 
 fn id(name: &str) -> BlockId {
@@ -438,4 +438,21 @@ fn commits_of_the_same_blocks_from_many_threads_are_one_order() {
     assert_eq!(words(&a).unwrap().split(' ').count(), 100, "each once");
     assert_eq!(a.latest.unwrap().revision, 101);
     assert!(a.pending.is_empty());
+}
+
+#[test]
+fn whoever_pended_and_went_stands_in_the_way_for_a_time_only() {
+    let store = store().with_patience(std::time::Duration::from_millis(1));
+    pend(&store, "gone", Some(1), &[insert("b", &["one"])]);
+    let mine = pending("z", Some(1), &[insert("b", &["two"])]);
+    loop {
+        match store.pend(mine.clone()).wait().unwrap() {
+            Pended::Stale(Stale::Pending(rivals)) => assert_eq!(rivals[0].action, action("gone")),
+            done => break assert_eq!(done, Pended::Done(Vec::new())),
+        }
+    }
+    commit(&store, "z", 1, &["b"]);
+    let late = store.commit(committing("gone", 1, &["b"])).wait().unwrap();
+    assert!(matches!(late, Committed::Stale(Stale::Missing(_))));
+    assert_eq!(words(&get(&store, "b", None)).unwrap(), "two");
 }

@@ -1,0 +1,279 @@
+//! Collections: changed here and now, and everywhere once they are synchronised.
+//!
+//! ```text
+//!   act      done on blocks as this client has them, and noted: nobody else sees it
+//!   update   what others committed since comes in; what is noted is done again on top of it
+//!   sync     what is noted becomes one entry of the log and its blocks, at the next revision
+//! ```
+//!
+//! A collection is a header block under its own name, a [log](crate::structure::log) whose ends the header
+//! names, and whatever its [`Kind`] makes of the rest. What is noted are *actions*, not changes of
+//! blocks: so two clients that change the same block in different rows both land, one after the other.
+//! Where they mean the same thing the kind [decides](Kind::conflict).
+//!
+//! Every commit is whole, so a log tells nothing that may be missing; it gets a checkpoint when one is
+//! due, and to open it or to add to it costs the same at any length.
+
+mod diary;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use travertine_engine::contract::{Env, Error, Result};
+
+use crate::block::{Block, BlockId, ReadBlocks, Tracker, WriteBlocks};
+use crate::structure::log::{Entry, Log};
+use crate::transactor::{ActionId, Context, Transactor, View};
+
+pub use diary::Diary;
+pub use sync::{Exhausted, Retry, SyncError};
+pub use tree::{Replace, Tree, row};
+
+/// Blocks that a collection remembers.
+const REMEMBERED: usize = 4096;
+
+/// What a collection is: its header, and what its actions do.
+pub trait Kind: Clone + Send + Sync + 'static {
+    /// What can be done to it. It is written into the log, and done again from there.
+    type Action: Serialize + DeserializeOwned + Clone + Send + Sync + 'static;
+
+    /// The header of a new one.
+    fn header(&self, id: &BlockId) -> Block;
+
+    /// Does an action. Whatever it reads and writes goes through `blocks`: an error leaves nothing behind.
+    fn apply<W: WriteBlocks + Send>(
+        &self,
+        blocks: &mut W,
+        header: &BlockId,
+        action: &Self::Action,
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// What becomes of an action of this client, now that somebody else did these.
+    fn conflict(&self, mine: &Self::Action, theirs: &[Self::Action]) -> Conflict<Self::Action> {
+        let _ = (mine, theirs);
+        Conflict::Keep
+    }
+}
+
+/// What becomes of an action when somebody else was first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conflict<A> {
+    /// It is done all the same.
+    Keep,
+    /// This is done instead.
+    Replace(A),
+    /// It is not done.
+    Drop,
+}
+
+/// A collection as one client has it. See the [module](self).
+pub struct Collection<K: Kind> {
+    kind: K,
+    id: BlockId,
+    env: Env,
+    view: View,
+    log: Log,
+    tracker: Tracker<View>,
+    context: Context,
+    /// Actions since the newest checkpoint.
+    since: u64,
+    noted: Vec<K::Action>,
+    /// Whether the header is not stored yet.
+    new: bool,
+    /// An attempt of which nobody said what came of it.
+    unsure: Option<Attempt>,
+}
+
+/// An attempt to commit what is noted.
+#[derive(Debug, Clone)]
+struct Attempt {
+    id: ActionId,
+    blocks: Vec<BlockId>,
+    /// So many actions are in it.
+    noted: usize,
+}
+
+impl<K: Kind> Collection<K> {
+    /// The collection of this name. `None`: it is certain that nobody created it; nothing is written.
+    pub async fn open(
+        transactor: Arc<dyn Transactor>,
+        env: &Env,
+        id: BlockId,
+        kind: K,
+    ) -> Result<Option<Self>> {
+        let mut collection = Self::closed(transactor, env, id, kind);
+        let there = collection.catch_up().await?.is_some();
+        Ok(there.then_some(collection))
+    }
+
+    /// The collection of this name, or a new one, which is stored with its first
+    /// [`sync`](Collection::sync): whose is first has created it.
+    pub async fn create_or_open(
+        transactor: Arc<dyn Transactor>,
+        env: &Env,
+        id: BlockId,
+        kind: K,
+    ) -> Result<Self> {
+        let mut collection = Self::closed(transactor, env, id, kind);
+        if collection.catch_up().await?.is_none() {
+            collection.begin();
+        }
+        Ok(collection)
+    }
+
+    fn closed(transactor: Arc<dyn Transactor>, env: &Env, id: BlockId, kind: K) -> Self {
+        let view = View::new(transactor, Some(Context::default()), REMEMBERED);
+        Self {
+            kind,
+            env: env.clone(),
+            log: Log::new(id.clone(), id.clone()),
+            tracker: Tracker::new(view.clone(), env.random.clone()),
+            id,
+            view,
+            context: Context::default(),
+            since: 0,
+            noted: Vec::new(),
+            new: false,
+            unsure: None,
+        }
+    }
+
+    fn begin(&mut self) {
+        self.tracker.insert(self.kind.header(&self.id));
+        self.new = true;
+    }
+
+    /// Its name: the id of its header.
+    #[must_use]
+    pub fn id(&self) -> &BlockId {
+        &self.id
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> &K {
+        &self.kind
+    }
+
+    /// The revision that it stands on.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.context.revision
+    }
+
+    /// Its blocks, with what was done and not synchronised.
+    pub fn blocks(&self) -> &Tracker<View> {
+        &self.tracker
+    }
+
+    /// Actions that are done here and not synchronised.
+    #[must_use]
+    pub fn noted(&self) -> &[K::Action] {
+        &self.noted
+    }
+
+    /// Does some actions here: all, or none if one fails. What was done before stays.
+    pub async fn act(&mut self, actions: impl IntoIterator<Item = K::Action> + Send) -> Result<()> {
+        let mut section = self.tracker.section();
+        let mut done = Vec::new();
+        for action in actions.into_iter().collect::<Vec<_>>() {
+            self.kind.apply(&mut section, &self.id, &action).await?;
+            done.push(action);
+        }
+        section.commit();
+        self.noted.append(&mut done);
+        Ok(())
+    }
+
+    /// Takes in what others committed since, and does what is noted again on top of it.
+    pub async fn update(&mut self) -> Result<()> {
+        if let Some(entries) = self.catch_up().await? {
+            self.replay(&entries).await?;
+        }
+        Ok(())
+    }
+
+    /// Adopts what is committed now, and returns the entries that are new; `None`: nobody created it.
+    async fn catch_up(&mut self) -> Result<Option<Vec<Entry>>> {
+        let latest = View::new(self.view.transactor().clone(), None, REMEMBERED);
+        if latest.get(&self.id).await?.is_none() {
+            return match self.context.revision {
+                0 => Ok(None),
+                known => Err(Error::corrupt(format!(
+                    "the header of collection {} is gone, which stood at revision {known}",
+                    self.id
+                ))),
+            };
+        }
+        let (told, entries) = self.log.since(&latest, self.context.revision).await?;
+        // Never back: an answer may be older than what this client did itself.
+        if told.revision > self.context.revision || self.context.revision == 0 {
+            self.context = Context {
+                revision: told.revision,
+                committed: told.committed,
+                pending: None,
+            };
+            self.since = told.since;
+            let changed = entries.iter().flat_map(Entry::blocks);
+            // Something is there now of which nothing was known.
+            let all = [self.id.clone()];
+            self.view.advance(self.context.clone(), changed.chain(&all));
+        }
+        Ok(Some(entries))
+    }
+
+    /// Does what is noted again, where it stands on what is no longer so.
+    async fn replay(&mut self, entries: &[Entry]) -> Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        if let Some(attempt) = self
+            .unsure
+            .take_if(|it| entries.iter().any(|entry| entry.is_of(&it.id)))
+        {
+            self.noted.drain(..attempt.noted.min(self.noted.len()));
+        }
+        let mut theirs = Vec::new();
+        for action in entries.iter().flat_map(Entry::actions) {
+            theirs.push(action.to::<K::Action>()?);
+        }
+        let mut noted = Vec::new();
+        for mine in std::mem::take(&mut self.noted) {
+            match self.kind.conflict(&mine, &theirs) {
+                Conflict::Keep => noted.push(mine),
+                Conflict::Replace(other) => noted.push(other),
+                Conflict::Drop => {}
+            }
+        }
+        self.tracker.reset();
+        self.new = false;
+        // What cannot be done any more stays noted, and the error tells of it.
+        self.noted = noted;
+        let mut section = self.tracker.section();
+        for action in &self.noted {
+            self.kind.apply(&mut section, &self.id, action).await?;
+        }
+        section.commit();
+        Ok(())
+    }
+
+    /// Entries of the log as this client has it.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+}
+
+impl<K: Kind> std::fmt::Debug for Collection<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Collection")
+            .field("id", &self.id)
+            .field("revision", &self.context.revision)
+            .field("noted", &self.noted.len())
+            .finish_non_exhaustive()
+    }
+}

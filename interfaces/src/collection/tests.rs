@@ -1,0 +1,500 @@
+//! Clients that share collections: on one store, with others in between, and with answers that get lost.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::pin;
+use std::sync::Mutex;
+use std::task::{Context as Task, Poll, Waker};
+
+use travertine_engine::conformance::rng::Rng;
+use travertine_engine::contract::{ErrorKind, Level, Name, Op};
+use travertine_engine::front::{Engine, Options};
+use travertine_engine::log::{Log as Store, LogOptions};
+use travertine_engine::medium::memory::MemoryMedium;
+
+use super::*;
+use crate::block::Value;
+use crate::index::Direction;
+use crate::transactor::{Answers, Commit, Committed, Local, Pend, Pended, Stale, Status};
+
+/// Runs what waits for other threads at most.
+fn now<T>(work: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut work = pin!(work);
+    loop {
+        match work.as_mut().poll(&mut Task::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+fn store() -> Arc<Local> {
+    let env = Env::system();
+    let log = Store::open(
+        "memory",
+        Arc::new(MemoryMedium::new()),
+        &env,
+        LogOptions::default(),
+    );
+    let options = Options {
+        level: Level::Memory,
+        ..Options::default()
+    };
+    let engine = Engine::open(Arc::new(log.unwrap()), &env, options).unwrap();
+    let name = Name::new("blocks").unwrap();
+    let store = Local::new(Arc::new(engine), &env, name, None);
+    // However slow the machine.
+    Arc::new(store.with_patience(std::time::Duration::from_secs(3600)))
+}
+
+/// Whoever pends and goes is soon forgotten.
+fn impatient_store() -> Arc<Local> {
+    let store = Arc::into_inner(store()).unwrap();
+    Arc::new(store.with_patience(std::time::Duration::from_millis(1)))
+}
+
+fn id(name: &str) -> BlockId {
+    BlockId::new(name).unwrap()
+}
+
+fn tree(store: &Arc<impl Transactor>) -> Collection<Tree> {
+    let env = Env::system();
+    now(Collection::create_or_open(
+        store.clone(),
+        &env,
+        id("rows"),
+        Tree,
+    ))
+    .unwrap()
+}
+
+fn diary(store: &Arc<impl Transactor>) -> Collection<Diary> {
+    let env = Env::system();
+    now(Collection::create_or_open(
+        store.clone(),
+        &env,
+        id("diary"),
+        Diary,
+    ))
+    .unwrap()
+}
+
+fn put(tree: &mut Collection<Tree>, key: &str, value: u64) {
+    let row = Replace::put(key.as_bytes(), &value).unwrap();
+    now(tree.act([row])).unwrap();
+}
+
+fn sync<K: Kind>(collection: &mut Collection<K>) {
+    now(collection.sync(&Retry::default())).unwrap();
+}
+
+fn rows(tree: &Collection<Tree>) -> BTreeMap<String, u64> {
+    let mut cursor = tree.cursor();
+    now(cursor.seek(&[])).unwrap();
+    let mut rows = BTreeMap::new();
+    while let Some(entry) = now(cursor.next()).unwrap() {
+        let (key, value) = row(&entry).unwrap();
+        rows.insert(String::from_utf8(key).unwrap(), value.to().unwrap());
+    }
+    rows
+}
+
+fn written(diary: &Collection<Diary>) -> Vec<String> {
+    let entries = now(diary.entries(Direction::Forward)).unwrap();
+    entries.iter().map(|entry| entry.to().unwrap()).collect()
+}
+
+/// What a transactor does to those who call it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// The call is not done.
+    Before,
+    /// The call is done, and the answer gets lost.
+    After,
+    /// Somebody else is always first.
+    Stale,
+}
+
+/// Passes calls on, as long as it likes to.
+struct Faulty {
+    below: Arc<Local>,
+    pends: Mutex<VecDeque<Fault>>,
+    commits: Mutex<VecDeque<Fault>>,
+}
+
+impl Faulty {
+    fn new(below: &Arc<Local>, pends: &[Fault], commits: &[Fault]) -> Arc<Self> {
+        Arc::new(Self {
+            below: below.clone(),
+            pends: Mutex::new(pends.iter().copied().collect()),
+            commits: Mutex::new(commits.iter().copied().collect()),
+        })
+    }
+
+    fn meet<T: Send + 'static>(
+        faults: &Mutex<VecDeque<Fault>>,
+        stale: T,
+        call: impl FnOnce() -> Op<T>,
+    ) -> Op<T> {
+        let lost = || Error::unavailable("the answer got lost");
+        match faults.lock().unwrap().pop_front().unwrap_or(Fault::None) {
+            Fault::None => call(),
+            Fault::Before => Op::err(lost()),
+            Fault::After => Op::ready(call().wait().and(Err(lost()))),
+            Fault::Stale => Op::ok(stale),
+        }
+    }
+}
+
+impl Transactor for Faulty {
+    fn get(&self, blocks: &[BlockId], context: Option<&Context>) -> Op<Answers> {
+        self.below.get(blocks, context)
+    }
+
+    fn pend(&self, pend: Pend) -> Op<Pended> {
+        let stale = Pended::Stale(Stale::Pending(Vec::new()));
+        Self::meet(&self.pends, stale, || self.below.pend(pend))
+    }
+
+    fn commit(&self, commit: Commit) -> Op<Committed> {
+        let stale = Committed::Stale(Stale::Pending(Vec::new()));
+        Self::meet(&self.commits, stale, || self.below.commit(commit))
+    }
+
+    fn cancel(&self, action: &ActionId, blocks: &[BlockId]) -> Op<()> {
+        self.below.cancel(action, blocks)
+    }
+
+    fn status(&self, action: &ActionId, blocks: &[BlockId]) -> Op<BTreeMap<BlockId, Status>> {
+        self.below.status(action, blocks)
+    }
+}
+
+#[test]
+fn what_is_done_here_is_seen_elsewhere_once_it_is_synchronised() {
+    let store = store();
+    let (mut one, mut two) = (tree(&store), tree(&store));
+    put(&mut one, "a", 1);
+    assert_eq!(now(one.get(b"a")).unwrap().unwrap().to::<u64>().unwrap(), 1);
+    now(two.update()).unwrap();
+    assert!(rows(&two).is_empty());
+    sync(&mut one);
+    assert_eq!((one.revision(), one.noted().len()), (1, 0));
+    now(two.update()).unwrap();
+    assert_eq!(rows(&two), rows(&one));
+    now(one.act([Replace::delete(b"a")])).unwrap();
+    sync(&mut one);
+    now(two.update()).unwrap();
+    assert!(rows(&two).is_empty());
+}
+
+#[test]
+fn to_open_creates_nothing() {
+    let store = store();
+    let env = Env::system();
+    let open = || now(Collection::open(store.clone(), &env, id("rows"), Tree)).unwrap();
+    assert!(open().is_none());
+    let mut one = tree(&store);
+    assert!(open().is_none(), "not before the first sync");
+    sync(&mut one);
+    assert!(rows(&open().unwrap()).is_empty());
+}
+
+#[test]
+fn of_two_who_create_one_did_and_both_see_all() {
+    let store = store();
+    let (mut one, mut two) = (tree(&store), tree(&store));
+    put(&mut one, "a", 1);
+    put(&mut two, "b", 2);
+    sync(&mut one);
+    sync(&mut two);
+    now(one.update()).unwrap();
+    let all = BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)]);
+    assert_eq!((rows(&one), rows(&two)), (all.clone(), all));
+    let mut log = now(Collection::open(store, &Env::system(), id("rows"), Tree))
+        .unwrap()
+        .unwrap();
+    assert_eq!(log.revision(), 2);
+    now(log.update()).unwrap();
+}
+
+#[test]
+fn an_action_that_fails_in_the_middle_leaves_nothing_and_what_was_before_stays() {
+    let store = store();
+    for reopened in [false, true] {
+        let mut one = tree(&store);
+        if reopened {
+            sync(&mut one);
+            one = tree(&store);
+        }
+        put(&mut one, "before", 1);
+        let bad = Replace::put(b"half", &1).unwrap();
+        let mut bad = bad.and_put(b"more", &2).unwrap();
+        // Deeper than values go.
+        let mut deep = ciborium::Value::Null;
+        for _ in 0..80 {
+            deep = ciborium::Value::Array(vec![deep]);
+        }
+        bad.0[1].1 = Some(deep);
+        let good = Replace::put(b"good", &1).unwrap();
+        let error = now(one.act([good, bad])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert_eq!(rows(&one).into_keys().collect::<Vec<_>>(), ["before"]);
+        assert_eq!(one.noted().len(), 1);
+        sync(&mut one);
+        assert_eq!(rows(&tree(&store)).len(), 1);
+    }
+}
+
+#[test]
+fn whoever_is_always_too_late_is_told_so_and_loses_nothing() {
+    let store = store();
+    let faulty = Faulty::new(&store, &[Fault::Stale; 100], &[]);
+    let mut one = tree(&faulty);
+    put(&mut one, "a", 1);
+    let retry = Retry {
+        attempts: 5,
+        ..Retry::default()
+    };
+    match now(one.sync(&retry)) {
+        Err(SyncError::Exhausted(why)) => {
+            assert_eq!((why.attempts, why.revision), (5, 0));
+            assert_eq!(why.stale, Stale::Pending(Vec::new()));
+        }
+        other => panic!("{other:?}"),
+    }
+    let soon = Retry {
+        attempts: u32::MAX,
+        deadline: Some(std::time::Duration::ZERO),
+        ..Retry::default()
+    };
+    assert!(matches!(now(one.sync(&soon)), Err(SyncError::Exhausted(_))));
+    let cancelled = Retry {
+        cancel: Some(Arc::new(true.into())),
+        ..Retry::default()
+    };
+    assert!(matches!(
+        now(one.sync(&cancelled)),
+        Err(SyncError::Cancelled)
+    ));
+    assert_eq!(one.noted().len(), 1);
+    faulty.pends.lock().unwrap().clear();
+    sync(&mut one);
+    assert_eq!(rows(&tree(&store)).len(), 1);
+}
+
+#[test]
+fn an_answer_that_gets_lost_doubles_nothing() {
+    use Fault::{After, Before, None};
+    for (pends, commits) in [
+        (vec![Before], vec![]),
+        (vec![After], vec![]),
+        (vec![After, After], vec![]),
+        (vec![], vec![Before]),
+        (vec![], vec![After]),
+        (vec![], vec![After, None, After]),
+        (vec![None, Before], vec![Before, After]),
+    ] {
+        let store = impatient_store();
+        let faulty = Faulty::new(&store, &pends, &commits);
+        let mut one = diary(&faulty);
+        let mut other = diary(&store);
+        for number in 0..4 {
+            let text = ciborium::Value::from(format!("mine {number}"));
+            now(one.act([text])).unwrap();
+            let failed = now(one.sync(&Retry::default())).is_err();
+            if failed && number % 2 == 0 {
+                now(other.act([ciborium::Value::from(format!("theirs {number}"))])).unwrap();
+                sync(&mut other);
+            }
+        }
+        sync(&mut one);
+        let all = written(&diary(&store));
+        let mine: Vec<_> = all.iter().filter(|text| text.starts_with("mine")).collect();
+        assert_eq!(
+            mine,
+            ["mine 0", "mine 1", "mine 2", "mine 3"],
+            "{pends:?} {commits:?}"
+        );
+        now(other.update()).unwrap();
+        assert_eq!(written(&other), all);
+        let left = store.get(&[id("diary")], Option::None).wait().unwrap();
+        assert!(left[&id("diary")].as_ref().unwrap().pending.is_empty());
+    }
+}
+
+/// A counter that others may outdo.
+#[derive(Debug, Clone, Copy)]
+struct Highest(fn(u64, &[u64]) -> Conflict<u64>);
+
+impl Kind for Highest {
+    type Action = u64;
+
+    fn header(&self, id: &BlockId) -> Block {
+        Tree.header(id)
+    }
+
+    async fn apply<W: WriteBlocks + Send>(
+        &self,
+        blocks: &mut W,
+        header: &BlockId,
+        action: &u64,
+    ) -> Result<()> {
+        let value = crate::block::Operation::assign("value", Value::of(action)?);
+        blocks.update(header, value).await
+    }
+
+    fn conflict(&self, mine: &u64, theirs: &[u64]) -> Conflict<u64> {
+        (self.0)(*mine, theirs)
+    }
+}
+
+#[test]
+fn what_the_kind_decides_in_a_conflict_is_what_is_stored() {
+    let cases: [(fn(u64, &[u64]) -> Conflict<u64>, u64); 3] = [
+        (|_, _| Conflict::Keep, 2),
+        (|mine, theirs| Conflict::Replace(mine + theirs[0]), 12),
+        (|_, _| Conflict::Drop, 10),
+    ];
+    for (decide, wanted) in cases {
+        let store = store();
+        let open = |decide| {
+            let env = Env::system();
+            let kind = Highest(decide);
+            now(Collection::create_or_open(
+                store.clone(),
+                &env,
+                id("n"),
+                kind,
+            ))
+            .unwrap()
+        };
+        let (mut one, mut two) = (open(decide), open(decide));
+        now(one.act([10])).unwrap();
+        now(two.act([2])).unwrap();
+        sync(&mut one);
+        sync(&mut two);
+        let header = now(open(decide).blocks().get(&id("n"))).unwrap().unwrap();
+        assert_eq!(header.one("value").unwrap().to::<u64>().unwrap(), wanted);
+    }
+}
+
+#[test]
+fn every_entry_of_many_writers_is_there_once_and_in_one_order_for_all() {
+    let store = store();
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let store = &store;
+            scope.spawn(move || {
+                let mut diary = diary(store);
+                let mut tree = tree(store);
+                for number in 0..50 {
+                    let text = format!("{writer} {number}");
+                    now(diary.act([ciborium::Value::from(text.clone())])).unwrap();
+                    put(&mut tree, &text, number);
+                    let patient = Retry {
+                        attempts: 10_000,
+                        cap: std::time::Duration::from_millis(20),
+                        ..Retry::default()
+                    };
+                    now(diary.sync(&patient)).unwrap();
+                    now(tree.sync(&patient)).unwrap();
+                }
+            });
+        }
+    });
+    let all = written(&diary(&store));
+    assert_eq!(
+        (all.len(), all.iter().collect::<BTreeSet<_>>().len()),
+        (200, 200)
+    );
+    for writer in 0..4 {
+        let mine: Vec<_> = all
+            .iter()
+            .filter(|text| text.starts_with(&format!("{writer} ")))
+            .collect();
+        let wanted: Vec<_> = (0..50).map(|number| format!("{writer} {number}")).collect();
+        assert_eq!(mine, wanted.iter().collect::<Vec<_>>());
+    }
+    let rows = rows(&tree(&store));
+    assert_eq!(
+        rows.into_keys().collect::<BTreeSet<_>>(),
+        all.into_iter().collect()
+    );
+    let diary = diary(&store);
+    // Checkpoints among them.
+    assert!(now(diary.log().verify(diary.blocks())).unwrap() > 200);
+}
+
+/// Random clients with rows in common, against one map that the log tells the order of.
+#[test]
+fn clients_end_with_one_map_whatever_they_did_and_whatever_got_lost() {
+    for seed in 0..60 {
+        let mut rng = Rng::new(seed);
+        let below = impatient_store();
+        let faulty = Faulty::new(&below, &[], &[]);
+        let mut clients: Vec<_> = (0..3).map(|_| tree(&faulty)).collect();
+        for _ in 0..80 {
+            let client = &mut clients[rng.below(3) as usize];
+            match rng.below(4) {
+                0 | 1 => {
+                    let key = format!("{}", rng.below(40));
+                    let change = match rng.below(4) {
+                        0 => Replace::delete(key.as_bytes()),
+                        _ => Replace::put(key.as_bytes(), &rng.below(1000)).unwrap(),
+                    };
+                    now(client.act([change])).unwrap();
+                }
+                2 => now(client.update()).unwrap(),
+                _ => {
+                    if rng.below(3) == 0 {
+                        let some = [Fault::Before, Fault::After, Fault::Stale];
+                        let fault = some[rng.below(3) as usize];
+                        let calls = [&faulty.pends, &faulty.commits][rng.below(2) as usize];
+                        calls.lock().unwrap().push_back(fault);
+                    }
+                    let quick = Retry {
+                        base: std::time::Duration::from_micros(1),
+                        ..Retry::default()
+                    };
+                    drop(now(client.sync(&quick)));
+                }
+            }
+        }
+        faulty.pends.lock().unwrap().clear();
+        faulty.commits.lock().unwrap().clear();
+        for client in &mut clients {
+            sync(client);
+        }
+        let mut model = BTreeMap::new();
+        let fresh = tree(&below);
+        let mut log = fresh.log().walk(fresh.blocks(), Direction::Forward);
+        while let Some(entry) = now(log.next()).unwrap() {
+            for action in entry.actions() {
+                for (key, value) in action.to::<Replace>().unwrap().0 {
+                    let key = String::from_utf8(key.0).unwrap();
+                    match value {
+                        Some(value) => {
+                            let value = value.deserialized::<u64>().unwrap();
+                            model.insert(key, value);
+                        }
+                        None => drop(model.remove(&key)),
+                    }
+                }
+            }
+        }
+        assert_eq!(rows(&fresh), model, "seed {seed}");
+        for client in &mut clients {
+            now(client.update()).unwrap();
+            assert_eq!(rows(client), model, "seed {seed}");
+            assert_eq!(client.revision(), fresh.revision());
+        }
+    }
+}
