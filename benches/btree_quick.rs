@@ -4,12 +4,11 @@
 //! `cargo bench -p travertine-benches --bench btree_quick [-- --quick --bare leaf=4096 inner=4096
 //! deltas=33554432 only=get+miss]`: with journaled commits, unless it is to be bare. The directory is `TMPDIR`, which must not be in memory. Durable rows: one `fdatasync` a commit.
 //!
-//! `get_many` of 16 keys is 2.1 to 2.2 times single gets, not the three times that the misses alone would
-//! give. By `perf record -e cpu-clock` around loops of each over a million rows, on a machine that did other
-//! work as well, a get is 34 % waiting for the first lines of a leaf, 15 % for the key that the caller gives,
-//! 13 % for a block of a kept node, 13 % for the entry, and a quarter work. Sixteen at once wait for little
-//! but the leaves (31 %); what is left is work: by `valgrind --tool=callgrind` 2,500 instructions a key,
-//! 620 of them in the read of a record.
+//! `get_many` of 16 keys is about 1.9 times single gets on a busy machine, 1.6 before what each step looks at
+//! was prefetched; not the three times that the misses alone would give. By `valgrind --tool=callgrind`, with no
+//! optimisation across crates, a single get is 2,300 instructions and one of sixteen 3,200, of which 1,400 are in
+//! the steps of `find_many` itself; by `perf record` a quarter of its time are the first lines of leaves, which
+//! wait for the page that they lie in to be found.
 #![expect(
     clippy::disallowed_methods,
     reason = "a bench measures with the system's clock, and reads what the kernel counts"

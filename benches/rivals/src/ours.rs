@@ -1,6 +1,10 @@
 //! Travertine's side: one log in one directory, with the options of a stack file that says nothing. The tree's
 //! says that old states are not kept, as the others keep none: space comes back by itself.
 //!
+//! Before it closes, its journal is merged, so that the next opening has nothing to read back. Nobody need ask
+//! for that: a close by itself takes two flushes and merges nothing, and the first reader after it reads the
+//! deltas back instead, 90 ms of the processor for 28 MB of them where the merge takes 200 to 320 ms.
+//!
 //! A commit that is not synced is one of [`Level::Memory`]: it lies in this process until a mebibyte of it
 //! has come, or a second has passed, and then in the page cache. redb's and sled's lie in the process too;
 //! fjall, LMDB and SQLite hand each to the kernel, so that it survives the end of the process.

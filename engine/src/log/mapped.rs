@@ -24,7 +24,7 @@ use bytes::Bytes;
 use super::format::segment_name;
 use super::segment::offset_in;
 use super::sparse::Sparse;
-use crate::contract::env::{AHEAD_MAX, take_ahead};
+use crate::contract::env::take_ahead;
 use crate::contract::record::{RECORD_HEADER, stated_len};
 use crate::contract::{Error, Oid, Position, Record, Result, Stream, near};
 
@@ -146,7 +146,6 @@ impl Maps {
 /// side by side. Whatever was said is only ever asked for: it need not be true.
 #[inline]
 fn bring_near(maps: &[(Position, Map)], oid: Oid) {
-    let mut near = Near::default();
     let mut indexed = false;
     take_ahead(|next, length| {
         if next.stream() != oid.stream() {
@@ -160,65 +159,26 @@ fn bring_near(maps: &[(Position, Map)], oid: Oid) {
             indexed = true;
             return false;
         }
-        near.add(map, offset_in(*base, next.position()) as usize, length);
+        map.bring_near(offset_in(*base, next.position()) as usize, length);
         true
     });
     if indexed {
-        take_indexed(maps, oid.stream(), &mut near);
+        bring_indexed(maps, oid.stream());
     }
-    near.bring();
 }
 
-/// Takes in the records whose places in an index were asked for.
+/// The same for records whose places in an index were asked for.
 #[inline(never)]
-fn take_indexed<'m>(maps: &'m [(Position, Map)], stream: Stream, near: &mut Near<'m>) {
+fn bring_indexed(maps: &[(Position, Map)], stream: Stream) {
     take_ahead(|next, length| {
         let of = nearest(maps, next.position()).filter(|_| next.stream() == stream);
         if let Some((base, map)) = of
             && let Ok(Some(at)) = map.place(*base, next.position())
         {
-            near.add(map, at, length);
+            map.bring_near(at, length);
         }
         of.is_some()
     });
-}
-
-/// Records that are about to be read.
-#[derive(Default)]
-struct Near<'m> {
-    count: usize,
-    records: [&'m [u8]; AHEAD_MAX],
-}
-
-impl<'m> Near<'m> {
-    /// One that begins at byte `at` of a map; asks for what is remembered of it.
-    #[inline]
-    fn add(&mut self, map: &'m Map, at: usize, length: u32) {
-        let rest = map.bytes.get(at..).unwrap_or_default();
-        if let Some(place) = self.records.get_mut(self.count) {
-            *place = &rest[..rest.len().min(length as usize)];
-            self.count += 1;
-        }
-        if let Some(checked) = map.checked.get(at / HALF) {
-            near::bring_value(checked);
-        }
-    }
-
-    /// First a line of each page: where a page lies must be found out, which takes as long as the line
-    /// itself, and only so many that wait for it fit into the processor. Most records lie in two.
-    #[inline]
-    fn bring(&self) {
-        let records = &self.records[..self.count];
-        for record in records {
-            near::bring(&record[..record.len().min(1)]);
-        }
-        for record in records {
-            near::bring(&record[record.len().saturating_sub(1)..]);
-        }
-        for record in records {
-            near::bring(&record[..record.len().min(NEAR)]);
-        }
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -288,6 +248,20 @@ impl Map {
             return Err(Error::corrupt(format!("no whole record at {oid}")));
         }
         Ok(found)
+    }
+
+    /// Asks for the first lines of the record that begins at byte `at`, and for what is remembered of it.
+    #[inline]
+    fn bring_near(&self, at: usize, length: u32) {
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        near::bring(&rest[..rest.len().min(NEAR.min(length as usize))]);
+        // Its end too: most that is longer lies in two pages, and where the other one is must be found
+        // out as well.
+        let end = (length as usize).checked_sub(1);
+        near::bring(end.and_then(|end| rest.get(end..=end)).unwrap_or_default());
+        if let Some(checked) = self.checked.get(at / HALF) {
+            near::bring_value(checked);
+        }
     }
 
     /// Where a record lies.
