@@ -139,7 +139,7 @@ fn missing(id: &BlockId) -> Error {
     Error::invalid(format!("block {id} is not there to be updated"))
 }
 
-/// See the [module](self).
+/// Changes that are not stored yet, over what is: read as if they were.
 #[derive(Debug, Clone)]
 pub struct Tracker<S> {
     below: S,

@@ -332,7 +332,9 @@ fn an_answer_that_gets_lost_doubles_nothing() {
 
 /// A counter that others may outdo.
 #[derive(Debug, Clone, Copy)]
-struct Highest(fn(u64, &[u64]) -> Conflict<u64>);
+struct Highest(Decide);
+
+type Decide = fn(u64, &[u64]) -> Conflict<u64>;
 
 impl Kind for Highest {
     type Action = u64;
@@ -358,7 +360,7 @@ impl Kind for Highest {
 
 #[test]
 fn what_the_kind_decides_in_a_conflict_is_what_is_stored() {
-    let cases: [(fn(u64, &[u64]) -> Conflict<u64>, u64); 3] = [
+    let cases: [(Decide, u64); 3] = [
         (|_, _| Conflict::Keep, 2),
         (|mine, theirs| Conflict::Replace(mine + theirs[0]), 12),
         (|_, _| Conflict::Drop, 10),

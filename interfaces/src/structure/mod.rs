@@ -1,7 +1,7 @@
 //! Structures made of blocks: a chain, a log with links that cannot be forged, and a B+ tree.
 //!
 //! They are functions on [blocks](crate::block): whatever is read comes from a
-//! [`ReadBlocks`](crate::block::ReadBlocks), whatever is changed is told to a
+//! [`ReadBlocks`], whatever is changed is told to a
 //! [`WriteBlocks`](crate::block::WriteBlocks), and a change of several blocks is a section that is done
 //! as a whole. They hold nothing themselves.
 //!

@@ -48,12 +48,14 @@ impl<K: Keyed> Tree<K> {
         if let Some(right) = &right
             && self.width(blocks, right).await? >= spare
         {
-            return self.from_right(blocks, &parent.id, at, &low, right).await;
+            return self.borrow_right(blocks, &parent.id, at, &low, right).await;
         }
         if let Some(left) = &left
             && self.width(blocks, left).await? >= spare
         {
-            return self.from_left(blocks, &parent.id, at - 1, left, &low).await;
+            return self
+                .borrow_left(blocks, &parent.id, at - 1, left, &low)
+                .await;
         }
         match (right, left) {
             (Some(right), _) => self.join(blocks, &parent.id, at, &low, &right).await,
@@ -66,7 +68,7 @@ impl<K: Keyed> Tree<K> {
     }
 
     /// The first of the right one goes to the end of the low one. `at` is the partition between them.
-    async fn from_right(
+    async fn borrow_right(
         &self,
         blocks: &mut impl WriteBlocks,
         parent: &BlockId,
@@ -102,7 +104,7 @@ impl<K: Keyed> Tree<K> {
     }
 
     /// The last of the left one goes to the front of the low one. `at` is the partition between them.
-    async fn from_left(
+    async fn borrow_left(
         &self,
         blocks: &mut impl WriteBlocks,
         parent: &BlockId,

@@ -231,7 +231,7 @@ pub(super) fn promote<V: View>(
 
 /// What somebody missed, by action.
 #[derive(Default)]
-struct Missing(Option<BTreeMap<(Revision, ActionId), Vec<(BlockId, Transform)>>>);
+struct Missing(Option<BTreeMap<(Revision, ActionId), Transforms>>);
 
 impl Missing {
     /// What became of a block between two revisions, the oldest first.
@@ -246,16 +246,16 @@ impl Missing {
             let all = self.0.get_or_insert_default();
             let (action, revision) = (made.by.action, made.by.revision);
             let one = all.entry((revision, action)).or_default();
-            one.push((id.clone(), made.transform));
+            one.push(id.clone(), made.transform);
         }
         Ok(())
     }
 
     fn stale(self) -> Option<Stale> {
         let all = self.0?.into_iter().take(TOLD_MAX);
-        let all = all.map(|((revision, action), of)| Missed {
+        let all = all.map(|((revision, action), transforms)| Missed {
             action: ActionRev { action, revision },
-            transforms: of.into_iter().collect::<Transforms>(),
+            transforms,
         });
         Some(Stale::Missing(all.collect()))
     }

@@ -32,7 +32,7 @@ pub const TOLD_MAX: usize = 256;
 /// How long what is pending stands in the way of others, if nobody says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// See the [module](self).
+/// Blocks in a map of an engine. Each call is one commit of it, or none.
 #[derive(Debug)]
 pub struct Local {
     engine: Arc<Engine>,
