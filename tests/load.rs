@@ -112,6 +112,9 @@ fn a_bad_row_ends_a_load_behind_the_rows_before_it() {
         (&3.into(), &1.into(), &1.into())
     );
     assert_eq!(desk.ok("count s.toml --tree t"), "2\n");
+    let told = desk.ok("load s.toml bad.csv --tree u --key id --on-bad skip");
+    assert!(told.starts_with("2 rows of bad.csv are in u"), "{told}");
+    assert!(told.contains("1 bad; 2 entries"), "{told}");
 }
 
 #[test]

@@ -480,7 +480,8 @@ impl<'a> Loading<'a> {
             (n, false) => format!("{n} replaced an entry of the tree or an earlier row"),
         };
         let mut text = format!(
-            "{rows} rows of {} are in {}: {doubled}, {bad} bad; {}, {}",
+            "{} rows of {} are in {}: {doubled}, {bad} bad; {}, {}",
+            rows.saturating_sub(bad),
             facts.file,
             self.name,
             text::count(self.entries, "entry"),
