@@ -143,9 +143,8 @@ impl Book {
             None => "nothing came before it".to_owned(),
         };
         Err(Error::corrupt(format!(
-            "run {run} of the backup is damaged: {}; {left}; what the stack has now goes into a backup in \
-             another directory",
-            error.message()
+            "run {run} of the backup is damaged: {error}; {left}; what the stack has now goes into a backup \
+             in another directory"
         )))
     }
 
