@@ -7,70 +7,22 @@
 )]
 
 mod desk;
+#[path = "three/servers.rs"]
+mod servers;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use desk::Desk;
+use servers::Servers;
 use travertine::config::{Overrides, StackFile};
 use travertine::contract::{Env, ErrorKind, Kind, Name, NewRecord, Result};
 use travertine::front::{Change, Engine, Expect, Hint};
+use travertine::interfaces::{Map, Tree};
 use travertine::stack::Stack;
 
 /// Far longer than anything takes on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// Servers, each over a directory that need not be there.
-struct Servers(Vec<Child>, Vec<String>);
-
-impl Servers {
-    fn start(desk: &Desk, places: &[&str]) -> Self {
-        let mut servers = Self(Vec::new(), Vec::new());
-        for place in places {
-            let stack = format!("[[layer]]\nuse = \"file\"\npath = \"{place}\"\n");
-            desk.file(&format!("at-{place}.toml"), stack);
-            let line = format!("serve at-{place}.toml --store --listen 127.0.0.1:0 --json");
-            let mut child = desk.command(&line).stdout(Stdio::piped()).spawn().unwrap();
-            let mut said = String::new();
-            let mut out = BufReader::new(child.stdout.take().unwrap());
-            servers.0.push(child);
-            out.read_line(&mut said).unwrap();
-            let facts: serde_json::Value = serde_json::from_str(&said).unwrap();
-            servers
-                .1
-                .push(facts["address"].as_str().unwrap().to_owned());
-        }
-        servers
-    }
-
-    /// A stack that ends in the first of them.
-    fn over(&self) -> String {
-        format!("[[layer]]\nuse = \"remote\"\naddress = \"{}\"\n", self.1[0])
-    }
-
-    /// A stack of this kind over them all.
-    fn over_all(&self, kind: &str) -> String {
-        let names: Vec<_> = (0..self.1.len()).map(|it| format!("\"s{it}\"")).collect();
-        let mut text = format!(
-            "[[layer]]\nuse = \"{kind}\"\nover = [{}]\n",
-            names.join(", ")
-        );
-        for (number, address) in self.1.iter().enumerate() {
-            text += &format!("[[stack.s{number}]]\nuse = \"remote\"\naddress = \"{address}\"\n");
-        }
-        text
-    }
-}
-
-impl Drop for Servers {
-    fn drop(&mut self) {
-        for child in &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
 
 fn open(desk: &Desk, text: &str) -> Result<(Stack, Engine)> {
     let kinds = travertine::standard();
@@ -102,10 +54,7 @@ fn commands_beside_a_writer_leave_it_alone() {
     ] {
         let desk = Desk::new();
         let servers = Servers::start(&desk, places);
-        let text = match kind {
-            "" => servers.over(),
-            kind => servers.over_all(kind),
-        };
+        let text = servers.over(kind);
         desk.file("r.toml", &text);
         desk.ok("put r.toml --tree t k v");
         let (_stack, engine) = open(&desk, &text).unwrap();
@@ -146,8 +95,8 @@ fn commands_beside_a_writer_leave_it_alone() {
 fn a_writer_that_is_gone_keeps_nobody_off() {
     let desk = Desk::new();
     let servers = Servers::start(&desk, &["a"]);
-    desk.file("r.toml", servers.over());
-    let (stack, engine) = open(&desk, &servers.over()).unwrap();
+    desk.file("r.toml", servers.over(""));
+    let (stack, engine) = open(&desk, &servers.over("")).unwrap();
     commit(&engine, "one").unwrap();
     drop((stack, engine));
     // That its connection ended may take the server a while to notice.
@@ -157,7 +106,7 @@ fn a_writer_that_is_gone_keeps_nobody_off() {
     }
     assert_eq!(desk.ok("get r.toml --tree t k").trim_end(), "v");
     // One that opened to write and wrote nothing has done when it says so.
-    let (_stack, engine) = open(&desk, &servers.over()).unwrap();
+    let (_stack, engine) = open(&desk, &servers.over("")).unwrap();
     desk.fails("put r.toml --tree t k w", 1, &["is being written by"]);
     engine.close().unwrap();
     desk.ok("put r.toml --tree t k w");
@@ -167,7 +116,7 @@ fn a_writer_that_is_gone_keeps_nobody_off() {
 fn of_many_who_write_at_once_some_do_and_the_others_are_told_why() {
     let desk = Desk::new();
     let servers = Servers::start(&desk, &["a"]);
-    desk.file("r.toml", servers.over());
+    desk.file("r.toml", servers.over(""));
     let put = |number: u32| {
         let line = format!("put r.toml --tree t k{number} v");
         let mut command = desk.command(&line);
@@ -194,8 +143,8 @@ fn of_many_who_write_at_once_some_do_and_the_others_are_told_why() {
 fn what_one_stack_wrote_is_refused_to_another() {
     let desk = Desk::new();
     let servers = Servers::start(&desk, &["a", "b", "c"]);
-    desk.file("c.toml", servers.over_all("cluster"));
-    desk.file("r.toml", servers.over());
+    desk.file("c.toml", servers.over("cluster"));
+    desk.file("r.toml", servers.over(""));
     desk.ok("put c.toml --tree t k v");
     for line in [
         "put r.toml --tree t k w",
@@ -213,11 +162,7 @@ fn a_stack_elsewhere_that_nobody_wrote_to_reads_as_an_empty_one() {
     for kind in ["", "cluster", "partition"] {
         let desk = Desk::new();
         let servers = Servers::start(&desk, &["a", "b", "c"]);
-        let text = match kind {
-            "" => servers.over(),
-            kind => servers.over_all(kind),
-        };
-        desk.file("r.toml", text);
+        desk.file("r.toml", servers.over(kind));
         for (line, code) in [
             ("get r.toml --tree t k", 1),
             ("scan r.toml --tree t", 1),
@@ -246,4 +191,45 @@ fn a_stack_elsewhere_that_nobody_wrote_to_reads_as_an_empty_one() {
         desk.ok("put r.toml --tree t k v");
         assert_eq!(desk.ok("get r.toml --tree t k").trim_end(), "v");
     }
+}
+
+#[test]
+fn verify_looks_up_what_a_journal_changes_side_by_side() {
+    const ROWS: usize = 1_000;
+    let desk = Desk::new();
+    let servers = Servers::start(&desk, &["a"]);
+    desk.file("r.toml", servers.over(""));
+    let rows = |value: &str| {
+        let rows = (0..ROWS).map(|row| format!("{row:08},{value}\n"));
+        "k,v\n".to_owned() + &rows.collect::<String>()
+    };
+    desk.file("one.csv", rows(&"one ".repeat(10)));
+    desk.file("two.csv", rows("two"));
+    desk.ok("load r.toml one.csv --tree t --key k");
+    desk.ok("reclaim r.toml --retain newest --compact");
+    // Many small commits: all of them lie in the journal.
+    desk.ok("load r.toml two.csv --tree t --key k --batch 20");
+    let kinds = travertine::standard();
+    let text = servers.over("");
+    let file = StackFile::parse("r.toml", &text, desk.path(), &kinds, &Overrides::none()).unwrap();
+    let (stack, engine) = file.engine(&Env::system(), true).unwrap();
+    let trips = || {
+        let figures = stack.store().status().figures;
+        figures
+            .iter()
+            .find(|(name, _)| *name == "round_trips")
+            .unwrap()
+            .1
+    };
+    let map = Map::new(Name::new("t").unwrap(), Tree::default());
+    let reader = map.reader(&engine.snapshot()).wait().unwrap();
+    let before = trips();
+    let report = reader.verify();
+    let taken = trips() - before;
+    assert_eq!((report.entries, report.damaged), (ROWS as u64, 0));
+    assert!(
+        taken <= 2 * report.nodes + 50,
+        "{taken} round trips for {} nodes",
+        report.nodes
+    );
 }
