@@ -30,7 +30,7 @@ use travertine_net::rights::Rights;
 /// For what happens to those who mean harm, and to nobody else.
 const SHORT: Duration = Duration::from_millis(300);
 /// For what a good client beside them is bound by as well: no machine is so slow.
-const LONGER: Duration = Duration::from_secs(3);
+const LONGER: Duration = Duration::from_secs(10);
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const HEADERS: u8 = 1;
@@ -82,15 +82,16 @@ impl Good {
         let stopped = stop.clone();
         well(&channel).await.unwrap();
         let task = tokio::spawn(async move {
-            let mut asked = 0;
-            loop {
+            for asked in 1.. {
+                well(&channel).await.unwrap();
+                // Not so often that it keeps the others from being heard.
+                let pause = tokio::time::sleep(Duration::from_millis(1));
                 tokio::select! {
                     () = stopped.notified() => return asked,
-                    answer = well(&channel) => answer.unwrap(),
+                    () = pause => {}
                 }
-                asked += 1;
-                tokio::time::sleep(Duration::from_millis(1)).await;
             }
+            0
         });
         Self(task, stop)
     }
@@ -108,6 +109,7 @@ async fn dribble(mut stream: impl AsyncWrite + Unpin, bytes: Vec<u8>) {
         if stream.write_all(&[byte]).await.is_err() || stream.flush().await.is_err() {
             return;
         }
+        // That is how it behaves; nothing waits for it.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

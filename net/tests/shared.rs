@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
@@ -585,7 +588,10 @@ async fn an_idle_session_ends_and_lets_go_of_what_it_held() {
         };
         let error = late.await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
-        assert_eq!(client.status().await.unwrap().sessions, 0);
+        // Its place is given back once it was told.
+        while client.status().await.unwrap().sessions > 0 {
+            tokio::task::yield_now().await;
+        }
         client.session().await.unwrap();
     })
     .await;
@@ -871,6 +877,56 @@ async fn a_right_that_is_taken_away_is_gone_for_those_who_follow_too() {
         assert_eq!(committed.await.unwrap().unwrap().sequence, 2);
         let error = follow.next().await.unwrap_err();
         assert!(error.message().contains("lacks the right: read"), "{error}");
+    })
+    .await;
+}
+
+/// A way to a server that can be made silent: then it stays open, and carries nothing more.
+async fn way(server: &str) -> (String, Arc<AtomicBool>) {
+    async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, silent: Arc<AtomicBool>) {
+        let mut bytes = vec![0; 4096];
+        while let Ok(length @ 1..) = from.read(&mut bytes).await {
+            if !silent.load(Ordering::Relaxed) && to.write_all(&bytes[..length]).await.is_err() {
+                return;
+            }
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let silent = Arc::new(AtomicBool::new(false));
+    let (server, hushed) = (server.to_owned(), silent.clone());
+    tokio::spawn(async move {
+        while let Ok((here, _)) = listener.accept().await {
+            let there = TcpStream::connect(&server).await.unwrap();
+            let ((from, back), (answers, to)) = (here.into_split(), there.into_split());
+            tokio::spawn(carry(from, to, hushed.clone()));
+            tokio::spawn(carry(answers, back, hushed.clone()));
+        }
+    });
+    (address, silent)
+}
+
+#[tokio::test]
+async fn who_lets_go_of_a_session_keeps_nothing_of_it_though_the_server_says_no_end() {
+    runs(async {
+        let served = Served::new(Bounds::default()).await;
+        let (address, silent) = way(&served.address).await;
+        let endpoint = Endpoint::parse(&address).unwrap();
+        let client = Client::connect(&endpoint, &Env::system()).await.unwrap();
+        let session = client.session().await.unwrap();
+        session.store(number(1)).await.unwrap().await.unwrap();
+        silent.store(true, Ordering::Relaxed);
+        let tasks = || {
+            tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks()
+        };
+        let before = tasks();
+        drop(session);
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(tasks() < before, "{} of {before} tasks", tasks());
     })
     .await;
 }

@@ -102,8 +102,8 @@ fn open(machine: &Machine, env: &Env) -> Result<Arc<dyn Store>> {
     Ok(plan().open(env, opening)?.store())
 }
 
-/// One run of the server.
-async fn serve(machine: Machine, env: Env) -> turmoil::Result {
+/// One run of the server. Whoever comes stays, or is sent away after the welcome.
+async fn serve(machine: Machine, env: Env, stays: bool) -> turmoil::Result {
     let opened = (machine, env.clone());
     let offer = Offer::new(
         Level::Disk,
@@ -111,6 +111,9 @@ async fn serve(machine: Machine, env: Env) -> turmoil::Result {
         move || open(&opened.0, &opened.1),
     );
     let service = StoreService::open(offer, Limits::default(), &env)?;
+    if !stays {
+        service.drain();
+    }
     let listener = Listening {
         listener: Arc::new(TcpListener::bind(("0.0.0.0", PORT)).await?),
         next: None,
@@ -341,7 +344,9 @@ fn run(seed: u64) {
         .rng_seed(seed)
         .build();
     let served = (machine.clone(), env.clone());
-    sim.host("store", move || serve(served.0.clone(), served.1.clone()));
+    sim.host("store", move || {
+        serve(served.0.clone(), served.1.clone(), true)
+    });
     let committed = Arc::new(AtomicU64::new(0));
     let done = Arc::new(AtomicBool::new(false));
     let kept: Arc<Mutex<Vec<Batch>>> = Arc::default();
@@ -418,7 +423,7 @@ fn a_server_that_comes_back_with_another_store_is_refused() {
     let machine = Arc::new(Mutex::new(Machine::new(3, DiskPlan::calm())));
     let (served, server_env) = (machine.clone(), env.clone());
     sim.host("store", move || {
-        serve(served.lock().unwrap().clone(), server_env.clone())
+        serve(served.lock().unwrap().clone(), server_env.clone(), true)
     });
     let replaced = Arc::new(AtomicBool::new(false));
     let ready = Arc::new(AtomicBool::new(false));
@@ -447,4 +452,50 @@ fn a_server_that_comes_back_with_another_store_is_refused() {
             replaced.store(true, Ordering::Release);
         }
     }
+}
+
+/// Counts how often it is asked for a connection.
+#[derive(Debug)]
+struct Counted(Server, Arc<AtomicU64>);
+
+impl Reach for Counted {
+    fn reach(&self, env: &Env) -> Reaching {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.reach(env)
+    }
+}
+
+#[test]
+fn who_is_welcomed_and_sent_away_at_once_comes_ever_more_seldom() {
+    let env = SimEnv::new(5).env().clone();
+    let mut sim = turmoil::Builder::new()
+        .simulation_duration(Duration::from_secs(300))
+        .tick_duration(Duration::from_millis(2))
+        .rng_seed(5)
+        .build();
+    let (machine, server_env) = (Machine::new(5, DiskPlan::calm()), env.clone());
+    sim.host("store", move || {
+        serve(machine.clone(), server_env.clone(), false)
+    });
+    let came = Arc::new(AtomicU64::new(0));
+    let counted = came.clone();
+    sim.client("client", async move {
+        let endpoint = Endpoint::parse(&format!("store:{PORT}"))?.plain_text(true);
+        let reach = Arc::new(Counted(Server(endpoint), counted));
+        let settings = Settings {
+            retry: Duration::from_secs(2),
+            ..settings()
+        };
+        let (store, opened) = RemoteStore::begin(&env, settings, reach, |task| {
+            tokio::spawn(task);
+        });
+        opened.await?;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        drop(store);
+        Ok(())
+    });
+    sim.run().unwrap();
+    // Once the pauses have grown, one time in one to two seconds.
+    let came = came.load(Ordering::Relaxed);
+    assert!((5..=80).contains(&came), "{came} times in a minute");
 }

@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::AbortHandle;
 use tokio_stream::Stream;
 use tonic::Streaming;
 use travertine_engine::contract::{Error, Level, Name, Op, Promise, Reference, Result, RootAt};
@@ -50,6 +51,8 @@ pub struct Session {
     bytes: Arc<Semaphore>,
     sequence: u64,
     idle: Duration,
+    /// What takes the answers in.
+    receives: AbortHandle,
 }
 
 #[derive(Debug)]
@@ -121,8 +124,9 @@ impl Session {
         })));
         let most = usize::try_from(greeting.asks_max).unwrap_or(1).max(1);
         let receiver = shared.clone();
-        tokio::spawn(async move {
-            loop {
+        let receives = tokio::spawn(async move {
+            // Also where the server says no end.
+            while !receiver.is_over() {
                 match next(&mut replies).await {
                     Ok(replies) => replies.into_iter().for_each(|reply| receiver.answer(reply)),
                     Err(error) => return receiver.end(&error),
@@ -135,6 +139,7 @@ impl Session {
             bytes: Arc::new(Semaphore::new(BYTES_MAX)),
             sequence: greeting.begun.unwrap_or_default().sequence,
             idle: Duration::from_millis(greeting.idle_ms),
+            receives: receives.abort_handle(),
         })
     }
 
@@ -242,6 +247,9 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.shared.lock().asks = None;
+        if self.shared.is_over() {
+            self.receives.abort();
+        }
     }
 }
 
@@ -260,6 +268,12 @@ impl<T: Send + 'static> Asked<T> {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nobody asks any more, and all that was asked is answered.
+    fn is_over(&self) -> bool {
+        let state = self.lock();
+        state.asks.is_none() && state.waiting.is_empty()
     }
 
     /// Gives it a number and queues it, in one step: numbers go up in the order of the queue.

@@ -55,9 +55,9 @@ async fn run(link: Arc<Link>, reach: Arc<dyn Reach>, opened: Promise<()>) {
     let began = Instant::now();
     let mut pause = PAUSE;
     while !link.is_stopped() {
-        let mut greeted = false;
+        let mut greeted = None;
         let ended = session(&link, &reach, || {
-            greeted = true;
+            greeted = Some(Instant::now());
             if let Some(opened) = opened.take() {
                 opened.fulfil(Ok(()));
             }
@@ -66,7 +66,8 @@ async fn run(link: Arc<Link>, reach: Arc<dyn Reach>, opened: Promise<()>) {
         if link.is_stopped() {
             break;
         }
-        if greeted {
+        // Who is welcomed and sent away at once, again and again, is to come ever more seldom too.
+        if greeted.is_some_and(|since| since.elapsed() >= link.settings.retry) {
             pause = PAUSE;
         }
         tracing::debug!(%error, address = link.settings.address, "no session");
