@@ -222,6 +222,7 @@ pub fn seeds() -> Result<Vec<(&'static str, &'static str, Vec<u8>)>> {
         stream: Stream(0),
         end,
         durable: end.position,
+        safe: end.position,
         ceiling: end.position,
         clean: false,
         proven: None,

@@ -5,12 +5,14 @@
 mod rig;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use rig::{Served, body, commit, engine, file, open, over, plan_of, remote};
-use travertine_engine::contract::{Env, RootAt};
+use travertine_engine::contract::{Env, ErrorKind, RootAt};
 use travertine_engine::front::{Engine, Follow, Followed, Options};
 use travertine_engine::stack::{Layer, Opening, Plan, Spec};
+use travertine_net::store_service::{Limits, Offer, StoreService};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -23,20 +25,47 @@ fn reader(plan: &Plan) -> Engine {
     Engine::open(stack.store(), &Env::system(), Options::reading()).unwrap()
 }
 
+/// So many servers, each over a directory of its own.
+fn servers(count: usize) -> Vec<(Served, tempfile::TempDir)> {
+    let serve = |_| {
+        let directory = tempfile::tempdir().unwrap();
+        let served = Served::plan(file(directory.path()), &Env::system()).unwrap();
+        (served, directory)
+    };
+    (0..count).map(serve).collect()
+}
+
+/// A stack of this kind over them all; of no kind: over the first.
+fn over_all(kind: &str, servers: &[(Served, tempfile::TempDir)]) -> Plan {
+    let children = servers.iter().map(|(it, _)| vec![remote(it.address)]);
+    let layer = match kind {
+        "" => return over(servers[0].0.address),
+        "partition" => Layer::new(kind).with("place", "round-robin"),
+        kind => Layer::new(kind),
+    };
+    let layer = layer.over(children.collect());
+    plan_of(Spec::linear([layer]), "/".as_ref())
+}
+
 /// So many servers, and a stack that spreads its records over them.
-fn spread(servers: usize) -> (Vec<(Served, tempfile::TempDir)>, Plan) {
-    let served: Vec<_> = (0..servers)
-        .map(|_| {
-            let directory = tempfile::tempdir().unwrap();
-            let served = Served::plan(file(directory.path()), &Env::system()).unwrap();
-            (served, directory)
-        })
-        .collect();
-    let children = served.iter().map(|(it, _)| vec![remote(it.address)]);
-    let partition = Layer::new("partition")
-        .with("place", "round-robin")
-        .over(children.collect());
-    (served, plan_of(Spec::linear([partition]), "/".as_ref()))
+fn spread(count: usize) -> (Vec<(Served, tempfile::TempDir)>, Plan) {
+    let served = servers(count);
+    let plan = over_all("partition", &served);
+    (served, plan)
+}
+
+/// Kills a server, and serves what it left where it was.
+fn come_back(served: Served, directory: &Path) -> Served {
+    let address = served.kill();
+    loop {
+        let offer = Offer::of_plan(file(directory), Env::system(), Opening::default());
+        // What the one before was at may not have ended yet.
+        match StoreService::open(offer, Limits::default(), &Env::system()) {
+            Ok(service) => return Served::at(address, service),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+        }
+        std::thread::yield_now();
+    }
 }
 
 fn told(follow: &mut Follow) -> u64 {
@@ -76,6 +105,43 @@ fn a_reader_beside_the_writer_is_told_each_commit_that_was_acknowledged() {
             commit(&writer, "it", &number.to_le_bytes()).unwrap();
             assert_eq!(told(&mut follow), number);
             assert_eq!(body(&reader, "it").unwrap(), number.to_le_bytes());
+        }
+    }
+}
+
+#[test]
+fn what_was_acknowledged_is_seen_though_nobody_came_to_say_that_it_is_proven() {
+    for (kind, count) in [("", 1), ("partition", 2), ("cluster", 3)] {
+        let mut served = servers(count);
+        let plan = over_all(kind, &served);
+        let options = || Options {
+            proof_after: Duration::from_secs(1 << 20),
+            ..Options::default()
+        };
+        let mut number = 0;
+        for killed in [false, true] {
+            let store = open(&plan).unwrap();
+            let writer = Engine::open(store, &Env::system(), options()).unwrap();
+            for _ in 0..5 {
+                number += 1_u64;
+                commit(&writer, "it", &number.to_le_bytes()).unwrap();
+                let reader = reader(&plan);
+                assert_eq!(reader.snapshot().sequence(), number, "{kind}");
+                assert_eq!(body(&reader, "it").unwrap(), number.to_le_bytes());
+            }
+            // It goes on beside them, and then is gone without a word.
+            drop(writer);
+            if killed {
+                let back = served
+                    .drain(..)
+                    .map(|(served, directory)| (come_back(served, directory.path()), directory));
+                served = back.collect();
+            }
+            for _ in 0..2 {
+                let reader = reader(&plan);
+                assert_eq!(reader.snapshot().sequence(), number, "{kind}, {killed}");
+                assert_eq!(body(&reader, "it").unwrap(), number.to_le_bytes());
+            }
         }
     }
 }

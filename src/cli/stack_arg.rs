@@ -108,8 +108,8 @@ impl StackArg {
     ///
     /// A reader sees what a writer has proven, and writes nothing. A writer that was killed left its
     /// last commits unproven: then, and only if nobody writes now, the stack is first recovered as a
-    /// writer would do it. Where the stack goes on in a server nobody tells whether somebody writes, and
-    /// to recover would be to take over: there what is proven is all that is shown.
+    /// writer would do it. Where the stack goes on in a server, to recover would be to take over from a
+    /// writer that may live; but the server knows what it made durable, and readers go by that.
     pub fn open_to_read(
         &self,
         registry: &Registry,

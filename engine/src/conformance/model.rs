@@ -359,6 +359,7 @@ impl Disk {
             stream: STREAM,
             end: self.end(),
             durable,
+            safe: durable,
             ceiling: self.ceiling,
             clean: self.clean(),
             proven,

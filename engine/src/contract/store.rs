@@ -90,12 +90,32 @@ pub struct Tail {
 /// What [`Store::commit`] is asked.
 #[derive(Debug, Clone)]
 pub struct Commit {
-    /// Who asks.
+    /// Who asks. Nobody may, as [`Epoch::default`] and with no batch: see [`Commit::keep`].
     pub sender: Epoch,
     /// The level needed.
     pub level: Level,
     /// The last batch of each stream that still has one to send; the marker lies in one of them.
     pub last: Vec<Batch>,
+}
+
+impl Commit {
+    /// What whoever holds a store open may ask before anybody has adopted: that all that was found there
+    /// becomes as safe as what is written. Nothing is decided by it, nobody is refused, and where the older
+    /// epochs end is as open as before. Once somebody has adopted, that is for their commits to see to.
+    #[must_use]
+    pub fn keep(level: Level) -> Self {
+        Self {
+            sender: Epoch::default(),
+            level,
+            last: Vec::new(),
+        }
+    }
+
+    /// Whether it is nobody who asks.
+    #[must_use]
+    pub fn is_keep(&self) -> bool {
+        self.sender == Epoch::default() && self.last.is_empty()
+    }
 }
 
 /// Which root marker is wanted.
@@ -121,6 +141,10 @@ pub struct StreamState {
     pub end: End,
     /// Known durable up to here: nothing below may ever be cut.
     pub durable: Position,
+    /// What lies here is as safe as this stream can make it up to here, though nothing on the medium may
+    /// say so yet: a sync has ended, or enough copies have it. No cut is decided by it. Readers go by it: a
+    /// commit of which all that it depends on is safe is proven, whether or not its writer got to say so.
+    pub safe: Position,
     /// The next epoch starts no lower than this.
     pub ceiling: Position,
     /// Whether the last writer closed cleanly and no later one announced a ceiling, so that nothing

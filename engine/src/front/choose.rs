@@ -109,6 +109,50 @@ pub fn choose(
     Ok(Choice { newest, cut, adopt })
 }
 
+/// The newest commit that no crash takes back, for who only reads: the one that is named as proven, or one
+/// after it, if all that it and those between depend on is safe. Its writer may have had no time to say so.
+#[must_use]
+pub fn newest_safe(
+    states: &[StreamState],
+    root: Stream,
+    proven: Option<(Oid, RootMarker)>,
+) -> Option<(Oid, RootMarker)> {
+    let Ok(line) = state_of(states, root) else {
+        return proven;
+    };
+    let safe = |marker: &RootMarker, end: End| {
+        let safe = |(stream, end): &(Stream, End)| {
+            state_of(states, *stream).is_ok_and(|state| end.position <= state.safe)
+        };
+        end.position <= line.safe
+            && marker.vector.iter().all(safe)
+            && holds(states, root, marker).unwrap_or(false)
+    };
+    let mut newest = proven;
+    let commits = line.chain.iter();
+    for (end, oid, marker) in commits.filter_map(|link| {
+        let (oid, marker) = link.marker.as_ref()?;
+        Some((link.end, *oid, marker))
+    }) {
+        let before = newest.as_ref().map(|(oid, _)| *oid);
+        if Some(oid) <= before {
+            continue;
+        }
+        // The window holds no more than so many batches: nothing may be missing in between.
+        let follows = line.chain.iter().any(|link| {
+            let held = link.marker.as_ref().map(|(oid, _)| *oid);
+            before.is_some() && held == before
+        });
+        let follows = follows || marker.previous.map(|previous| previous.oid) == before;
+        let after = newest.as_ref().map_or(0, |(_, newest)| newest.sequence);
+        if !follows || marker.sequence <= after || !safe(marker, end) {
+            break;
+        }
+        newest = Some((oid, marker.clone()));
+    }
+    newest
+}
+
 /// Checks that every stream reaches what the proven commit depends on.
 fn reaches(
     states: &[StreamState],
@@ -187,7 +231,7 @@ fn state_of(states: &[StreamState], stream: Stream) -> Result<&StreamState> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{ChainLink, Changes, Epoch, ErrorKind};
+    use crate::contract::{ChainLink, Changes, Epoch, ErrorKind, Reference};
 
     const ROOT: Stream = Stream(0);
     const OTHER: Stream = Stream(1);
@@ -236,6 +280,7 @@ mod tests {
             stream,
             end: end(last),
             durable: Position(durable),
+            safe: Position(durable),
             ceiling: Position(last + 1_000),
             clean: last == 0,
             proven: None,
@@ -400,6 +445,53 @@ mod tests {
         let choice = choose(&[root], ROOT, Some(one.clone())).unwrap();
         assert_eq!((cut(&choice, ROOT), choice.adopt), (end(150), false));
         assert_eq!(choice.newest, Some(one));
+    }
+
+    #[test]
+    fn a_commit_of_which_all_is_safe_is_shown_though_nothing_names_it_as_proven() {
+        let one = marker(60, 1, &[(ROOT, 50)]);
+        let two = marker(110, 2, &[(ROOT, 100), (OTHER, 40)]);
+        let three = marker(160, 3, &[(ROOT, 150), (OTHER, 80)]);
+        let chain = [
+            (100, Some(one.clone())),
+            (150, Some(two.clone())),
+            (200, Some(three.clone())),
+        ];
+        let seen = |root_safe, other_safe| {
+            let mut root = state(ROOT, 100, &chain);
+            let mut other = state(OTHER, 0, &[(40, None), (80, None)]);
+            (root.safe, other.safe) = (Position(root_safe), Position(other_safe));
+            let newest = newest_safe(&[root, other], ROOT, Some(one.clone()));
+            newest.unwrap().1.sequence
+        };
+        assert_eq!([seen(100, 80), seen(149, 80), seen(150, 80)], [1, 1, 2]);
+        assert_eq!([seen(200, 39), seen(200, 79), seen(200, 80)], [1, 2, 3]);
+        // Of a stream that cannot be asked nothing is known.
+        let mut root = state(ROOT, 100, &chain);
+        root.safe = Position(200);
+        assert_eq!(newest_safe(&[root], ROOT, Some(one.clone())), Some(one));
+    }
+
+    #[test]
+    fn commits_behind_one_that_nobody_knows_of_are_not_shown() {
+        let (one, three) = (marker(60, 1, &[(ROOT, 50)]), marker(160, 3, &[(ROOT, 150)]));
+        let mut root = state(ROOT, 200, &[(200, Some(three.clone()))]);
+        root.safe = Position(200);
+        let seen = newest_safe(std::slice::from_ref(&root), ROOT, Some(one.clone()));
+        assert_eq!(seen, Some(one.clone()));
+        // Unless it says itself that it follows on.
+        let record = |oid| Reference {
+            oid,
+            length: 0,
+            check: 0,
+            weak: true,
+            leaf: false,
+        };
+        if let Some((_, marker)) = &mut root.chain[0].marker {
+            marker.previous = Some(record(one.0));
+        }
+        let seen = newest_safe(&[root], ROOT, Some(one)).unwrap();
+        assert_eq!(seen.0, three.0);
     }
 
     #[test]

@@ -161,12 +161,12 @@ impl Engine {
         self.0.read(oid)
     }
 
-    /// Looks again what a writer elsewhere has proven, if this engine was opened for reading. On an
+    /// Looks again what a writer elsewhere names as proven, if this engine was opened for reading. On an
     /// opened [`Stack`](crate::stack::Stack) that opens the floors again: what a cache among them keeps
     /// and what a monitor counted begins anew, and snapshots that are held stay as they are.
     pub fn refresh(&self) -> Result<Snapshot> {
         if self.0.options.read_only {
-            let shown = open::look(&self.0.store)?;
+            let shown = open::look(&self.0.store, open::newest_named)?;
             if shown.view.sequence > self.0.shown().view.sequence {
                 self.0.show(shown);
                 self.0.pins.forget();

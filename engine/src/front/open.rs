@@ -5,7 +5,7 @@
 //!                        └─no─> fence ─ choose again ─ adopt ─> serve
 //! ```
 //!
-//! Opening for reading asks for the newest proven commit and writes nothing.
+//! Opening for reading looks for the newest proven commit and writes nothing.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::contract::{
     RootAt, RootMarker, Status, Store, Stream, StreamState,
 };
 
-use super::choose::{Choice, choose, newest_proven};
+use super::choose::{Choice, choose, newest_proven, newest_safe};
 use super::links::{HEIGHT_MAX, Links};
 use super::names::View;
 use super::options::Options;
@@ -119,14 +119,33 @@ fn check_codecs(
 /// Names whose records are read while opening, where the stack has codecs.
 const NAMES_TRIED: usize = 16;
 
-/// Looks, for reading: the newest proven commit.
+/// The newest commit that a batch names as proven.
+pub(super) fn newest_named(store: &Arc<dyn Store>) -> Result<Option<(Oid, RootMarker)>> {
+    store.root(RootAt::Proven).wait()
+}
+
+/// The newest proven commit: one that a batch names so, or one that is seen to be. A writer that was killed
+/// could say nothing of its last ones. Seeing takes a look at all that was written of late.
+fn newest_seen(store: &Arc<dyn Store>) -> Result<Option<(Oid, RootMarker)>> {
+    // How the streams lie comes first: what is named later than that lies further on.
+    let states = store.fence(Epoch::default()).wait();
+    let named = newest_named(store)?;
+    // Who cannot tell how they lie tells of nothing more.
+    let Ok(states) = states else { return Ok(named) };
+    let root = Stream(store.status().root_stream);
+    Ok(newest_safe(&states, root, named))
+}
+
+/// Looks, for reading: the newest proven commit, as far as `newest` tells.
 ///
 /// Whoever writes may reclaim between two reads: then there is a newer commit.
-pub(super) fn look(store: &Arc<dyn Store>) -> Result<Shown> {
+pub(super) fn look(
+    store: &Arc<dyn Store>,
+    newest: impl Fn(&Arc<dyn Store>) -> Result<Option<(Oid, RootMarker)>>,
+) -> Result<Shown> {
     const TIMES: usize = 4;
     let once = || {
-        let newest = store.root(RootAt::Proven).wait()?;
-        load(newest, |oid| {
+        load(newest(store)?, |oid| {
             store.read(oid).wait()?.ok_or_else(|| gone(oid))
         })
     };
@@ -241,9 +260,9 @@ pub(super) fn open(store: Arc<dyn Store>, env: &Env, options: Options) -> Result
         )));
     }
     let (found, shown) = if options.read_only {
-        let newest = store.root(RootAt::Proven).wait()?;
+        let newest = newest_named(&store)?;
         check_codecs(&store, &status.codecs, newest.as_ref())?;
-        (Found::default(), look(&store)?)
+        (Found::default(), look(&store, newest_seen)?)
     } else {
         recover(&store, env, &status)?
     };

@@ -298,6 +298,9 @@ impl Store for Log {
                 commit.level
             )));
         }
+        if commit.is_keep() {
+            return Op::ready(shared.keep().map(|()| able));
+        }
         match shared.write_commit(&commit) {
             Err(error) => Op::err(error),
             Ok(_) if commit.level < Level::Disk => Op::ok(able.min(Level::Os)),

@@ -11,11 +11,10 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::format::{SEGMENT_HEADER, Writer, segment_base, segment_name};
-use super::opening::recover_settled;
 use super::segment::Segment;
 use super::{IDENTITY, Shared, WRITER, recovery, writer};
 use crate::contract::{
-    End, Epoch, Error, ErrorKind, Extent, Position, Result, StreamState, Vector,
+    End, Epoch, Error, ErrorKind, Extent, Level, Position, Result, StreamState, Vector,
 };
 use crate::medium::{MediumFile, replace_small};
 
@@ -38,13 +37,18 @@ impl Shared {
     /// How the stream lies. A handle that wrote since it was opened looks again: what it saw then is
     /// history.
     pub(super) fn report(&self) -> Result<StreamState> {
-        if self.writing().adopted {
+        let (adopted, known) = {
+            let writing = self.writing();
+            (writing.adopted, writing.durable)
+        };
+        if adopted {
             let writer = self
                 .writer_file
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
-            let again = recover_settled(&self.files, &writer, &self.options)?;
+            // Somebody may go on writing: what becomes durable beside this look is no damage.
+            let again = recovery::recover(&self.files, &writer, &self.options.extent, known)?;
             *self.found.lock().unwrap_or_else(PoisonError::into_inner) = again;
         }
         let found = self
@@ -59,6 +63,11 @@ impl Shared {
             stream: self.identity.stream,
             end: found.end,
             durable: found.durable,
+            safe: match self.writes() && self.medium.level() < Level::Disk {
+                // No sync makes it any safer.
+                true => found.end.position,
+                false => found.durable.max(known).min(found.end.position),
+            },
             ceiling: found.ceiling,
             clean: found.clean,
             proven: found.proven,
@@ -274,6 +283,47 @@ impl Shared {
         }
     }
 
+    /// Makes durable what was found here, before anybody decides where it ends. What has been adopted its
+    /// writer commits.
+    pub(super) fn keep(&self) -> Result<()> {
+        let _whole = self.hold_reclaims();
+        let _turn = self.take_turn();
+        if !self.held.load(Ordering::Acquire) {
+            return Err(Error::closed("the log is closed, or open for reading only"));
+        }
+        let found = self
+            .found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(damage) = found.damage {
+            return Err(damage);
+        }
+        let end = found.end.position;
+        {
+            let writing = self.writing();
+            if let Some(poison) = &writing.poison {
+                return Err(Error::closed(format!("a write failed earlier: {poison}")));
+            }
+            if writing.adopted || end <= writing.durable {
+                return Ok(());
+            }
+        }
+        if self.medium.level() >= Level::Disk {
+            // What a crash tore is not copied, and may announce a ceiling.
+            self.replace_writer(|writer| writer.ceiling = writer.ceiling.max(found.ceiling))?;
+            self.remove_leftovers()?;
+            let rewritten = self.rewrite_tail(&found, end)?;
+            self.medium.sync_dir()?;
+            self.maps.clear();
+            tracing::info!(end = end.0, rewritten, "what was found is durable");
+        }
+        let mut writing = self.writing();
+        (writing.durable, writing.committed) = (end, end);
+        self.durable.store(end.0, Ordering::Release);
+        Ok(())
+    }
+
     /// Raises what is announced durably, where a part begins further on than was thought when it was
     /// fenced.
     pub(super) fn announce_from(&self, position: Position) -> Result<()> {
@@ -294,23 +344,7 @@ impl Shared {
     pub(super) fn settle(&self, found: &recovery::Found, cut: End, anew: bool) -> Result<()> {
         let medium = &*self.medium;
         self.remove_leftovers()?;
-        let mut rewritten = 0;
-        for (index, segment) in found.segments.iter().enumerate() {
-            let next = match found.segments.get(index + 1) {
-                // It ends below the next one: nothing there needs to be looked at.
-                Some(next) if next.base <= found.durable => continue,
-                Some(next) => next.header()?.before.position,
-                None => Position::LIMIT,
-            };
-            let end = cut.position.min(next);
-            if segment.ends().is_some() {
-                // Durable before it got its name.
-                continue;
-            }
-            if segment.base < end && end > found.durable && !planted!(ServedBeforeSync) {
-                rewritten += self.rewrite(segment, found.durable, end)?;
-            }
-        }
+        let rewritten = self.rewrite_tail(found, cut.position)?;
         // From here on the cut holds, whatever happens to the bytes above it.
         self.replace_writer(|writer| writer.cut = Some(cut.position))?;
         let mut void = 0;
@@ -336,6 +370,28 @@ impl Shared {
             "log recovered"
         );
         Ok(())
+    }
+
+    /// Writes what is not known durable again, up to a place, segment by segment.
+    fn rewrite_tail(&self, found: &recovery::Found, to: Position) -> Result<u64> {
+        let mut rewritten = 0;
+        for (index, segment) in found.segments.iter().enumerate() {
+            let next = match found.segments.get(index + 1) {
+                // It ends below the next one: nothing there needs to be looked at.
+                Some(next) if next.base <= found.durable => continue,
+                Some(next) => next.header()?.before.position,
+                None => Position::LIMIT,
+            };
+            let end = to.min(next);
+            if segment.ends().is_some() {
+                // Durable before it got its name.
+                continue;
+            }
+            if segment.base < end && end > found.durable && !planted!(ServedBeforeSync) {
+                rewritten += self.rewrite(segment, found.durable, end)?;
+            }
+        }
+        Ok(rewritten)
     }
 
     /// Writes the unproven bytes of a segment again, up to `end`, and makes them durable: a sync

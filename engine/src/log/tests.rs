@@ -4,6 +4,7 @@ mod behind;
 mod between;
 mod bounded;
 mod handles;
+mod kept;
 mod part;
 mod reclaim;
 mod through;

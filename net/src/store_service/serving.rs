@@ -14,7 +14,9 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 
-use travertine_engine::contract::{Epoch, Error, ErrorKind, Result, Store, Stream, StreamState};
+use travertine_engine::contract::{
+    Commit, Epoch, Error, ErrorKind, Result, Store, Stream, StreamState,
+};
 use travertine_engine::stack::Property;
 
 use super::notes::Notes;
@@ -299,12 +301,20 @@ fn noted(notes: &Notes) -> Result<Stream> {
     Ok(Stream(u16::from_le_bytes(number)))
 }
 
-/// Opens what is offered.
+/// Opens what is offered, and makes what was found there safe: a writer that was killed with the server
+/// before this one was told that it is durable, and whoever reads goes by that.
 ///
 /// Errors: `Unsupported`, if bodies go through codecs there.
 fn opened(offer: &Offer, wanted: Wanted) -> Result<Arc<dyn Store>> {
     let store = (offer.open)(wanted)?;
-    if store.status().codecs.is_empty() {
+    let status = store.status();
+    if status.codecs.is_empty() {
+        if offer.waits
+            && let Err(error) = store.commit(Commit::keep(status.level)).wait()
+        {
+            // The next writer recovers it, or is told why not.
+            tracing::warn!(%error, "what was found is not known to be durable");
+        }
         return Ok(store);
     }
     Err(Error::unsupported(

@@ -173,6 +173,7 @@ pub(crate) fn streams(states: &[StreamState]) -> proto::FenceAnswer {
         stream: u32::from(state.stream.0),
         end: Some(end(state.end)),
         durable: state.durable.0,
+        safe: state.safe.0,
         ceiling: state.ceiling.0,
         clean: state.clean,
         proven: state.proven.map(|proven| proto::Proven {
@@ -220,6 +221,7 @@ fn to_stream_state(state: &proto::StreamState) -> Result<StreamState> {
         stream: stream(state.stream)?,
         end: to_end(state.end.as_ref())?,
         durable: position(state.durable)?,
+        safe: position(state.safe)?,
         ceiling: position(state.ceiling)?,
         clean: state.clean,
         proven: proven.transpose()?,

@@ -12,9 +12,13 @@
 //! highest rank holds all that was acknowledged, and the rest of its chain is what the engine may
 //! choose from. Without enough reports that count nobody knows, and nothing is cut.
 //!
+//! What `ack` children of that rank have synced is safe: no takeover passes by all of them.
+//!
 //! Beside other streams a cluster is not where the markers lie: a proven commit is then passed on as it
 //! is named. Its position says nothing of this stream; what it needs here stands in its vector, which
 //! only whoever reads the marker can hold against the end.
+
+use std::cmp::Reverse;
 
 use travertine_engine::contract::{
     Epoch, Error, Oid, Position, Proven, Result, Stream, StreamState,
@@ -49,7 +53,11 @@ pub(super) fn own(stream: Stream, proven: Option<Proven>) -> Option<Oid> {
 
 /// The report of all, and which child's chain it is. `None`: fewer than `needed` of those that
 /// reported count.
-pub(super) fn join(reports: &[Report], needed: usize) -> Result<Option<(usize, StreamState)>> {
+pub(super) fn join(
+    reports: &[Report],
+    needed: usize,
+    ack: usize,
+) -> Result<Option<(usize, StreamState)>> {
     let counted: Vec<_> = reports.iter().filter(|report| report.counts).collect();
     let Some(best) = counted.iter().max_by_key(|report| report.rank()) else {
         return Ok(None);
@@ -68,12 +76,20 @@ pub(super) fn join(reports: &[Report], needed: usize) -> Result<Option<(usize, S
             proven.sequence, proven.oid
         )));
     }
-    let in_line = counted.iter().filter(|report| report.normal == best.normal);
-    let durable = in_line.map(|report| report.state.durable).max();
+    let in_line = || {
+        let in_line = counted.iter().filter(|report| report.normal == best.normal);
+        in_line.map(|report| &report.state)
+    };
+    let durable = in_line().map(|state| state.durable).max();
+    let mut safe: Vec<_> = in_line()
+        .map(|state| state.safe.min(state.end.position))
+        .collect();
+    safe.sort_unstable_by_key(|safe| Reverse(*safe));
     let state = StreamState {
         stream,
         end,
         durable: durable.unwrap_or_default(),
+        safe: safe.get(ack - 1).copied().unwrap_or_default(),
         ceiling: states()
             .map(|state| state.ceiling)
             .max()
@@ -108,6 +124,7 @@ mod tests {
                     running: end * 7 + u64::from(normal),
                 },
                 durable: Position(end / 2),
+                safe: Position(end / 2 + 10),
                 ceiling: Position(end + 100),
                 clean: false,
                 proven: None,
@@ -118,7 +135,7 @@ mod tests {
     }
 
     fn joined(reports: &[Report]) -> Option<(usize, StreamState)> {
-        join(reports, 2).unwrap()
+        join(reports, 2, 2).unwrap()
     }
 
     #[test]
@@ -134,6 +151,23 @@ mod tests {
     fn of_one_reign_the_longest_wins() {
         let (best, _) = joined(&[report(0, 2, 400), report(1, 2, 500), report(2, 2, 300)]).unwrap();
         assert_eq!(best, 1);
+    }
+
+    #[test]
+    fn what_enough_of_one_reign_have_synced_is_safe() {
+        let safe = |reports: &[Report]| joined(reports).unwrap().1.safe;
+        let of_one = [report(0, 2, 400), report(1, 2, 500), report(2, 2, 300)];
+        assert_eq!(safe(&of_one), Position(210));
+        assert_eq!(safe(&of_one[..2]), Position(210));
+        // What an abandoned tail has synced makes nothing safe.
+        let of_two = [report(0, 2, 400), report(1, 1, 500), report(2, 1, 300)];
+        assert_eq!(safe(&of_two), Position::START);
+        let stranger = Report {
+            counts: false,
+            ..report(2, 2, 900)
+        };
+        let ours = [report(0, 2, 400), report(1, 2, 500)];
+        assert_eq!(safe(&[&ours[..], &[stranger]].concat()), Position(210));
     }
 
     #[test]
@@ -156,7 +190,7 @@ mod tests {
             epoch: 1,
             oid: Oid::new(Stream(0), Position(200)).unwrap(),
         });
-        assert!(join(&[knows, report(1, 1, 60)], 2).is_err());
+        assert!(join(&[knows, report(1, 1, 60)], 2, 2).is_err());
     }
 
     #[test]

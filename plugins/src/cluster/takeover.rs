@@ -17,7 +17,10 @@ use super::state::{Lane, Looked, Role, State};
 impl Shared {
     pub(super) fn fence(self: &Arc<Self>, epoch: Epoch) -> Result<StreamState> {
         if epoch.number == 0 {
-            self.rest();
+            // Beside a writer nobody waits for a moment without calls, which may not come.
+            if !self.lock().adopted {
+                self.rest();
+            }
             return self.look(epoch).map(|looked| looked.joined);
         }
         let before = {
@@ -190,7 +193,7 @@ impl Shared {
             true => self.quorum.children,
             false => self.quorum.fence(),
         };
-        match join(&reports, needed)? {
+        match join(&reports, needed, self.quorum.ack)? {
             Some((best, joined)) => Ok(Looked {
                 reports,
                 best,

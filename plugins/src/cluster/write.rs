@@ -33,11 +33,30 @@ impl Shared {
                 self.level, commit.level
             )));
         }
+        if commit.is_keep() {
+            self.keep();
+            return Op::ok(commit.level);
+        }
         let asked = self.submit(commit.sender, &commit.last, Some(commit.level));
         answer(asked, |reply| match reply {
             Reply::Level(level) => Ok(level),
             Reply::Tail(_) => Err(Error::invalid("a commit was answered with a tail")),
         })
+    }
+
+    /// Has each child keep what was found in it. One that cannot says so to whoever asks how far it is safe.
+    fn keep(self: &Arc<Self>) {
+        let open = (0..self.children.len()).filter(|&index| self.children[index].store().is_some());
+        let kept = self.each(open, |shared, index| {
+            let store = shared.children[index].open_store()?;
+            store.commit(Commit::keep(store.status().level)).wait()
+        });
+        for (index, answer) in kept {
+            if let Err(error) = answer {
+                let child = &self.children[index].title;
+                tracing::warn!(%error, child, "what was found is not known to be durable");
+            }
+        }
     }
 
     fn submit(

@@ -59,6 +59,12 @@ impl Parted {
                 self.level, commit.level
             )));
         }
+        if commit.is_keep() {
+            let children = self.everyone()?.into_iter();
+            let kept = children.map(|child| child.store.commit(commit.clone()));
+            let least = |levels: Vec<Level>| levels.into_iter().min().unwrap_or(Level::Memory);
+            return Ok(all(kept.collect()).map(least));
+        }
         let mut shares: Vec<(&Child, Vec<Batch>)> = Vec::new();
         for batch in commit.last {
             let child = self.child(batch.header().stream)?;

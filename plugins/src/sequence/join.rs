@@ -51,6 +51,7 @@ pub(super) fn join(stream: Stream, sealed: Option<&Footer>, parts: &[Found]) -> 
             stream,
             end,
             durable: end.position,
+            safe: end.position,
             ceiling: sealed.map_or(end.position, |footer| footer.ceiling.max(end.position)),
             clean: false,
             proven: sealed.and_then(|footer| footer.proven),
@@ -81,6 +82,10 @@ pub(super) fn join(stream: Stream, sealed: Option<&Footer>, parts: &[Found]) -> 
             }
             continue;
         }
+        // The next part may be synced before the one that it follows on.
+        if whole.safe >= end.position {
+            whole.safe = whole.safe.max(state.safe);
+        }
         end = state.end;
         whole.end = end;
         whole.durable = whole.durable.max(state.durable);
@@ -89,7 +94,7 @@ pub(super) fn join(stream: Stream, sealed: Option<&Footer>, parts: &[Found]) -> 
     }
     whole.clean = is_clean(sealed.is_some(), parts, &joined.follow);
     if whole.clean {
-        whole.durable = end.position;
+        (whole.durable, whole.safe) = (end.position, end.position);
         whole.ceiling = end.position;
     } else {
         whole.ceiling = whole.ceiling.max(end.position);
@@ -126,6 +131,7 @@ pub(super) fn join_around(stream: Stream, sealed: Option<&Footer>, parts: &[Foun
             stream,
             end,
             durable: end.position,
+            safe: Position::START,
             ceiling: end.position,
             clean: false,
             proven,
@@ -180,6 +186,7 @@ mod tests {
                 stream: Stream(0),
                 end: at(end),
                 durable: Position(durable),
+                safe: Position(durable),
                 ceiling: Position(end + 1_000),
                 clean: false,
                 proven: None,

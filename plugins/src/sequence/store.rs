@@ -161,6 +161,9 @@ impl Shared {
     }
 
     fn commit(self: &Arc<Self>, mut commit: Commit) -> Op<Level> {
+        if commit.is_keep() {
+            return Op::ready(self.keep(&commit));
+        }
         let last = commit.last.pop();
         for batch in std::mem::take(&mut commit.last) {
             if let Err(error) = self.store(commit.sender, batch).wait() {
@@ -171,6 +174,16 @@ impl Shared {
             Ok(op) => op,
             Err(error) => Op::err(error),
         }
+    }
+
+    /// Has the parts that have not ended keep what was found in them, the oldest first.
+    fn keep(&self, commit: &Commit) -> Result<Level> {
+        let members = self.lock().members.clone();
+        let mut least = commit.level;
+        for member in members {
+            least = least.min(member.store.commit(commit.clone()).wait()?);
+        }
+        Ok(least)
     }
 
     fn commit_last(self: &Arc<Self>, commit: Commit, last: Option<Batch>) -> Result<Op<Level>> {
