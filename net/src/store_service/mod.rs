@@ -16,8 +16,9 @@
 //! session, of a caller and of all; that
 //! a client's sessions come one after the other, so nothing of an older one is begun after the newer
 //! one was welcomed; and that a client that only reads is told of root markers that are proven, and of no
-//! others: what else is safe here it may ask, and judge with what it knows of other servers. It refuses to serve floors whose bodies go through codecs: those belong to the engine, so
-//! they stand on top of the client's stack.
+//! others: what else is safe here it may ask, and judge with what it knows of other servers. It refuses
+//! to serve floors whose bodies go through codecs: those belong to the engine, so they stand on top of the
+//! client's stack.
 //!
 //! It knows nothing of how connections are accepted: [`StoreService::server`] is a service to be put
 //! behind whatever accepts them.

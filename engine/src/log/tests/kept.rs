@@ -8,7 +8,7 @@ fn in_directory(directory: &std::path::Path, unit: u64) -> Log {
     Log::open("file", medium, &Env::system(), options()).unwrap()
 }
 
-fn report(log: &Log) -> crate::contract::StreamState {
+fn report(log: &Log) -> StreamState {
     log.fence(Epoch::default()).wait().unwrap().remove(0)
 }
 
