@@ -68,12 +68,12 @@ fn work(stack: &Stack, engine: &Engine) {
     for oid in stored {
         let _ = store.read(oid).wait();
     }
-    let nobody = Commit {
-        sender: Epoch::default(),
+    let stranger = Commit {
+        sender: Epoch { number: 0, tag: 1 },
         level: Level::Memory,
         last: Vec::new(),
     };
-    store.commit(nobody).wait().unwrap_err();
+    store.commit(stranger).wait().unwrap_err();
 }
 
 /// The names of all series, each with the labels that it was seen with.
