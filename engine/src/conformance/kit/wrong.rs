@@ -128,7 +128,7 @@ wrong! {
     one_that_scans_from_the_batch_before_is_noticed: FromBefore
         => ["a_scan_begins_anywhere"];
     one_that_drops_the_last_batch_is_noticed: Drops
-        => ["a_clean_close_is_reported_as_such", "a_clean_end_proves_absence", "readers_see_all_that_a_writer_left"];
+        => ["a_clean_close_is_reported_as_such", "a_clean_end_proves_absence"];
     one_that_doubts_a_clean_end_is_noticed: Doubts::default()
         => ["a_clean_end_proves_absence", "a_power_cut_within_a_reclaim_takes_nothing_that_stays", "what_was_given_back_stays_so_through_an_opening"];
     one_that_finds_a_number_never_given_is_noticed: Near
@@ -138,7 +138,7 @@ wrong! {
     one_that_calls_the_newest_proven_is_noticed: Hasty
         => ["what_is_named_as_proven_is_told_and_nothing_newer"];
     one_that_shows_one_commit_less_is_noticed: Behind
-        => ["what_is_named_as_proven_is_told_and_nothing_newer", "readers_see_each_commit_once_it_is_proven", "readers_see_all_that_a_writer_left", "readers_see_nothing_that_is_not_proven"];
+        => ["what_is_named_as_proven_is_told_and_nothing_newer", "readers_see_each_commit_once_it_is_proven", "readers_see_nothing_that_is_not_proven"];
     one_that_answers_for_other_streams_is_noticed: Everywhere
         => ["a_foreign_stream_is_an_error"];
     one_that_mixes_up_one_record_is_noticed: Mixes::default()
