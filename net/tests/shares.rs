@@ -68,7 +68,7 @@ impl Store for Gate {
     fn read(&self, oid: Oid) -> Op<Option<Record>> {
         self.hold.reads.fetch_add(1, Ordering::SeqCst);
         if self.hold.slow_reads.load(Ordering::SeqCst) {
-            Env::system().clock.sleep(Duration::from_millis(5));
+            Env::system().clock.sleep(Duration::from_millis(20));
             self.hold.pass();
         }
         self.below.read(oid)
