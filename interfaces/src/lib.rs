@@ -46,6 +46,8 @@ pub mod records;
 pub mod report;
 pub mod skiplist;
 pub mod structure;
+#[cfg(test)]
+mod testing;
 pub mod transactor;
 pub mod typed;
 pub mod update;

@@ -28,7 +28,7 @@ pub use level::{Epoch, Level};
 pub use marker::{Changes, Name, Names, RootMarker, Vector};
 pub use memory::Memory;
 pub use oid::{Oid, Position, Stream};
-pub use op::{Op, Pending, Promise};
+pub use op::{Op, Pending, Promise, block_on};
 pub use record::{Kind, NewRecord, Record, Reference};
 pub use store::{
     Batches, Begins, ChainLink, Commit, Freed, Gate, PartState, PartStatus, Placement, Reclaim,

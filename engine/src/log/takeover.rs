@@ -34,6 +34,11 @@ impl Shared {
         Ok(())
     }
 
+    fn found(&self) -> recovery::Found {
+        let found = self.found.lock();
+        found.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// How the stream lies. A handle that wrote since it was opened looks again: what it saw then is
     /// history.
     pub(super) fn report(&self) -> Result<StreamState> {
@@ -51,11 +56,7 @@ impl Shared {
             let again = recovery::recover(&self.files, &writer, &self.options.extent, known)?;
             *self.found.lock().unwrap_or_else(PoisonError::into_inner) = again;
         }
-        let found = self
-            .found
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let found = self.found();
         if let Some(damage) = found.damage {
             return Err(damage.at(self.medium.place()));
         }
@@ -154,11 +155,7 @@ impl Shared {
         let mut ends = vector.iter();
         let asked = ends.find(|(stream, _)| *stream == self.identity.stream);
         let asked = asked.map(|(_, end)| *end);
-        let found = self
-            .found
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let found = self.found();
         {
             let writing = self.writing();
             if writing.adopted && writing.end != writing.cut {
@@ -291,11 +288,7 @@ impl Shared {
         if !self.held.load(Ordering::Acquire) {
             return Err(Error::closed("the log is closed, or open for reading only"));
         }
-        let found = self
-            .found
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let found = self.found();
         if let Some(damage) = found.damage {
             return Err(damage);
         }

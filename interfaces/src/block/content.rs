@@ -68,6 +68,16 @@ pub struct Block {
 }
 
 impl Block {
+    /// The header of a collection, without attributes: its id is the collection's.
+    #[must_use]
+    pub fn of_collection(id: &BlockId, code: Code) -> Self {
+        Self::new(Header {
+            id: id.clone(),
+            code,
+            collection: id.clone(),
+        })
+    }
+
     /// One without attributes.
     #[must_use]
     pub fn new(header: Header) -> Self {
@@ -199,6 +209,30 @@ impl Block {
         }
     }
 
+    /// About how many bytes it takes in memory: more than in writing.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let value = |value: &Value| value.as_bytes().len() + size_of::<Value>();
+        let weigh = |(name, attribute): &(Name, Attribute)| {
+            let held = match attribute {
+                Attribute::One(one) => value(one),
+                Attribute::List(items) => items.iter().map(value).sum(),
+            };
+            name.len() + size_of::<(Name, Attribute)>() + held
+        };
+        let header = &self.header;
+        let names = header.id.as_str().len() + header.collection.as_str().len();
+        size_of::<Self>() + names + self.attributes.iter().map(weigh).sum::<usize>()
+    }
+
+    /// `Invalid`: its bytes would be more than [`BLOCK_MAX`].
+    pub(crate) fn check_size(&self) -> Result<()> {
+        match self.weight() {
+            0..=BLOCK_MAX => Ok(()),
+            _ => self.to_bytes().map(drop),
+        }
+    }
+
     /// The SHA-256 of its bytes.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
@@ -207,7 +241,7 @@ impl Block {
         Sha256::digest(&out).into()
     }
 
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         cbor::head(out, Major::Map, self.attributes.len() as u64 + 1);
         let before = self.place(HEADER).unwrap_or_else(|at| at);
         let (short, long) = self.attributes.split_at(before);
@@ -231,7 +265,7 @@ impl Block {
         Ok(block)
     }
 
-    pub(super) fn read(bytes: &Bytes, scan: &mut Scan<'_>) -> Result<Self> {
+    pub(crate) fn read(bytes: &Bytes, scan: &mut Scan<'_>) -> Result<Self> {
         let (mut header, mut attributes) = (None, Vec::new());
         let entries = scan.map()?;
         if entries > ATTRIBUTES_MAX + 1 {

@@ -1,25 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use travertine_engine::conformance::rng::Rng;
 use travertine_engine::contract::{Env, ErrorKind, Op, Result};
 
 use super::*;
-
-/// What needs nothing that is not here.
-fn now<T>(work: impl Future<Output = T>) -> T {
-    match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => panic!("it waits"),
-    }
-}
-
-fn id(name: &str) -> BlockId {
-    BlockId::new(name).unwrap()
-}
+use crate::testing::{id, now};
 
 fn text(text: &str) -> Value {
     Value::of(text).unwrap()
@@ -348,7 +335,7 @@ fn changes_after_changes_keep_all_operations_in_order() {
         tracker.reset().transforms()
     };
     let mut all = change("one");
-    all.then(change("two"));
+    all.then(change("two")).unwrap();
     assert_eq!(all.of(&id("b")).unwrap().updates.len(), 2);
     shelf.store(all).unwrap();
     assert_eq!(items(&shelf.0[&id("b")]), ["two", "one"]);

@@ -186,13 +186,16 @@ impl Transform {
         Ok(block.filter(|_| !self.delete))
     }
 
-    /// This, and then `later`.
-    pub fn then(&mut self, later: Self) {
+    /// This, and then `later`. `Invalid`: it updates what is gone by then, and nothing is changed.
+    pub fn then(&mut self, later: Self) -> Result<()> {
         if later.insert.is_some() || later.delete {
             *self = later;
+        } else if self.delete && !later.updates.is_empty() {
+            return Err(Error::invalid("a block that is deleted is updated"));
         } else {
             self.updates.extend(later.updates);
         }
+        Ok(())
     }
 
     /// Its bytes.
@@ -275,18 +278,20 @@ impl Transforms {
         self.0.is_empty()
     }
 
-    /// Afterwards this happens to a block as well.
-    pub fn push(&mut self, id: BlockId, transform: Transform) {
-        if !transform.is_empty() {
-            self.0.entry(id).or_default().then(transform);
+    /// Afterwards this happens to a block as well. `Invalid`: it updates what is gone by then.
+    pub fn push(&mut self, id: BlockId, transform: Transform) -> Result<()> {
+        match transform.is_empty() {
+            true => Ok(()),
+            false => self.0.entry(id).or_default().then(transform),
         }
     }
 
-    /// This, and then `later`.
-    pub fn then(&mut self, later: Self) {
-        for (id, transform) in later.0 {
-            self.push(id, transform);
-        }
+    /// This, and then `later`. After an error a part of it.
+    pub fn then(&mut self, later: Self) -> Result<()> {
+        later
+            .0
+            .into_iter()
+            .try_for_each(|(id, one)| self.push(id, one))
     }
 
     /// Its bytes: `{id: transform …}`, ids by length and bytes.
@@ -326,13 +331,11 @@ impl Transforms {
     }
 }
 
+/// One for each block; of two for the same the later one.
 impl FromIterator<(BlockId, Transform)> for Transforms {
     fn from_iter<I: IntoIterator<Item = (BlockId, Transform)>>(all: I) -> Self {
-        let mut transforms = Self::new();
-        for (id, transform) in all {
-            transforms.push(id, transform);
-        }
-        transforms
+        let all = all.into_iter();
+        Self(all.filter(|(_, one)| !one.is_empty()).collect())
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use travertine_engine::contract::{Error, ErrorKind, Result};
 
 use super::cbor::{self, Major, Scan};
@@ -175,5 +175,24 @@ pub(super) fn list(out: &mut Vec<u8>, values: &[Value]) {
     cbor::head(out, Major::List, values.len() as u64);
     for value in values {
         out.extend_from_slice(&value.0);
+    }
+}
+
+/// Bytes that serde writes as a string of bytes, and not as a list of numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByteString(pub Vec<u8>);
+
+impl Serialize for ByteString {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteString {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        match ciborium::Value::deserialize(deserializer)? {
+            ciborium::Value::Bytes(bytes) => Ok(Self(bytes)),
+            _ => Err(serde::de::Error::custom("a string of bytes is wanted")),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use travertine_engine::contract::Result;
 
 use super::{Collection, Kind};
-use crate::block::{Block, BlockId, Code, Header, Value, WriteBlocks};
+use crate::block::{Block, BlockId, Code, Value, WriteBlocks};
 use crate::index::Direction;
 
 /// Entries in the log of the collection and nowhere else: the log is the data. See [`Collection`].
@@ -17,11 +17,7 @@ impl Kind for Diary {
     type Action = ciborium::Value;
 
     fn header(&self, id: &BlockId) -> Block {
-        Block::new(Header {
-            id: id.clone(),
-            code: HEADER,
-            collection: id.clone(),
-        })
+        Block::of_collection(id, HEADER)
     }
 
     async fn apply<W: WriteBlocks + Send>(

@@ -27,8 +27,8 @@ use serde::de::DeserializeOwned;
 use travertine_engine::contract::{Env, Error, Result};
 
 use crate::block::{Block, BlockId, ReadBlocks, Tracker, WriteBlocks};
-use crate::structure::log::{Entry, Log};
-use crate::transactor::{ActionId, Context, Transactor, View};
+use crate::structure::log::{Context as Told, Entry, Log};
+use crate::transactor::{ActionId, Context, Revision, Transactor, View};
 
 pub use diary::Diary;
 pub use sync::{Exhausted, Retry, SyncError};
@@ -85,6 +85,8 @@ pub struct Collection<K: Kind> {
     noted: Vec<K::Action>,
     /// Whether the header is not stored yet.
     new: bool,
+    /// Whether the tracker lacks what is noted, which has to be done again.
+    undone: bool,
     /// An attempt of which nobody said what came of it.
     unsure: Option<Attempt>,
 }
@@ -107,8 +109,11 @@ impl<K: Kind> Collection<K> {
         kind: K,
     ) -> Result<Option<Self>> {
         let mut collection = Self::closed(transactor, env, id, kind);
-        let there = collection.catch_up().await?.is_some();
-        Ok(there.then_some(collection))
+        let Some((told, entries)) = collection.look().await? else {
+            return Ok(None);
+        };
+        collection.adopt(told, &entries)?;
+        Ok(Some(collection))
     }
 
     /// The collection of this name, or a new one, which is stored with its first
@@ -120,8 +125,9 @@ impl<K: Kind> Collection<K> {
         kind: K,
     ) -> Result<Self> {
         let mut collection = Self::closed(transactor, env, id, kind);
-        if collection.catch_up().await?.is_none() {
-            collection.begin();
+        match collection.look().await? {
+            Some((told, entries)) => collection.adopt(told, &entries)?,
+            None => collection.begin(),
         }
         Ok(collection)
     }
@@ -139,6 +145,7 @@ impl<K: Kind> Collection<K> {
             since: 0,
             noted: Vec::new(),
             new: false,
+            undone: false,
             unsure: None,
         }
     }
@@ -179,27 +186,43 @@ impl<K: Kind> Collection<K> {
 
     /// Does some actions here: all, or none if one fails. What was done before stays.
     pub async fn act(&mut self, actions: impl IntoIterator<Item = K::Action> + Send) -> Result<()> {
-        let mut section = self.tracker.section();
-        let mut done = Vec::new();
-        for action in actions.into_iter().collect::<Vec<_>>() {
-            self.kind.apply(&mut section, &self.id, &action).await?;
-            done.push(action);
-        }
-        section.commit();
-        self.noted.append(&mut done);
+        self.redo().await?;
+        let mut actions: Vec<_> = actions.into_iter().collect();
+        apply(&self.kind, &mut self.tracker, &self.id, &actions).await?;
+        self.noted.append(&mut actions);
         Ok(())
     }
 
-    /// Takes in what others committed since, and does what is noted again on top of it.
+    /// Takes in what others committed since, and does what is noted again on top of it. After an error
+    /// everything is still noted: if it cannot be done any more, it can be [taken back](Self::discard).
     pub async fn update(&mut self) -> Result<()> {
-        if let Some(entries) = self.catch_up().await? {
-            self.replay(&entries).await?;
+        // What is cancelled cannot land any more, and what landed is in the log.
+        if let Some(attempt) = &self.unsure {
+            let transactor = self.view.transactor().clone();
+            transactor.cancel(&attempt.id, &attempt.blocks).await?;
         }
-        Ok(())
+        if let Some((told, entries)) = self.look().await? {
+            self.adopt(told, &entries)?;
+        }
+        self.unsure = None;
+        self.redo().await
     }
 
-    /// Adopts what is committed now, and returns the entries that are new; `None`: nobody created it.
-    async fn catch_up(&mut self) -> Result<Option<Vec<Entry>>> {
+    /// Forgets what is noted, and returns it. What an attempt without an answer has landed by then is
+    /// not among it.
+    pub async fn discard(&mut self) -> Result<Vec<K::Action>> {
+        let updated = self.update().await;
+        if self.unsure.is_some() {
+            updated?;
+        }
+        self.undone = true;
+        let noted = std::mem::take(&mut self.noted);
+        self.redo().await?;
+        Ok(noted)
+    }
+
+    /// What is committed now, and which entries are new to this client; `None`: nobody created it.
+    async fn look(&self) -> Result<Option<(Told, Vec<Entry>)>> {
         let latest = View::new(self.view.transactor().clone(), None, REMEMBERED);
         if latest.get(&self.id).await?.is_none() {
             return match self.context.revision {
@@ -210,7 +233,18 @@ impl<K: Kind> Collection<K> {
                 ))),
             };
         }
-        let (told, entries) = self.log.since(&latest, self.context.revision).await?;
+        // Whoever opens needs what the newest checkpoint tells, and no entry.
+        let since = match self.context.revision {
+            0 if !self.new => Revision::MAX,
+            known => known,
+        };
+        self.log.since(&latest, since).await.map(Some)
+    }
+
+    /// Stands on what is committed from here on. What is noted has to be done again, if anything is new.
+    fn adopt(&mut self, told: Told, entries: &[Entry]) -> Result<()> {
+        let theirs = entries.iter().flat_map(Entry::actions);
+        let theirs: Vec<K::Action> = theirs.map(crate::block::Value::to).collect::<Result<_>>()?;
         // Never back: an answer may be older than what this client did itself.
         if told.revision > self.context.revision || self.context.revision == 0 {
             self.context = Context {
@@ -224,41 +258,38 @@ impl<K: Kind> Collection<K> {
             let all = [self.id.clone()];
             self.view.advance(self.context.clone(), changed.chain(&all));
         }
-        Ok(Some(entries))
-    }
-
-    /// Does what is noted again, where it stands on what is no longer so.
-    async fn replay(&mut self, entries: &[Entry]) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
-        if let Some(attempt) = self
-            .unsure
-            .take_if(|it| entries.iter().any(|entry| entry.is_of(&it.id)))
-        {
+        let landed = self.unsure.take_if(|mine| {
+            let mut entries = entries.iter();
+            entries.any(|entry| entry.is_of(&mine.id))
+        });
+        if let Some(attempt) = landed {
             self.noted.drain(..attempt.noted.min(self.noted.len()));
         }
-        let mut theirs = Vec::new();
-        for action in entries.iter().flat_map(Entry::actions) {
-            theirs.push(action.to::<K::Action>()?);
-        }
-        let mut noted = Vec::new();
-        for mine in std::mem::take(&mut self.noted) {
-            match self.kind.conflict(&mine, &theirs) {
-                Conflict::Keep => noted.push(mine),
-                Conflict::Replace(other) => noted.push(other),
-                Conflict::Drop => {}
-            }
+        let decided = std::mem::take(&mut self.noted).into_iter();
+        let decide = |mine| match self.kind.conflict(&mine, &theirs) {
+            Conflict::Keep => Some(mine),
+            Conflict::Replace(other) => Some(other),
+            Conflict::Drop => None,
+        };
+        self.noted = decided.filter_map(decide).collect();
+        (self.new, self.undone) = (false, true);
+        Ok(())
+    }
+
+    /// Does what is noted again, if it stands on what is no longer so.
+    async fn redo(&mut self) -> Result<()> {
+        if !self.undone {
+            return Ok(());
         }
         self.tracker.reset();
-        self.new = false;
-        // What cannot be done any more stays noted, and the error tells of it.
-        self.noted = noted;
-        let mut section = self.tracker.section();
-        for action in &self.noted {
-            self.kind.apply(&mut section, &self.id, action).await?;
+        if self.new {
+            self.begin();
         }
-        section.commit();
+        apply(&self.kind, &mut self.tracker, &self.id, &self.noted).await?;
+        self.undone = false;
         Ok(())
     }
 
@@ -266,6 +297,21 @@ impl<K: Kind> Collection<K> {
     pub fn log(&self) -> &Log {
         &self.log
     }
+}
+
+/// Does actions as a section: all, or none.
+async fn apply<K: Kind>(
+    kind: &K,
+    tracker: &mut Tracker<View>,
+    header: &BlockId,
+    actions: &[K::Action],
+) -> Result<()> {
+    let mut section = tracker.section();
+    for action in actions {
+        kind.apply(&mut section, header, action).await?;
+    }
+    section.commit();
+    Ok(())
 }
 
 impl<K: Kind> std::fmt::Debug for Collection<K> {

@@ -11,7 +11,7 @@ use super::{Attempt, Collection, Kind};
 use crate::block::{Changes, Value};
 use crate::structure::log::{Action, CHECKPOINT};
 use crate::transactor::{
-    ActionId, ActionRev, Commit, Committed, Context, Pend, Pended, Policy, Stale,
+    ActionId, ActionRev, Commit, Context, Part, Pend, Stale, Transacted, transact,
 };
 
 /// How often to try, and how long.
@@ -94,7 +94,10 @@ impl<K: Kind> Collection<K> {
     /// of a new collection. Whatever comes of it, this client stands where it did or further.
     pub async fn sync(&mut self, retry: &Retry) -> Result<(), SyncError> {
         let began = self.env.clock.monotonic_ns();
-        self.settle().await?;
+        if self.unsure.is_some() {
+            self.update().await?;
+        }
+        self.redo().await?;
         let id = ActionId::random(&*self.env.random);
         let (mut attempts, mut wait) = (0, retry.base);
         while self.new || !self.noted.is_empty() {
@@ -106,9 +109,9 @@ impl<K: Kind> Collection<K> {
                 return Err(SyncError::Cancelled);
             }
             let stale = match self.commit(&id).await? {
-                Committed::Done => return Ok(()),
-                Committed::Stale(Stale::Refused(why)) => return Err(SyncError::Refused(why)),
-                Committed::Stale(stale) => stale,
+                None => return Ok(()),
+                Some(Stale::Refused(why)) => return Err(SyncError::Refused(why)),
+                Some(stale) => stale,
             };
             attempts += 1;
             let pause = wait / 2 + wait.mul_f64(0.5 * chance(self.env.random.next_u64()));
@@ -136,20 +139,8 @@ impl<K: Kind> Collection<K> {
         Ok(())
     }
 
-    /// Finds out what came of an attempt that nobody answered: what is cancelled cannot land any more, and
-    /// what landed is in the log.
-    async fn settle(&mut self) -> Result<()> {
-        if let Some(attempt) = self.unsure.clone() {
-            let transactor = self.view.transactor().clone();
-            transactor.cancel(&attempt.id, &attempt.blocks).await?;
-            self.update().await?;
-            self.unsure = None;
-        }
-        Ok(())
-    }
-
     /// One attempt. The entry stands in a section of its own, so that one which does not land leaves none.
-    async fn commit(&mut self, id: &ActionId) -> Result<Committed> {
+    async fn commit(&mut self, id: &ActionId) -> Result<Option<Stale>> {
         let revision = self.context.revision + 1;
         let by = ActionRev {
             action: id.clone(),
@@ -184,30 +175,25 @@ impl<K: Kind> Collection<K> {
             blocks: blocks.clone(),
             noted: self.noted.len(),
         });
-        let pend = Pend {
-            action: id.clone(),
-            revision: Some(revision),
-            transforms: changes.transforms(),
-            policy: Policy::Return,
-        };
-        if let Pended::Stale(stale) = transactor.pend(pend).await? {
-            self.unsure = None;
-            return Ok(Committed::Stale(stale));
-        }
-        let commit = Commit {
-            action: by.clone(),
-            blocks: blocks.clone(),
-            tail: place.block,
-            header: self.new.then(|| self.id.clone()),
+        let part = Part {
+            collection: self.id.clone(),
+            pend: Pend::new(id.clone(), Some(revision), changes.transforms()),
+            commit: Commit {
+                action: by.clone(),
+                blocks,
+                tail: place.block,
+                header: self.new.then(|| self.id.clone()),
+            },
         };
         // After an error it is not known whether it landed: that is settled first the next time.
-        let done = transactor.commit(commit).await?;
-        match &done {
-            Committed::Done => self.landed(by, &changes, checkpoint),
-            Committed::Stale(_) => transactor.cancel(id, &blocks).await?,
-        }
+        let done = transact(&transactor, &[part]).await?;
         self.unsure = None;
-        Ok(done)
+        match done {
+            Transacted::Done => self.landed(by, &changes, checkpoint),
+            Transacted::Stale(stale) => return Ok(Some(stale)),
+            Transacted::Partly { .. } => return Err(Error::invalid("one part landed in part")),
+        }
+        Ok(None)
     }
 
     fn landed(&mut self, by: ActionRev, changes: &Changes, checkpoint: bool) {

@@ -1,66 +1,25 @@
 //! Clients that share collections: on one store, with others in between, and with answers that get lost.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::pin::pin;
 use std::sync::Mutex;
-use std::task::{Context as Task, Poll, Waker};
 
 use travertine_engine::conformance::rng::Rng;
-use travertine_engine::contract::{ErrorKind, Level, Name, Op};
-use travertine_engine::front::{Engine, Options};
-use travertine_engine::log::{Log as Store, LogOptions};
-use travertine_engine::medium::memory::MemoryMedium;
+use travertine_engine::contract::{ErrorKind, Op};
 
 use super::*;
 use crate::block::Value;
 use crate::index::Direction;
+use crate::testing::{id, local, now};
 use crate::transactor::{Answers, Commit, Committed, Local, Pend, Pended, Stale, Status};
 
-/// Runs what waits for other threads at most.
-fn now<T>(work: impl Future<Output = T>) -> T {
-    struct Unpark(std::thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut work = pin!(work);
-    loop {
-        match work.as_mut().poll(&mut Task::from_waker(&waker)) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::park(),
-        }
-    }
-}
-
 fn store() -> Arc<Local> {
-    let env = Env::system();
-    let log = Store::open(
-        "memory",
-        Arc::new(MemoryMedium::new()),
-        &env,
-        LogOptions::default(),
-    );
-    let options = Options {
-        level: Level::Memory,
-        ..Options::default()
-    };
-    let engine = Engine::open(Arc::new(log.unwrap()), &env, options).unwrap();
-    let name = Name::new("blocks").unwrap();
-    let store = Local::new(Arc::new(engine), &env, name, None);
     // However slow the machine.
-    Arc::new(store.with_patience(std::time::Duration::from_secs(3600)))
+    Arc::new(local().with_patience(std::time::Duration::from_secs(3600)))
 }
 
 /// Whoever pends and goes is soon forgotten.
 fn impatient_store() -> Arc<Local> {
-    let store = Arc::into_inner(store()).unwrap();
-    Arc::new(store.with_patience(std::time::Duration::from_millis(1)))
-}
-
-fn id(name: &str) -> BlockId {
-    BlockId::new(name).unwrap()
+    Arc::new(local().with_patience(std::time::Duration::from_millis(1)))
 }
 
 fn tree(store: &Arc<impl Transactor>) -> Collection<Tree> {
@@ -385,6 +344,164 @@ fn what_the_kind_decides_in_a_conflict_is_what_is_stored() {
         sync(&mut two);
         let header = now(open(decide).blocks().get(&id("n"))).unwrap().unwrap();
         assert_eq!(header.one("value").unwrap().to::<u64>().unwrap(), wanted);
+    }
+}
+
+/// Names that are given once.
+#[derive(Debug, Clone, Copy)]
+struct Once;
+
+impl Kind for Once {
+    type Action = String;
+
+    fn header(&self, id: &BlockId) -> Block {
+        Tree.header(id)
+    }
+
+    async fn apply<W: WriteBlocks + Send>(
+        &self,
+        blocks: &mut W,
+        header: &BlockId,
+        name: &String,
+    ) -> Result<()> {
+        let there = blocks.get(header).await?.unwrap();
+        if there.get(name).is_some() {
+            return Err(Error::invalid("it is given"));
+        }
+        let given = crate::block::Operation::assign(name.clone(), Value::of(&1)?);
+        blocks.update(header, given).await
+    }
+}
+
+#[test]
+fn what_cannot_be_done_again_is_never_synchronised_and_can_be_taken_back() {
+    let store = store();
+    let open = || {
+        let env = Env::system();
+        now(Collection::create_or_open(
+            store.clone(),
+            &env,
+            id("names"),
+            Once,
+        ))
+        .unwrap()
+    };
+    let (mut one, mut two) = (open(), open());
+    now(two.act(["x".to_owned()])).unwrap();
+    sync(&mut two);
+    now(one.update()).unwrap();
+    now(one.act(["y".to_owned(), "z".to_owned()])).unwrap();
+    now(two.act(["z".to_owned()])).unwrap();
+    sync(&mut two);
+    for _ in 0..2 {
+        now(one.update()).unwrap_err();
+        now(one.act(["w".to_owned()])).unwrap_err();
+        now(one.sync(&Retry::default())).unwrap_err();
+    }
+    now(two.update()).unwrap();
+    assert_eq!((two.revision(), one.noted().len()), (2, 2));
+    assert_eq!(now(one.discard()).unwrap(), ["y", "z"]);
+    now(one.act(["y".to_owned()])).unwrap();
+    sync(&mut one);
+    now(two.update()).unwrap();
+    let header = now(two.blocks().get(&id("names"))).unwrap().unwrap();
+    assert!(
+        ["x", "y", "z"]
+            .iter()
+            .all(|name| header.get(name).is_some())
+    );
+    assert_eq!(two.revision(), 3);
+}
+
+#[test]
+fn an_update_after_a_lost_answer_takes_back_no_more_than_what_landed() {
+    for fault in [Fault::Before, Fault::After] {
+        let store = store();
+        let faulty = Faulty::new(&store, &[], &[fault]);
+        let open = |store: Arc<dyn Transactor>| {
+            let env = Env::system();
+            let kind = Highest(|mine, _| match mine {
+                1 => Conflict::Drop,
+                _ => Conflict::Keep,
+            });
+            now(Collection::create_or_open(store, &env, id("n"), kind)).unwrap()
+        };
+        let (mut one, mut two) = (open(faulty.clone()), open(store.clone()));
+        now(one.act([1, 2])).unwrap();
+        now(one.sync(&Retry::default())).unwrap_err();
+        now(one.act([3])).unwrap();
+        now(two.update()).unwrap();
+        now(two.act([9])).unwrap();
+        // Before, what is lost still stands in the way.
+        let theirs = now(two.sync(&Retry {
+            attempts: 1,
+            ..Retry::default()
+        }));
+        assert_eq!(theirs.is_ok(), fault == Fault::After);
+        now(one.update()).unwrap();
+        if theirs.is_err() {
+            assert_eq!(one.noted(), [1, 2, 3]);
+            sync(&mut two);
+            now(one.update()).unwrap();
+        }
+        let left: &[u64] = if fault == Fault::After { &[3] } else { &[2, 3] };
+        assert_eq!(one.noted(), left, "{fault:?}");
+        sync(&mut one);
+        let mut log = one.log().walk(one.blocks(), Direction::Forward);
+        let mut all = Vec::new();
+        while let Some(entry) = now(log.next()).unwrap() {
+            all.extend(entry.actions().map(|action| action.to::<u64>().unwrap()));
+        }
+        let wanted: &[u64] = if fault == Fault::After {
+            &[1, 2, 9, 3]
+        } else {
+            &[9, 2, 3]
+        };
+        assert_eq!(all, wanted);
+    }
+}
+
+#[test]
+fn to_open_reads_no_more_of_a_long_log_than_of_a_short_one() {
+    let store = store();
+    let mut one = diary(&store);
+    let mut asked = Vec::new();
+    for number in 0..700_u64 {
+        now(one.act([ciborium::Value::from(number)])).unwrap();
+        sync(&mut one);
+        if number == 150 || number == 150 + 64 * 8 {
+            let counted = Arc::new(Counted(store.clone(), 0.into()));
+            diary(&counted);
+            asked.push(counted.1.load(std::sync::atomic::Ordering::Relaxed));
+        }
+    }
+    assert!(asked.iter().all(|asked| *asked <= 6), "{asked:?}");
+}
+
+/// Counts the blocks that are asked for.
+struct Counted(Arc<Local>, std::sync::atomic::AtomicUsize);
+
+impl Transactor for Counted {
+    fn get(&self, blocks: &[BlockId], context: Option<&Context>) -> Op<Answers> {
+        self.1
+            .fetch_add(blocks.len(), std::sync::atomic::Ordering::Relaxed);
+        self.0.get(blocks, context)
+    }
+
+    fn pend(&self, pend: Pend) -> Op<Pended> {
+        self.0.pend(pend)
+    }
+
+    fn commit(&self, commit: Commit) -> Op<Committed> {
+        self.0.commit(commit)
+    }
+
+    fn cancel(&self, action: &ActionId, blocks: &[BlockId]) -> Op<()> {
+        self.0.cancel(action, blocks)
+    }
+
+    fn status(&self, action: &ActionId, blocks: &[BlockId]) -> Op<BTreeMap<BlockId, Status>> {
+        self.0.status(action, blocks)
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use travertine_engine::contract::{Error, Result};
 
 use super::{Collection, Kind};
-use crate::block::{Block, BlockId, Code, Header, Tracker, Value, WriteBlocks};
+use crate::block::{Block, BlockId, ByteString, Code, Tracker, Value, WriteBlocks};
 use crate::structure::tree::{Cursor, Pairs, Tree as Blocks};
 use crate::transactor::View;
 
@@ -17,34 +17,7 @@ const HEADER: Code = Code::of("TRE");
 
 /// Rows that come, or go where there is no value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Replace(pub Vec<(Bytes, Option<ciborium::Value>)>);
-
-/// Bytes, written as such.
-type Bytes = serde_bytes_like::Bytes;
-
-/// Strings of bytes through serde.
-mod serde_bytes_like {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    /// A string of bytes.
-    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-    pub struct Bytes(pub Vec<u8>);
-
-    impl Serialize for Bytes {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.serialize_bytes(&self.0)
-        }
-    }
-
-    impl<'de> Deserialize<'de> for Bytes {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            match ciborium::Value::deserialize(deserializer)? {
-                ciborium::Value::Bytes(bytes) => Ok(Self(bytes)),
-                _ => Err(serde::de::Error::custom("a string of bytes is wanted")),
-            }
-        }
-    }
-}
+pub struct Replace(pub Vec<(ByteString, Option<ciborium::Value>)>);
 
 impl Replace {
     /// One row that comes.
@@ -62,15 +35,14 @@ impl Replace {
     pub fn and_put<V: Serialize + ?Sized>(mut self, key: &[u8], value: &V) -> Result<Self> {
         let value = ciborium::Value::serialized(value)
             .map_err(|error| Error::invalid(format!("a value cannot be written: {error}")))?;
-        self.0
-            .push((serde_bytes_like::Bytes(key.to_vec()), Some(value)));
+        self.0.push((ByteString(key.to_vec()), Some(value)));
         Ok(self)
     }
 
     /// And one more that goes.
     #[must_use]
     pub fn and_delete(mut self, key: &[u8]) -> Self {
-        self.0.push((serde_bytes_like::Bytes(key.to_vec()), None));
+        self.0.push((ByteString(key.to_vec()), None));
         self
     }
 }
@@ -85,11 +57,7 @@ impl Kind for Tree {
     type Action = Replace;
 
     fn header(&self, id: &BlockId) -> Block {
-        Block::new(Header {
-            id: id.clone(),
-            code: HEADER,
-            collection: id.clone(),
-        })
+        Block::of_collection(id, HEADER)
     }
 
     async fn apply<W: WriteBlocks + Send>(

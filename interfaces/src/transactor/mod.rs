@@ -8,6 +8,10 @@
 //!   get     blocks as they are now, or were at a revision
 //! ```
 //!
+//! What is pending may be *held*: then nobody else commits these blocks before it is committed or
+//! cancelled, however long that takes, and a commit of it cannot fail. So changes in several places become
+//! one. Otherwise to pend is to ask, and whoever commits first is first.
+//!
 //! Revisions are those of a collection: one block has some of them only. What a transactor promises:
 //!
 //! 1. **One wins.** Of two actions that commit the same block at the same revision one lands, and the
@@ -20,6 +24,7 @@
 
 mod ids;
 mod local;
+mod steps;
 mod view;
 
 use std::collections::BTreeMap;
@@ -30,7 +35,8 @@ use travertine_engine::contract::{Op, Result};
 use crate::block::{Block, BlockId, Transform, Transforms};
 
 pub use ids::ActionId;
-pub use local::{Local, PATIENCE, TOLD_MAX};
+pub use local::{Archive, Archived, Local, MEMORY, PATIENCE, Restore, TOLD_MAX};
+pub use steps::transact;
 pub use view::{Reads, View};
 
 /// Of a collection: 1 is the first.
@@ -96,8 +102,35 @@ pub struct Pend {
     pub revision: Option<Revision>,
     /// What becomes of each block.
     pub transforms: Transforms,
+    /// Blocks that it rests on, and the revisions that they have; 0: none. If one has another when this
+    /// is committed it is stale.
+    pub reads: Reads,
     /// What if others were first.
     pub policy: Policy,
+    /// Whether others have to wait until it is committed or cancelled.
+    pub held: bool,
+}
+
+impl Pend {
+    /// Changes, not held, that go before nobody.
+    #[must_use]
+    pub fn new(action: ActionId, revision: Option<Revision>, transforms: Transforms) -> Self {
+        Self {
+            action,
+            revision,
+            transforms,
+            reads: Reads::new(),
+            policy: Policy::default(),
+            held: false,
+        }
+    }
+
+    /// All blocks that are pending then: those that change, and those that are read.
+    pub fn blocks(&self) -> impl Iterator<Item = &BlockId> {
+        let read = self.reads.keys();
+        let changed = self.transforms.iter().map(|(id, _)| id);
+        changed.chain(read.filter(|id| self.transforms.of(id).is_none()))
+    }
 }
 
 /// What came of a pend.
@@ -146,7 +179,7 @@ pub enum Stale {
 pub struct Commit {
     /// Whose changes, and the revision that they make.
     pub action: ActionRev,
-    /// Of which blocks.
+    /// Of which blocks: all that are [pending](Pend::blocks).
     pub blocks: Vec<BlockId>,
     /// The end of the collection's log. Where blocks lie in several places this one is committed first
     /// and alone: whose commit of it lands, lands.
@@ -162,6 +195,34 @@ pub enum Committed {
     Done,
     /// None of it.
     Stale(Stale),
+}
+
+/// What one collection has of a change: its pend, and its commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The collection.
+    pub collection: BlockId,
+    /// What becomes of its blocks.
+    pub pend: Pend,
+    /// At which revision.
+    pub commit: Commit,
+}
+
+/// What came of a change of several collections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transacted {
+    /// All of it is committed.
+    Done,
+    /// None of it.
+    Stale(Stale),
+    /// Some collections have it, others do not; only where they lie in several places that are not asked
+    /// to hold it.
+    Partly {
+        /// Where it is committed.
+        landed: Vec<BlockId>,
+        /// Where it is not, and why.
+        failed: Vec<(BlockId, String)>,
+    },
 }
 
 /// What became of an action, as far as one block tells.
@@ -185,6 +246,13 @@ pub trait Transactor: Send + Sync + 'static {
 
     /// Commits what is pending. `Invalid`: for some block nothing is; then nothing is changed.
     fn commit(&self, commit: Commit) -> Op<Committed>;
+
+    /// Pends and commits in one, all parts or none. `None`: here that is done step by step; that is what
+    /// [`transact`] does then.
+    fn transact(&self, parts: &[Part]) -> Option<Op<Transacted>> {
+        let _ = parts;
+        None
+    }
 
     /// Forgets what is pending, if anything is.
     fn cancel(&self, action: &ActionId, blocks: &[BlockId]) -> Op<()>;

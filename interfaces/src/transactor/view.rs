@@ -8,7 +8,7 @@ use travertine_engine::contract::{Error, Op, Result};
 use super::{Context, Revision, Transactor};
 use crate::block::{Block, BlockId, Changes, ReadBlocks};
 
-/// What a transaction read: each block, and the revision that it had. 0 is that it was not there.
+/// What was read: each block, and the revision that it had; 0 is that it was not there.
 pub type Reads = BTreeMap<BlockId, Revision>;
 
 /// Blocks as they are at a revision: read once, and remembered, so many of them at most. Clones are one

@@ -1,32 +1,13 @@
 use std::collections::VecDeque;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
 use travertine_engine::conformance::rng::Rng;
-use travertine_engine::contract::{Env, ErrorKind, Op};
+use travertine_engine::contract::{Env, ErrorKind};
 
 use super::*;
 use crate::block::Tracker;
-
-/// No block anywhere.
-#[derive(Debug, Clone)]
-struct Nothing;
-
-impl ReadBlocks for Nothing {
-    fn get(&self, _: &BlockId) -> Op<Option<Arc<Block>>> {
-        Op::ok(None)
-    }
-}
-
-fn now<T>(work: impl Future<Output = T>) -> T {
-    match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => panic!("it waits"),
-    }
-}
+use crate::testing::{Nothing, id, now};
 
 fn begun() -> (Chain, Tracker<Nothing>) {
-    let id = |name: &str| BlockId::new(name).unwrap();
     let chain = Chain::new(id("header"), id("c"), DATA);
     let mut blocks = Tracker::new(Nothing, Env::system().random);
     blocks.insert(chain.header_block());

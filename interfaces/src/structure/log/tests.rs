@@ -1,20 +1,10 @@
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
 
 use travertine_engine::contract::{Env, ErrorKind, Op};
 
 use super::*;
 use crate::block::Tracker;
-
-#[derive(Debug, Clone)]
-struct Nothing;
-
-impl ReadBlocks for Nothing {
-    fn get(&self, _: &BlockId) -> Op<Option<Arc<Block>>> {
-        Op::ok(None)
-    }
-}
+use crate::testing::{Nothing, id, now};
 
 /// Counts what is read.
 struct Counted<'b>(&'b Tracker<Nothing>, std::sync::atomic::AtomicUsize);
@@ -26,15 +16,7 @@ impl ReadBlocks for Counted<'_> {
     }
 }
 
-fn now<T>(work: impl Future<Output = T>) -> T {
-    match pin!(work).poll(&mut std::task::Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => panic!("it waits"),
-    }
-}
-
 fn begun() -> (Log, Tracker<Nothing>) {
-    let id = |name: &str| BlockId::new(name).unwrap();
     let log = Log::new(id("header"), id("c"));
     let mut blocks = Tracker::new(Nothing, Env::system().random);
     blocks.insert(log.0.header_block());

@@ -1,34 +1,14 @@
 use std::collections::BTreeMap;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use travertine_engine::conformance::rng::Rng;
-use travertine_engine::contract::{Env, Op};
+use travertine_engine::contract::Env;
 
 use super::*;
 use crate::block::Tracker;
-
-/// No block anywhere.
-#[derive(Debug, Clone)]
-struct Nothing;
-
-impl ReadBlocks for Nothing {
-    fn get(&self, _: &BlockId) -> Op<Option<Arc<Block>>> {
-        Op::ok(None)
-    }
-}
-
-fn now<T>(work: impl Future<Output = T>) -> T {
-    match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => panic!("it waits"),
-    }
-}
+use crate::testing::{Nothing, id, now};
 
 fn planted(capacity: usize) -> (Tree, Tracker<Nothing>) {
     use crate::block::WriteBlocks;
-    let id = |name: &str| BlockId::new(name).unwrap();
     let tree = Tree::new(id("trunk"), id("c"), Pairs).with_capacity(capacity);
     let mut blocks = Tracker::new(Nothing, Env::system().random);
     blocks.insert(tree.trunk_block());

@@ -4,34 +4,31 @@ use std::collections::BTreeMap;
 
 use travertine_engine::contract::{Error, Result};
 
-use super::rows::Rows;
-use super::{Local, TOLD_MAX};
+use super::keep::Keep;
+use super::rows::{Rows, Standing};
+use super::{Local, View as Snapshot};
 use crate::block::BlockId;
 use crate::index::View;
 use crate::transactor::{ActionId, Answer, Answers, Context, Revision, Status};
 
 impl Local {
-    pub(super) fn answers(&self, blocks: &[BlockId], context: Option<&Context>) -> Result<Answers> {
+    /// Blocks as a snapshot has them, and whether something is pending of them that the context says is
+    /// committed.
+    pub(super) fn look(
+        &self,
+        blocks: &[BlockId],
+        context: Option<&Context>,
+    ) -> Result<(Answers, bool)> {
         let rows = self.rows()?;
-        let answers = blocks
-            .iter()
-            .map(|id| (id.clone(), answer(&rows, id, context)));
-        Ok(answers.collect())
-    }
-
-    /// Whether something is pending of these blocks that a context says is committed.
-    pub(super) fn is_due(&self, blocks: &[BlockId], context: &Context) -> bool {
-        let due = |rows: &Rows<super::View>, id| {
-            let mut rivals = rows.rivals(id, TOLD_MAX)?.into_iter();
-            let known = |action| context.committed.iter().any(|by| by.action == action);
-            Ok(rivals.any(|(action, _)| known(action)))
-        };
-        let any = self.rows().and_then(|rows| {
-            let mut found = blocks.iter().map(|id| due(&rows, id));
-            found.try_fold(false, |any, due: Result<bool>| Ok(any || due?))
-        });
-        // An error is met again where it can be told.
-        !context.committed.is_empty() && any.unwrap_or(true)
+        let (mut answers, mut due) = (Answers::new(), false);
+        for id in blocks {
+            let answer = rows.standing(id).and_then(|standing| {
+                due |= context.is_some_and(|context| is_due(&standing, context));
+                answer(&rows, &self.keep, id, standing, context)
+            });
+            answers.insert(id.clone(), answer);
+        }
+        Ok((answers, due))
     }
 
     pub(super) fn statuses(
@@ -40,49 +37,73 @@ impl Local {
         blocks: &[BlockId],
     ) -> Result<BTreeMap<BlockId, Status>> {
         let rows = self.rows()?;
-        let status = |id: &BlockId| status(&rows, action, id);
+        let status = |id: &BlockId| {
+            if let Some(revision) = rows.committed(id, action)? {
+                return Ok(Status::Committed(revision));
+            }
+            let standing = rows.standing(id)?;
+            let pending = standing.of(action);
+            Ok(pending.map_or(Status::Unknown, |_| Status::Pending))
+        };
         blocks
             .iter()
             .map(|id| Ok((id.clone(), status(id)?)))
             .collect()
     }
 
-    fn rows(&self) -> Result<Rows<super::View>> {
+    pub(super) fn rows(&self) -> Result<Rows<Snapshot>> {
         let reader = self.map.reader(&self.engine.snapshot());
         Ok(Rows(reader.wait()?))
     }
 }
 
-fn answer<V: View>(rows: &Rows<V>, id: &BlockId, context: Option<&Context>) -> Result<Answer> {
-    let latest = rows.newest(id, Revision::MAX)?;
+fn is_due(standing: &Standing, context: &Context) -> bool {
+    let newer = |by: &&crate::transactor::ActionRev| by.revision > standing.revision();
+    let mut committed = context.committed.iter().filter(newer);
+    !standing.pending.is_empty() && committed.any(|by| standing.of(&by.action).is_some())
+}
+
+fn answer<V: View>(
+    rows: &Rows<V>,
+    keep: &Keep,
+    id: &BlockId,
+    standing: Standing,
+    context: Option<&Context>,
+) -> Result<Answer> {
     let upto = context.map_or(Revision::MAX, |context| context.revision);
-    let made = match &latest {
-        Some(latest) if latest.by.revision > upto => rows.newest(id, upto)?,
-        latest => latest.clone(),
+    let newest = standing.revision();
+    if let Some(ranges) = &standing.ranges {
+        // What is newer than the newest is known, if that is.
+        if !ranges.has(upto) && !(upto >= newest && ranges.has_newest()) {
+            return Err(Error::unavailable(format!(
+                "block {id} as of {} is not here: its revisions from {} on are",
+                match upto {
+                    Revision::MAX => "now".to_owned(),
+                    revision => format!("revision {revision}"),
+                },
+                ranges.first().unwrap_or_default(),
+            )));
+        }
+    }
+    let by = match &standing.newest {
+        Some((by, _)) if by.revision <= upto => Some(by.clone()),
+        Some(_) => rows.newest(id, upto)?.map(|made| made.by),
+        None => None,
     };
-    let mut block = match &made {
-        Some(made) => rows.block(id, made)?,
+    let mut block = match &by {
+        Some(by) => rows.as_of(id, by, keep)?,
         None => None,
     };
     if let Some(action) = context.and_then(|context| context.pending.as_ref()) {
-        let transform = rows.pending(id, action)?.ok_or_else(|| {
+        let waiting = standing.of(action).ok_or_else(|| {
             Error::invalid(format!("action {action} has nothing pending of block {id}"))
         })?;
-        block = transform.apply(block)?;
+        block = waiting.transform()?.apply(block)?;
     }
-    let pending = rows.rivals(id, TOLD_MAX)?.into_iter();
     Ok(Answer {
         block,
-        revision: made.map(|made| made.by.revision),
-        latest: latest.map(|made| made.by),
-        pending: pending.map(|(action, _)| action).collect(),
+        revision: by.map(|by| by.revision),
+        latest: standing.newest.map(|(by, _)| by),
+        pending: standing.pending.into_iter().map(|it| it.action).collect(),
     })
-}
-
-fn status<V: View>(rows: &Rows<V>, action: &ActionId, id: &BlockId) -> Result<Status> {
-    if let Some(revision) = rows.committed(id, action)? {
-        return Ok(Status::Committed(revision));
-    }
-    let pending = rows.pending(id, action)?;
-    Ok(pending.map_or(Status::Unknown, |_| Status::Pending))
 }

@@ -2,127 +2,102 @@
 //! is the answer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use travertine_engine::contract::{Error, Result};
+use travertine_engine::contract::{Error, ErrorKind, Result};
 
-use super::rows::{
-    Made, Rows, STEPS_MAX, Waiting, block_key, committed_row, pending_key, revision_key,
-};
-use super::{Decided, TOLD_MAX};
+use super::TOLD_MAX;
+use super::desk::Desk;
+use super::rows::{Claim, Made, PENDING_MAX, STEPS_MAX, Waiting};
 use crate::block::{Block, BlockId, Transform, Transforms};
 use crate::index::{Direction, View};
 use crate::transactor::{
-    ActionId, ActionRev, Commit, Committed, Context, Missed, Pend, Pended, Policy, Revision, Rival,
-    Stale,
+    ActionId, ActionRev, Commit, Committed, Context, Missed, Part, Pend, Pended, Policy, Revision,
+    Rival, Stale, Transacted,
 };
 
-/// What was pended before `dead` stands in nobody's way, and goes.
-pub(super) fn pend<V: View>(
-    rows: &Rows<V>,
-    pend: Pend,
-    now: u64,
-    dead: u64,
-) -> Result<Decided<Pended>> {
-    let (mut puts, mut deletes) = (Vec::new(), Vec::new());
-    let (mut missed, mut rivals) = (Missing::default(), Vec::new());
-    for (id, transform) in pend.transforms.iter() {
-        let newest = rows.newest(id, Revision::MAX)?;
-        if let Some(newest) =
-            newest.filter(|_| pend.revision.is_some() || transform.insert.is_some())
-        {
-            let from = pend.revision.unwrap_or(newest.by.revision);
-            missed.add(rows, id, from, newest.by.revision)?;
-        }
-        for (action, waiting) in rows.rivals(id, TOLD_MAX)? {
-            if action == pend.action {
-                continue;
-            }
-            if waiting.since < dead {
-                deletes.push(pending_key(id, &action));
-                continue;
-            }
-            rivals.push(Rival {
-                block: id.clone(),
-                action,
-                transform: (pend.policy == Policy::Return).then_some(waiting.transform),
-            });
-        }
-        match rows.pending(id, &pend.action)? {
-            Some(before) if before == *transform => {}
+/// When it is: what was pended before `dead`, and is not held, stands in nobody's way and goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Time {
+    pub(super) now: u64,
+    pub(super) dead: u64,
+}
+
+pub(super) fn pend<V: View>(desk: &mut Desk<'_, V>, pend: &Pend, time: Time) -> Result<Pended> {
+    let mut found = Found::default();
+    found.look(desk, pend, time)?;
+    if let Some(stale) = found.stale(pend.policy) {
+        return Ok(Pended::Stale(stale));
+    }
+    for id in pend.blocks() {
+        let waiting = waiting(pend, id, time.now);
+        match desk.standing(id)?.of(&pend.action) {
+            Some(before) if before.is_like(&waiting) => {}
             Some(_) => {
                 return Err(Error::invalid(format!(
                     "action {} has another change of block {id} pending: cancel it, or take a new id",
                     pend.action
                 )));
             }
-            None => {
-                let waiting = Waiting {
-                    since: now,
-                    transform: transform.clone(),
-                };
-                puts.push((pending_key(id, &pend.action), waiting.to_bytes()));
-            }
+            None => desk.pend(id, waiting)?,
         }
     }
-    rivals.truncate(TOLD_MAX);
-    let stale = match missed.stale() {
-        None if !rivals.is_empty() && pend.policy != Policy::Continue => {
-            Some(Stale::Pending(std::mem::take(&mut rivals)))
-        }
-        stale => stale,
-    };
-    Ok(match stale {
-        Some(stale) => Decided::nothing(Pended::Stale(stale)),
-        None => Decided {
-            puts,
-            deletes,
-            answer: Ok(Pended::Done(rivals)),
-        },
-    })
+    for (id, action) in found.dead {
+        desk.forget(&id, &action)?;
+    }
+    Ok(Pended::Done(found.rivals))
 }
 
-pub(super) fn commit<V: View>(rows: &Rows<V>, commit: &Commit) -> Result<Decided<Committed>> {
+/// What a pend leaves behind of one of its blocks.
+fn waiting(pend: &Pend, id: &BlockId, now: u64) -> Waiting {
+    let nothing = Transform::default();
+    let (claim, transform) = match (pend.transforms.of(id), pend.reads.get(id)) {
+        (Some(transform), _) if pend.held => (Claim::Held, transform),
+        (Some(transform), _) => (Claim::Change, transform),
+        (None, read) if pend.held => (Claim::HeldRead(*read.unwrap_or(&0)), &nothing),
+        (None, read) => (Claim::Read(*read.unwrap_or(&0)), &nothing),
+    };
+    Waiting::new(pend.action.clone(), now, claim, transform)
+}
+
+pub(super) fn commit<V: View>(desk: &mut Desk<'_, V>, commit: &Commit) -> Result<Committed> {
     let by = &commit.action;
-    let (mut missed, mut absent, mut refused) = (Missing::default(), Vec::new(), None);
-    let mut done = Decided::nothing(Committed::Done);
-    for id in commit
-        .blocks
-        .iter()
-        .chain(&commit.header)
-        .collect::<BTreeSet<_>>()
-    {
-        let newest = rows.newest(id, Revision::MAX)?;
-        if let Some(newest) = newest
-            .as_ref()
-            .filter(|made| made.by.revision >= by.revision)
-        {
+    let blocks: BTreeSet<_> = commit.blocks.iter().chain(&commit.header).collect();
+    let (mut found, mut absent, mut changes) = (Found::default(), Vec::new(), Vec::new());
+    for id in blocks.iter().copied() {
+        let standing = desk.standing(id)?.clone();
+        if standing.revision() >= by.revision && desk.is_made(id, by)? {
             // The same again: it is done.
-            if rows
-                .newest(id, by.revision)?
-                .is_none_or(|made| made.by != *by)
-            {
-                missed.add(rows, id, by.revision, newest.by.revision)?;
+            continue;
+        }
+        let Some(mine) = standing.of(&by.action) else {
+            match standing.revision() >= by.revision {
+                true => found
+                    .missed
+                    .add(desk, id, by.revision, standing.revision())?,
+                false => absent.push(id.to_string()),
             }
             continue;
-        }
-        let Some(transform) = rows.pending(id, &by.action)? else {
-            absent.push(id.to_string());
-            continue;
         };
-        done.deletes.push(pending_key(id, &by.action));
-        if let Err(error) = make(
-            rows,
-            id,
-            by.clone(),
-            transform,
-            newest.as_ref(),
-            &mut done.puts,
-        ) {
-            refused = Some(format!("block {id}: {}", error.message()));
+        let first = mine.claim.read().map_or(by.revision, |read| read + 1);
+        if standing.revision() >= first {
+            found.missed.add(desk, id, first, standing.revision())?;
+        }
+        let others = standing.pending.iter().filter(|it| it.action != by.action);
+        for other in others.filter(|it| bars(it.claim, mine.claim.read().is_some())) {
+            found.rival(id, other, Policy::Fail)?;
+        }
+        if mine.claim.read().is_none() {
+            changes.push((id.clone(), by.clone(), mine.transform()?));
         }
     }
-    if let Some(stale) = missed.stale() {
-        return Ok(Decided::nothing(Committed::Stale(stale)));
+    // Where it is committed it is whole, and what was only read is forgotten by then.
+    let done = !absent.is_empty() && desk.is_made(&commit.tail, by)?;
+    if done && found.is_empty() && changes.is_empty() {
+        return Ok(Committed::Done);
+    }
+    if let Some(stale) = found.stale(Policy::Fail) {
+        return Ok(Committed::Stale(stale));
     }
     if !absent.is_empty() {
         return Err(Error::invalid(format!(
@@ -131,68 +106,71 @@ pub(super) fn commit<V: View>(rows: &Rows<V>, commit: &Commit) -> Result<Decided
             absent.join(", ")
         )));
     }
-    if let Some(why) = refused {
-        // Nothing of it can ever be committed.
-        done.puts.clear();
-        done.answer = Ok(Committed::Stale(Stale::Refused(why)));
+    let refused = land(desk, changes)?;
+    // If it is refused nothing of it can ever be committed.
+    for id in blocks {
+        desk.forget(id, &by.action)?;
     }
-    Ok(done)
+    Ok(match refused {
+        None => Committed::Done,
+        Some(why) => Committed::Stale(Stale::Refused(why)),
+    })
 }
 
-/// The rows of one more revision of a block.
-fn make<V: View>(
-    rows: &Rows<V>,
-    id: &BlockId,
-    by: ActionRev,
-    transform: Transform,
-    newest: Option<&Made>,
-    puts: &mut Vec<(Vec<u8>, Vec<u8>)>,
-) -> Result<()> {
-    let needs_base = transform.needs_base();
-    let base = match newest {
-        Some(newest) if needs_base => rows.block(id, newest)?,
-        _ => None,
-    };
-    let block = transform.apply(base)?;
-    let far = newest.is_none_or(|newest| newest.steps + 1 >= STEPS_MAX);
-    let steps = match newest {
-        Some(newest) if needs_base && !far => newest.steps + 1,
-        _ => 0,
-    };
-    if let Some(block) = block {
-        if block.id() != id {
-            return Err(Error::invalid(format!(
-                "it would become block {}",
-                block.id()
-            )));
+/// Pends and commits at once: nothing is ever pending.
+pub(super) fn transact<V: View>(
+    desk: &mut Desk<'_, V>,
+    parts: &[Part],
+    time: Time,
+) -> Result<Transacted> {
+    let (mut found, mut changes, mut done) = (Found::default(), Vec::new(), 0);
+    for part in parts {
+        let by = &part.commit.action;
+        if desk.is_made(&part.commit.tail, by)? {
+            done += 1;
+            continue;
         }
-        let bytes = Block::to_bytes(&block)?;
-        if steps == 0 && needs_base {
-            puts.push((block_key(id, by.revision), bytes.to_vec()));
+        let at = Pend {
+            revision: Some(by.revision),
+            ..part.pend.clone()
+        };
+        found.look(desk, &at, time)?;
+        for (id, transform) in at.transforms {
+            changes.push((id, by.clone(), transform));
         }
     }
-    let made = Made {
-        by,
-        steps,
-        transform,
-    };
-    puts.push((revision_key(id, made.by.revision), made.to_bytes()));
-    puts.push(committed_row(id, &made.by));
-    Ok(())
+    let distinct: BTreeSet<_> = changes.iter().map(|(id, ..)| id).collect();
+    if distinct.len() < changes.len() || (done > 0 && done < parts.len()) {
+        return Err(Error::invalid(
+            "a block is changed by one collection, and a change of several is committed once",
+        ));
+    }
+    let policy = parts
+        .first()
+        .map_or(Policy::default(), |part| part.pend.policy);
+    if let Some(stale) = found.stale(policy) {
+        return Ok(Transacted::Stale(stale));
+    }
+    if let Some(why) = land(desk, changes)? {
+        return Ok(Transacted::Stale(Stale::Refused(why)));
+    }
+    for (id, action) in found.dead {
+        desk.forget(&id, &action)?;
+    }
+    for part in parts {
+        for id in part.pend.blocks() {
+            desk.forget(id, &part.pend.action)?;
+        }
+    }
+    Ok(Transacted::Done)
 }
 
 pub(super) fn cancel<V: View>(
-    rows: &Rows<V>,
+    desk: &mut Desk<'_, V>,
     action: &ActionId,
     blocks: &[BlockId],
-) -> Result<Decided<()>> {
-    let mut done = Decided::nothing(());
-    for id in blocks {
-        if rows.pending(id, action)?.is_some() {
-            done.deletes.push(pending_key(id, action));
-        }
-    }
-    Ok(done)
+) -> Result<()> {
+    blocks.iter().try_for_each(|id| desk.forget(id, action))
 }
 
 /// Commits what is pending of these blocks although a context says that it is committed: whoever
@@ -200,33 +178,173 @@ pub(super) fn cancel<V: View>(
 /// there was one, and so may be another. Nothing goes back: what is older than the newest revision is
 /// left alone.
 pub(super) fn promote<V: View>(
-    rows: &Rows<V>,
+    desk: &mut Desk<'_, V>,
     blocks: &[BlockId],
     context: &Context,
-) -> Result<Decided<bool>> {
+) -> Result<bool> {
     let mut committed: Vec<_> = context.committed.iter().collect();
     committed.sort_by_key(|by| by.revision);
-    let mut done = Decided::nothing(false);
+    let mut any = false;
     for id in blocks.iter().collect::<BTreeSet<_>>() {
-        let newest = rows.newest(id, Revision::MAX)?;
-        let known = newest.as_ref().map_or(0, |made| made.by.revision);
-        for by in committed.iter().filter(|by| by.revision > known) {
-            if let Some(transform) = rows.pending(id, &by.action)? {
-                make(
-                    rows,
-                    id,
-                    (*by).clone(),
-                    transform,
-                    newest.as_ref(),
-                    &mut done.puts,
-                )?;
-                done.deletes.push(pending_key(id, &by.action));
-                done.answer = Ok(true);
-                break;
+        let standing = desk.standing(id)?.clone();
+        let newer = committed
+            .iter()
+            .filter(|by| by.revision > standing.revision());
+        for by in newer {
+            let Some(mine) = standing.of(&by.action) else {
+                continue;
+            };
+            if mine.claim.read().is_none() {
+                let change = (id.clone(), (*by).clone(), mine.transform()?);
+                if let Some(why) = land(desk, vec![change])? {
+                    return Err(Error::corrupt(format!(
+                        "action {} is committed and cannot be: {why}",
+                        by.action
+                    )));
+                }
             }
+            desk.forget(id, &by.action)?;
+            any = true;
+            break;
         }
     }
-    Ok(done)
+    Ok(any)
+}
+
+/// Makes revisions, all or none: what is returned says why not.
+fn land<V: View>(
+    desk: &mut Desk<'_, V>,
+    changes: Vec<(BlockId, ActionRev, Transform)>,
+) -> Result<Option<String>> {
+    let mut all = Vec::with_capacity(changes.len());
+    for (id, by, transform) in changes {
+        match make(desk, &id, &by, &transform) {
+            Ok((block, steps)) => {
+                let kept = block
+                    .clone()
+                    .filter(|_| steps == 0 && transform.needs_base());
+                all.push((id, block, kept, Made::new(by, steps, &transform)));
+            }
+            Err(error) if error.kind() == ErrorKind::Invalid => {
+                return Ok(Some(format!("block {id}: {}", error.message())));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    for (id, block, kept, made) in all {
+        desk.write(&id, &made, kept.as_deref())?;
+        desk.keep.put(&id, &made.by, block);
+        desk.landed(&id, made.by, made.steps)?;
+    }
+    Ok(None)
+}
+
+/// The block that a change makes, and how many steps back to one that needs no earlier one.
+fn make<V: View>(
+    desk: &mut Desk<'_, V>,
+    id: &BlockId,
+    by: &ActionRev,
+    transform: &Transform,
+) -> Result<(Option<Arc<Block>>, u64)> {
+    let (base, steps) = match transform.needs_base() {
+        true => desk.base(id)?,
+        false => (None, STEPS_MAX),
+    };
+    let block = transform.apply(base)?;
+    if let Some(block) = &block {
+        if block.id() != id {
+            return Err(Error::invalid(format!(
+                "it would become block {}, made by {}",
+                block.id(),
+                by.action
+            )));
+        }
+        block.check_size()?;
+    }
+    Ok((block, if steps + 1 >= STEPS_MAX { 0 } else { steps + 1 }))
+}
+
+/// Whether somebody's claim bars another who changes the block, or only reads it.
+fn bars(claim: Claim, reads: bool) -> bool {
+    match claim {
+        Claim::Held => true,
+        Claim::HeldRead(_) => !reads,
+        Claim::Change | Claim::Read(_) => false,
+    }
+}
+
+/// What stands in the way.
+#[derive(Default)]
+struct Found {
+    missed: Missing,
+    rivals: Vec<Rival>,
+    /// Whether one of them bars.
+    barred: bool,
+    /// What was pending for too long.
+    dead: Vec<(BlockId, ActionId)>,
+}
+
+impl Found {
+    fn is_empty(&self) -> bool {
+        self.missed.0.is_none() && self.rivals.is_empty()
+    }
+
+    /// Looks at all blocks of a pend.
+    fn look<V: View>(&mut self, desk: &mut Desk<'_, V>, pend: &Pend, time: Time) -> Result<()> {
+        for id in pend.blocks() {
+            let standing = desk.standing(id)?.clone();
+            let newest = standing.revision();
+            let transform = pend.transforms.of(id);
+            if let Some(transform) = transform.filter(|_| newest > 0) {
+                if pend.revision.is_some() || transform.insert.is_some() {
+                    let from = pend.revision.unwrap_or(newest);
+                    self.missed.add(desk, id, from, newest)?;
+                }
+            }
+            if let Some(read) = pend.reads.get(id).filter(|read| newest > **read) {
+                self.missed.add(desk, id, read + 1, newest)?;
+            }
+            let others = standing.pending.iter();
+            let others = others.filter(|it| it.action != pend.action);
+            let mut alive = 0;
+            for other in others {
+                if other.since < time.dead && !other.claim.is_held() {
+                    self.dead.push((id.clone(), other.action.clone()));
+                    continue;
+                }
+                alive += 1;
+                let bars = bars(other.claim, transform.is_none());
+                self.barred |= bars;
+                // Who only reads is in nobody's way, and nobody is in theirs.
+                if bars || (transform.is_some() && other.claim.read().is_none()) {
+                    self.rival(id, other, pend.policy)?;
+                }
+            }
+            self.barred |= alive >= PENDING_MAX;
+        }
+        Ok(())
+    }
+
+    fn rival(&mut self, id: &BlockId, waiting: &Waiting, policy: Policy) -> Result<()> {
+        if self.rivals.len() < TOLD_MAX {
+            let told = policy == Policy::Return;
+            self.rivals.push(Rival {
+                block: id.clone(),
+                action: waiting.action.clone(),
+                transform: told.then(|| waiting.transform()).transpose()?,
+            });
+        }
+        Ok(())
+    }
+
+    /// What is missing goes first; then nothing is said of what is pending.
+    fn stale(&mut self, policy: Policy) -> Option<Stale> {
+        let missed = std::mem::take(&mut self.missed);
+        missed.stale().or_else(|| {
+            let stops = self.barred || policy != Policy::Continue && !self.rivals.is_empty();
+            stops.then(|| Stale::Pending(std::mem::take(&mut self.rivals)))
+        })
+    }
 }
 
 /// What somebody missed, by action.
@@ -237,16 +355,20 @@ impl Missing {
     /// What became of a block between two revisions, the oldest first.
     fn add<V: View>(
         &mut self,
-        rows: &Rows<V>,
+        desk: &Desk<'_, V>,
         id: &BlockId,
         from: Revision,
         to: Revision,
     ) -> Result<()> {
-        for made in rows.revisions(id, from, to, Direction::Forward, TOLD_MAX)? {
-            let all = self.0.get_or_insert_default();
+        let between = desk
+            .rows
+            .revisions(id, from, to, Direction::Forward, TOLD_MAX)?;
+        for made in between {
+            let transform = made.transform()?;
             let (action, revision) = (made.by.action, made.by.revision);
+            let all = self.0.get_or_insert_default();
             let one = all.entry((revision, action)).or_default();
-            one.push(id.clone(), made.transform);
+            one.push(id.clone(), transform)?;
         }
         Ok(())
     }

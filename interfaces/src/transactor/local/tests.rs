@@ -1,36 +1,13 @@
 //! What a transactor promises, on the one that is here.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use travertine_engine::contract::{Env, ErrorKind, Level, Name};
-use travertine_engine::front::{Engine, Options};
-use travertine_engine::log::{Log, LogOptions};
-use travertine_engine::medium::memory::MemoryMedium;
+use travertine_engine::contract::ErrorKind;
 
 use super::Local;
 use crate::block::{Block, BlockId, Code, Header, Operation, Transform, Transforms, Value};
+use crate::testing::{id, local};
 use crate::transactor::*;
-
-fn store() -> Local {
-    let env = Env::system();
-    let log = Log::open(
-        "memory",
-        Arc::new(MemoryMedium::new()),
-        &env,
-        LogOptions::default(),
-    );
-    let options = Options {
-        level: Level::Memory,
-        ..Options::default()
-    };
-    let engine = Engine::open(Arc::new(log.unwrap()), &env, options).unwrap();
-    Local::new(Arc::new(engine), &env, Name::new("blocks").unwrap(), None)
-}
-
-fn id(name: &str) -> BlockId {
-    BlockId::new(name).unwrap()
-}
 
 fn action(name: &str) -> ActionId {
     ActionId::new(name).unwrap()
@@ -66,12 +43,8 @@ fn update(name: &str, word: &str) -> (BlockId, Transform) {
 }
 
 fn pending(name: &str, revision: Option<Revision>, all: &[(BlockId, Transform)]) -> Pend {
-    Pend {
-        action: action(name),
-        revision,
-        transforms: all.iter().cloned().collect::<Transforms>(),
-        policy: Policy::Return,
-    }
+    let transforms = all.iter().cloned().collect::<Transforms>();
+    Pend::new(action(name), revision, transforms)
 }
 
 fn pend(store: &Local, name: &str, revision: Option<Revision>, all: &[(BlockId, Transform)]) {
@@ -119,14 +92,14 @@ fn upto(revision: Revision) -> Context {
 
 #[test]
 fn a_block_that_is_not_there_is_absent_and_no_error() {
-    let store = store();
+    let store = local();
     assert_eq!(get(&store, "b", None), Answer::default());
     assert_eq!(get(&store, "b", Some(&upto(9))), Answer::default());
 }
 
 #[test]
 fn what_is_pended_and_committed_is_there() {
-    let store = store();
+    let store = local();
     pend(&store, "a", Some(1), &[insert("b", &["one"])]);
     let before = get(&store, "b", None);
     assert_eq!(
@@ -147,7 +120,7 @@ fn what_is_pended_and_committed_is_there() {
 
 #[test]
 fn whoever_finds_others_pending_goes_on_or_is_told() {
-    let store = store();
+    let store = local();
     pend(&store, "a", Some(1), &[insert("b", &["one"])]);
     let theirs = insert("b", &["two"]);
     let with = |policy| Pend {
@@ -180,7 +153,7 @@ fn whoever_finds_others_pending_goes_on_or_is_told() {
 
 #[test]
 fn who_is_behind_is_told_what_was_committed_since_and_nothing_of_what_is_pending() {
-    let store = store();
+    let store = local();
     pend(&store, "a1", Some(1), &[insert("b", &["one"])]);
     commit(&store, "a1", 1, &["b"]);
     for revision in 2..=3 {
@@ -205,7 +178,7 @@ fn who_is_behind_is_told_what_was_committed_since_and_nothing_of_what_is_pending
 
 #[test]
 fn a_block_that_is_there_is_not_inserted_again_without_a_revision() {
-    let store = store();
+    let store = local();
     pend(&store, "a", None, &[insert("b", &["one"])]);
     commit(&store, "a", 7, &["b"]);
     let again = store
@@ -217,7 +190,7 @@ fn a_block_that_is_there_is_not_inserted_again_without_a_revision() {
 
 #[test]
 fn of_two_that_commit_at_one_revision_one_lands() {
-    let store = store();
+    let store = local();
     pend(&store, "a", Some(1), &[insert("b", &["one"])]);
     let beside = Pend {
         policy: Policy::Continue,
@@ -237,7 +210,7 @@ fn of_two_that_commit_at_one_revision_one_lands() {
 
 #[test]
 fn nothing_is_committed_that_is_not_pending() {
-    let store = store();
+    let store = local();
     pend(&store, "a", Some(1), &[insert("b", &["one"])]);
     let error = store.commit(committing("a", 1, &["b", "c", "d"])).wait();
     let error = error.unwrap_err();
@@ -249,7 +222,7 @@ fn nothing_is_committed_that_is_not_pending() {
 
 #[test]
 fn what_is_cancelled_never_was() {
-    let store = store();
+    let store = local();
     pend(&store, "a", Some(1), &[insert("b", &["one"])]);
     let all = [id("b"), id("c")];
     store.cancel(&action("a"), &all).wait().unwrap();
@@ -262,7 +235,7 @@ fn what_is_cancelled_never_was() {
 
 #[test]
 fn the_past_is_read_between_its_revisions() {
-    let store = store();
+    let store = local();
     pend(&store, "a1", Some(1), &[insert("b", &["one"])]);
     commit(&store, "a1", 1, &["b"]);
     for revision in [5, 9] {
@@ -283,7 +256,7 @@ fn the_past_is_read_between_its_revisions() {
 
 #[test]
 fn an_update_of_nothing_is_refused_and_leaves_nothing() {
-    let store = store();
+    let store = local();
     pend(&store, "a", Some(1), &[update("b", "x"), insert("c", &[])]);
     let done = store
         .commit(committing("a", 1, &["b", "c"]))
@@ -300,7 +273,7 @@ fn an_update_of_nothing_is_refused_and_leaves_nothing() {
 
 #[test]
 fn a_block_that_was_deleted_is_absent_and_its_past_is_not() {
-    let store = store();
+    let store = local();
     pend(&store, "a", Some(1), &[insert("b", &["one"])]);
     commit(&store, "a", 1, &["b"]);
     pend(&store, "z", Some(2), &[(id("b"), Transform::delete())]);
@@ -315,7 +288,7 @@ fn a_block_that_was_deleted_is_absent_and_its_past_is_not() {
 
 #[test]
 fn what_a_context_says_is_committed_is_committed_and_never_goes_back() {
-    let store = store();
+    let store = local();
     pend(&store, "a1", Some(1), &[insert("b", &["one"])]);
     pend_beside(&store, "a2", 2, &[update("b", "two")]);
     pend_beside(&store, "a3", 3, &[update("b", "three")]);
@@ -366,7 +339,7 @@ fn pend_beside(store: &Local, name: &str, revision: Revision, all: &[(BlockId, T
 
 #[test]
 fn every_revision_of_a_block_reads_back_as_it_was() {
-    let store = store();
+    let store = local();
     pend(&store, "a0", Some(1), &[insert("b", &[])]);
     commit(&store, "a0", 1, &["b"]);
     let mut past = BTreeMap::from([(1, String::new())]);
@@ -395,7 +368,7 @@ fn every_revision_of_a_block_reads_back_as_it_was() {
 
 #[test]
 fn commits_of_the_same_blocks_from_many_threads_are_one_order() {
-    let store = store();
+    let store = local();
     pend(
         &store,
         "first",
@@ -442,7 +415,7 @@ fn commits_of_the_same_blocks_from_many_threads_are_one_order() {
 
 #[test]
 fn whoever_pended_and_went_stands_in_the_way_for_a_time_only() {
-    let store = store().with_patience(std::time::Duration::from_millis(1));
+    let store = local().with_patience(std::time::Duration::from_millis(1));
     pend(&store, "gone", Some(1), &[insert("b", &["one"])]);
     let mine = pending("z", Some(1), &[insert("b", &["two"])]);
     loop {

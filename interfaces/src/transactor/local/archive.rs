@@ -1,0 +1,341 @@
+//! Revisions of a block that are carried from one store to another, and those that are not here.
+//!
+//! A store has all revisions of the blocks that were born in it. One that began with an archive has those
+//! from there on; what is before, or between, is asked for where somebody [restores](Restore), and is
+//! unavailable otherwise: never absent.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use travertine_engine::contract::{Error, ErrorKind, Op, Result};
+
+use super::desk::Desk;
+use super::ranges::{Range, Ranges, read_range, write_range};
+use super::rows::{Made, STEPS_MAX, block_key, committed_key, revision_key};
+use super::{Local, decide, flat};
+use crate::block::{Block, BlockId, Transform, cbor};
+use crate::index::{Direction, View};
+use crate::transactor::{ActionId, ActionRev, Answers, Context, Revision};
+
+/// Most revisions in one archive.
+const ARCHIVE_MAX: usize = 1024;
+
+/// Revisions of one block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archive {
+    /// Which.
+    pub block: BlockId,
+    /// How the block was is told for each revision from this one on …
+    pub from: Revision,
+    /// … up to this one, which it is not told for; `None`: and nothing came after them.
+    pub to: Option<Revision>,
+    /// Those that the block has, the oldest first. The first says how the block was at `from`: its own
+    /// revision may be older.
+    pub revisions: Vec<Archived>,
+}
+
+/// One revision of a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archived {
+    /// Who made it, and which it is.
+    pub by: ActionRev,
+    /// What was done.
+    pub transform: Transform,
+    /// The block as it was then, where it cannot be made from the one before.
+    pub block: Option<Arc<Block>>,
+}
+
+/// Somebody who has, or finds, what is not here.
+pub trait Restore: Debug + Send + Sync {
+    /// An archive in which a block is told as it was at a revision, or as it is now. `None`: it is certain
+    /// that there is no such block. It is called while nothing else is held.
+    fn restore(&self, block: &BlockId, revision: Option<Revision>) -> Op<Option<Archive>>;
+}
+
+impl Archive {
+    /// Its bytes: `[block, [from, to], [[revision, action, transform, block?] …]]`, canonical.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        let mut out = Vec::with_capacity(1024);
+        cbor::head(&mut out, cbor::Major::List, 3);
+        cbor::text(&mut out, self.block.as_str());
+        write_range(&mut out, (self.from, self.to));
+        cbor::head(&mut out, cbor::Major::List, self.revisions.len() as u64);
+        for revision in &self.revisions {
+            let kept = u64::from(revision.block.is_some());
+            cbor::head(&mut out, cbor::Major::List, 3 + kept);
+            cbor::head(&mut out, cbor::Major::Unsigned, revision.by.revision);
+            cbor::text(&mut out, revision.by.action.as_str());
+            out.extend_from_slice(&revision.transform.to_bytes());
+            if let Some(block) = &revision.block {
+                block.write(&mut out);
+            }
+        }
+        out.into()
+    }
+
+    /// The archive that has these bytes. `Corrupt`: none has.
+    pub fn from_bytes(bytes: &Bytes) -> Result<Self> {
+        let damaged = |error: Error| Error::corrupt(error.message());
+        let mut scan = cbor::Scan::new(bytes);
+        let (3, block) = (scan.list()?, scan.text()?) else {
+            return Err(Error::corrupt("an archive does not begin as one"));
+        };
+        let block = BlockId::new(block).map_err(damaged)?;
+        let (from, to) = read_range(&mut scan)?;
+        let mut revisions = Vec::new();
+        for _ in 0..scan.list()? {
+            let (parts @ 3..=4, revision, action) = (scan.list()?, scan.unsigned()?, scan.text()?)
+            else {
+                return Err(Error::corrupt("a revision has three parts or four"));
+            };
+            let action = ActionId::new(action).map_err(damaged)?;
+            let transform = Transform::from_bytes(&bytes.slice_ref(scan.item()?))?;
+            let kept = match parts {
+                4 => Some(Arc::new(Block::read(bytes, &mut scan)?)),
+                _ => None,
+            };
+            revisions.push(Archived {
+                by: ActionRev { action, revision },
+                transform,
+                block: kept,
+            });
+        }
+        scan.end()?;
+        let archive = Self {
+            block,
+            from,
+            to,
+            revisions,
+        };
+        archive.blocks().map_err(damaged)?;
+        Ok(archive)
+    }
+
+    /// The block as each revision made it. `Invalid`: they do not follow from each other.
+    fn blocks(&self) -> Result<Vec<Option<Arc<Block>>>> {
+        let unfit = |why: &str| Error::invalid(format!("an archive of {}: {why}", self.block));
+        let mut all: Vec<Option<Arc<Block>>> = Vec::new();
+        let mut last = 0;
+        for (nth, revision) in self.revisions.iter().enumerate() {
+            let by = &revision.by;
+            let early = nth > 0 && by.revision <= self.from;
+            if by.revision <= last || early || self.to.is_some_and(|to| by.revision >= to) {
+                return Err(unfit("its revisions do not ascend within its range"));
+            }
+            last = by.revision;
+            let block = match (&revision.block, all.last()) {
+                (Some(block), _) => Some(block.clone()),
+                (None, Some(before)) => revision.transform.apply(before.clone())?,
+                (None, None) if revision.transform.needs_base() => {
+                    return Err(unfit("its first revision does not say what the block was"));
+                }
+                (None, None) => revision.transform.apply(None)?,
+            };
+            if block.as_ref().is_some_and(|it| it.id() != &self.block) {
+                return Err(unfit("it tells of another block"));
+            }
+            all.push(block);
+        }
+        Ok(all)
+    }
+}
+
+impl Local {
+    /// The revisions of a block from one on, up to another that is not among them, as far as an archive
+    /// goes: where it ends says its `to`. `None`: it has none. `Unavailable`: they are not here.
+    pub fn archive(
+        &self,
+        id: &BlockId,
+        from: Revision,
+        to: Option<Revision>,
+    ) -> Result<Option<Archive>> {
+        let rows = self.rows()?;
+        let standing = rows.standing(id)?;
+        if standing.newest.is_none() {
+            return Ok(None);
+        }
+        if standing.ranges.as_ref().is_some_and(|it| !it.has(from)) {
+            return Err(Error::unavailable(format!(
+                "revision {from} of block {id} is not here"
+            )));
+        }
+        let end = standing.ranges.as_ref().and_then(|it| it.end_of(from));
+        let to = match (to, end) {
+            (Some(to), Some(end)) => Some(to.min(end)),
+            (to, end) => to.or(end),
+        };
+        // What made the block as it was at `from` comes first.
+        let first = rows.newest(id, from)?;
+        let begin = first.as_ref().map_or(from, |made| made.by.revision);
+        let last = to.map_or(Revision::MAX, |to| to.saturating_sub(1));
+        let most = ARCHIVE_MAX + 1;
+        let mut made = rows.revisions(id, begin, last, Direction::Forward, most)?;
+        let more = made.len() == most;
+        let to = match made.pop() {
+            Some(next) if more => Some(next.by.revision),
+            Some(last) => {
+                made.push(last);
+                to
+            }
+            None => to,
+        };
+        let mut revisions = Vec::with_capacity(made.len());
+        for (nth, made) in made.into_iter().enumerate() {
+            let transform = made.transform()?;
+            let block = match nth == 0 && transform.needs_base() {
+                true => rows.as_of(id, &made.by, &self.keep)?,
+                false => None,
+            };
+            revisions.push(Archived {
+                by: made.by,
+                transform,
+                block,
+            });
+        }
+        Ok(Some(Archive {
+            block: id.clone(),
+            from,
+            to,
+            revisions,
+        }))
+    }
+
+    /// Takes in revisions from elsewhere, and is sure of them when it answers. What is here already stays;
+    /// `Conflict`: it tells another history than what is here.
+    pub fn adopt(&self, archive: &Archive) -> Op<()> {
+        flat(self.decide(|desk| adopt(desk, archive)))
+    }
+
+    /// Forgets how a block was before a revision: from there on it stays as it was.
+    pub fn forget(&self, id: &BlockId, before: Revision) -> Op<()> {
+        flat(self.decide(|desk| forget(desk, id, before)))
+    }
+
+    pub(super) fn answers(&self, blocks: &[BlockId], context: Option<&Context>) -> Result<Answers> {
+        loop {
+            let (mut answers, due) = self.look(blocks, context)?;
+            let Some(context) = context.filter(|_| due) else {
+                self.restore(&mut answers, context)?;
+                return Ok(answers);
+            };
+            let promoted = self.decide(|desk| decide::promote(desk, blocks, context));
+            promoted?.wait()?;
+        }
+    }
+
+    /// Asks elsewhere for what is not here; who does not know is told of block by block.
+    fn restore(&self, answers: &mut Answers, context: Option<&Context>) -> Result<()> {
+        let Some(restore) = &self.restore else {
+            return Ok(());
+        };
+        let revision = context.map(|context| context.revision);
+        let missing = |answer: &Result<crate::transactor::Answer>| match answer {
+            Ok(answer) => answer.latest.is_none(),
+            Err(error) => error.kind() == ErrorKind::Unavailable,
+        };
+        let asked: Vec<_> = answers
+            .iter()
+            .filter(|(_, answer)| missing(answer))
+            .collect();
+        let asked: Vec<_> = asked.into_iter().map(|(id, _)| id.clone()).collect();
+        let mut found = BTreeMap::new();
+        for id in asked {
+            let restored = restore.restore(&id, revision).wait();
+            let adopted = restored.and_then(|archive| match archive {
+                Some(archive) if archive.block != id => Err(Error::corrupt(format!(
+                    "block {id} was asked for, and block {} came",
+                    archive.block
+                ))),
+                Some(archive) => self.adopt(&archive).wait().map(|()| true),
+                None => Ok(false),
+            });
+            let answer = match adopted {
+                Ok(false) => continue,
+                Ok(true) => self.look(std::slice::from_ref(&id), context)?.0.remove(&id),
+                Err(error) => Some(Err(Error::unavailable(format!(
+                    "block {id} could not be restored: {error}"
+                )))),
+            };
+            found.extend(answer.map(|answer| (id, answer)));
+        }
+        answers.append(&mut found);
+        Ok(())
+    }
+}
+
+fn adopt<V: View>(desk: &mut Desk<'_, V>, archive: &Archive) -> Result<()> {
+    let id = &archive.block;
+    let blocks = archive.blocks()?;
+    let standing = desk.standing(id)?.clone();
+    let had = standing.newest.is_some();
+    if had && standing.ranges.is_none() {
+        // All of it is here.
+        return Ok(());
+    }
+    let mut ranges = standing.ranges.unwrap_or_default();
+    let mut steps = STEPS_MAX;
+    for (revision, block) in archive.revisions.iter().zip(blocks) {
+        let by = &revision.by;
+        if ranges.has(by.revision) {
+            if desk
+                .rows
+                .newest(id, by.revision)?
+                .is_none_or(|made| made.by != *by)
+            {
+                return Err(Error::conflict(format!(
+                    "revision {} of block {id} was made by another action than {} here",
+                    by.revision, by.action
+                )));
+            }
+            // What comes next may not rest on rows between others.
+            steps = STEPS_MAX;
+            continue;
+        }
+        steps = match revision.transform.needs_base() && steps + 1 < STEPS_MAX {
+            true => steps + 1,
+            false => 0,
+        };
+        let made = Made::new(by.clone(), steps, &revision.transform);
+        let kept = block.filter(|_| steps == 0 && revision.transform.needs_base());
+        desk.write(id, &made, kept.as_deref())?;
+    }
+    let range: Range = (archive.from, archive.to);
+    ranges.add(range)?;
+    desk.set_ranges(id, &ranges);
+    Ok(())
+}
+
+fn forget<V: View>(desk: &mut Desk<'_, V>, id: &BlockId, before: Revision) -> Result<()> {
+    let standing = desk.standing(id)?.clone();
+    let Some(floor) = desk.rows.newest(id, before.min(standing.revision()))? else {
+        return Ok(());
+    };
+    let block = desk.rows.as_of(id, &floor.by, desk.keep)?;
+    let mut gone = Vec::new();
+    if let Some(last) = floor.by.revision.checked_sub(1) {
+        // As many as an archive has: what is left goes the next time.
+        gone = desk
+            .rows
+            .revisions(id, 0, last, Direction::Forward, ARCHIVE_MAX)?;
+    }
+    let left = gone.len() == ARCHIVE_MAX;
+    for made in &gone {
+        let by = &made.by;
+        desk.deletes.push(revision_key(id, by.revision));
+        desk.deletes.push(block_key(id, by.revision));
+        desk.deletes.push(committed_key(id, &by.action));
+    }
+    let transform = floor.transform()?;
+    if floor.steps > 0 && !left {
+        let made = Made::new(floor.by.clone(), 0, &transform);
+        desk.write(id, &made, block.as_deref())?;
+    }
+    let mut ranges = standing.ranges.unwrap_or(Ranges::of((0, None)));
+    let last = gone.last().filter(|_| left);
+    ranges.cut(last.map_or(before.max(floor.by.revision), |made| made.by.revision + 1));
+    desk.set_ranges(id, &ranges);
+    Ok(())
+}
