@@ -56,6 +56,11 @@ pub(crate) fn truth(out: &mut Vec<u8>, truth: bool) {
     head(out, Simple, if truth { TRUE } else { FALSE });
 }
 
+/// Appends what stands for nothing.
+pub(crate) fn null(out: &mut Vec<u8>) {
+    head(out, Simple, NULL);
+}
+
 const FALSE: u64 = 20;
 const TRUE: u64 = 21;
 const NULL: u64 = 22;
@@ -88,9 +93,26 @@ impl<'a> Scan<'a> {
         Ok(&self.bytes[from..self.at])
     }
 
+    /// The same, and so many levels may lie in it at most.
+    pub(crate) fn item_within(&mut self, levels: usize) -> Result<&'a [u8]> {
+        let from = self.at;
+        self.pass(DEPTH_MAX.saturating_sub(levels))?;
+        Ok(&self.bytes[from..self.at])
+    }
+
     /// What comes next, without passing it.
     pub(crate) fn peek(&self) -> Result<Major> {
         self.clone().head().map(|(major, _)| major)
+    }
+
+    /// Passes over what stands for nothing, if that comes next.
+    pub(crate) fn is_null(&mut self) -> Result<bool> {
+        let mut next = self.clone();
+        let null = next.head()? == (Simple, NULL);
+        if null {
+            *self = next;
+        }
+        Ok(null)
     }
 
     /// The count of the items of a list, which come next.

@@ -33,4 +33,4 @@ pub use id::{BlockId, CODE_MAX, Code, ID_MAX};
 pub use tracker::{Changes, ReadBlocks, Tracker, WriteBlocks};
 pub use transform::{Operation, Transform, Transforms};
 pub use types::Types;
-pub use value::{ByteString, Value};
+pub use value::{ByteString, VALUE_DEPTH_MAX, Value};

@@ -10,6 +10,9 @@ use travertine_engine::contract::{Error, ErrorKind, Result};
 use super::cbor::{self, Major, Scan};
 use crate::typed::value::{from_bytes, to_bytes};
 
+/// How deep lists, maps and tags may lie in each other in a value: it lies in lists of a block itself.
+pub const VALUE_DEPTH_MAX: usize = 32;
+
 /// One value: CBOR, written the one way that is allowed. Equal values are equal bytes, whatever map they
 /// were collected in; clones share them.
 ///
@@ -28,7 +31,7 @@ pub struct Value(Bytes);
 
 impl Value {
     /// The value of a type of yours. Refuses with `Invalid` what is larger than 16 MiB or deeper than
-    /// 64 levels, and a map with one key twice.
+    /// [`VALUE_DEPTH_MAX`] levels, and a map with one key twice.
     pub fn of<T: Serialize + ?Sized>(content: &T) -> Result<Self> {
         let bytes = to_bytes(content)?;
         match whole(&bytes) {
@@ -55,8 +58,8 @@ impl Value {
         &self.0
     }
 
-    /// Bytes that were passed over as one item.
-    pub(super) fn trusted(bytes: Bytes) -> Self {
+    /// Bytes that were passed over as one item, or written as one.
+    pub(crate) fn trusted(bytes: Bytes) -> Self {
         Self(bytes)
     }
 
@@ -77,12 +80,12 @@ impl Value {
         Self(out.into())
     }
 
-    /// A list of values.
-    #[must_use]
-    pub fn list(items: &[Self]) -> Self {
+    /// A list of values. Refuses with `Invalid` what would be deeper than [`VALUE_DEPTH_MAX`] levels.
+    pub fn list(items: &[Self]) -> Result<Self> {
         let mut out = Vec::with_capacity(9 + items.iter().map(|item| item.0.len()).sum::<usize>());
         list(&mut out, items);
-        Self(out.into())
+        whole(&out).map_err(|error| Error::invalid(error.message()))?;
+        Ok(Self(out.into()))
     }
 
     /// The bytes, if it is a string of bytes.
@@ -141,7 +144,7 @@ impl fmt::Debug for Value {
 
 fn whole(bytes: &[u8]) -> Result<()> {
     let mut scan = Scan::new(bytes);
-    scan.item()?;
+    scan.item_within(VALUE_DEPTH_MAX)?;
     scan.end()
 }
 
@@ -175,6 +178,22 @@ pub(super) fn list(out: &mut Vec<u8>, values: &[Value]) {
     cbor::head(out, Major::List, values.len() as u64);
     for value in values {
         out.extend_from_slice(&value.0);
+    }
+}
+
+/// As what it holds: a value within a value is no string of bytes.
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let held = self.to::<ciborium::Value>();
+        held.map_err(serde::ser::Error::custom)?
+            .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let held = ciborium::Value::deserialize(deserializer)?;
+        Self::of(&held).map_err(serde::de::Error::custom)
     }
 }
 

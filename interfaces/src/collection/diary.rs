@@ -14,18 +14,13 @@ pub struct Diary;
 const HEADER: Code = Code::of("DIH");
 
 impl Kind for Diary {
-    type Action = ciborium::Value;
+    type Action = Value;
 
     fn header(&self, id: &BlockId) -> Block {
         Block::of_collection(id, HEADER)
     }
 
-    async fn apply<W: WriteBlocks + Send>(
-        &self,
-        _: &mut W,
-        _: &BlockId,
-        _: &ciborium::Value,
-    ) -> Result<()> {
+    async fn apply<W: WriteBlocks + Send>(&self, _: &mut W, _: &BlockId, _: &Value) -> Result<()> {
         Ok(())
     }
 }

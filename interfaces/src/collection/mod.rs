@@ -34,8 +34,8 @@ pub use diary::Diary;
 pub use sync::{Exhausted, Retry, SyncError};
 pub use tree::{Replace, Tree, row};
 
-/// Blocks that a collection remembers.
-const REMEMBERED: usize = 4096;
+/// Bytes of blocks that a collection remembers, if nobody says otherwise.
+pub const MEMORY: usize = 16 << 20;
 
 /// What a collection is: its header, and what its actions do.
 pub trait Kind: Clone + Send + Sync + 'static {
@@ -133,7 +133,7 @@ impl<K: Kind> Collection<K> {
     }
 
     fn closed(transactor: Arc<dyn Transactor>, env: &Env, id: BlockId, kind: K) -> Self {
-        let view = View::new(transactor, Some(Context::default()), REMEMBERED);
+        let view = View::new(transactor, Some(Context::default()), MEMORY);
         Self {
             kind,
             env: env.clone(),
@@ -153,6 +153,13 @@ impl<K: Kind> Collection<K> {
     fn begin(&mut self) {
         self.tracker.insert(self.kind.header(&self.id));
         self.new = true;
+    }
+
+    /// The same, which remembers about so many bytes of blocks.
+    #[must_use]
+    pub fn with_memory(self, bytes: usize) -> Self {
+        self.view.remember(bytes);
+        self
     }
 
     /// Its name: the id of its header.
@@ -188,6 +195,10 @@ impl<K: Kind> Collection<K> {
     pub async fn act(&mut self, actions: impl IntoIterator<Item = K::Action> + Send) -> Result<()> {
         self.redo().await?;
         let mut actions: Vec<_> = actions.into_iter().collect();
+        for action in &actions {
+            // What cannot be written down is not done.
+            crate::block::Value::of(action)?;
+        }
         apply(&self.kind, &mut self.tracker, &self.id, &actions).await?;
         self.noted.append(&mut actions);
         Ok(())
@@ -223,7 +234,7 @@ impl<K: Kind> Collection<K> {
 
     /// What is committed now, and which entries are new to this client; `None`: nobody created it.
     async fn look(&self) -> Result<Option<(Told, Vec<Entry>)>> {
-        let latest = View::new(self.view.transactor().clone(), None, REMEMBERED);
+        let latest = View::new(self.view.transactor().clone(), None, MEMORY);
         if latest.get(&self.id).await?.is_none() {
             return match self.context.revision {
                 0 => Ok(None),

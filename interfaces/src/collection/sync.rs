@@ -186,7 +186,7 @@ impl<K: Kind> Collection<K> {
             },
         };
         // After an error it is not known whether it landed: that is settled first the next time.
-        let done = transact(&transactor, &[part]).await?;
+        let done = transact(&transactor, vec![part]).await?;
         self.unsure = None;
         match done {
             Transacted::Done => self.landed(by, &changes, checkpoint),

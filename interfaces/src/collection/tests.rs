@@ -9,17 +9,16 @@ use travertine_engine::contract::{ErrorKind, Op};
 use super::*;
 use crate::block::Value;
 use crate::index::Direction;
-use crate::testing::{id, local, now};
+use crate::testing::{id, local, local_with, now};
 use crate::transactor::{Answers, Commit, Committed, Local, Pend, Pended, Stale, Status};
 
 fn store() -> Arc<Local> {
-    // However slow the machine.
-    Arc::new(local().with_patience(std::time::Duration::from_secs(3600)))
+    Arc::new(local())
 }
 
 /// Whoever pends and goes is soon forgotten.
 fn impatient_store() -> Arc<Local> {
-    Arc::new(local().with_patience(std::time::Duration::from_millis(1)))
+    Arc::new(local_with(std::time::Duration::from_millis(1)))
 }
 
 fn tree(store: &Arc<impl Transactor>) -> Collection<Tree> {
@@ -196,10 +195,10 @@ fn an_action_that_fails_in_the_middle_leaves_nothing_and_what_was_before_stays()
         put(&mut one, "before", 1);
         let bad = Replace::put(b"half", &1).unwrap();
         let mut bad = bad.and_put(b"more", &2).unwrap();
-        // Deeper than values go.
-        let mut deep = ciborium::Value::Null;
-        for _ in 0..80 {
-            deep = ciborium::Value::Array(vec![deep]);
+        // Deeper than values go, once it lies in an action.
+        let mut deep = Value::list(&[]).unwrap();
+        for _ in 0..31 {
+            deep = Value::list(&[deep]).unwrap();
         }
         bad.0[1].1 = Some(deep);
         let good = Replace::put(b"good", &1).unwrap();
@@ -266,11 +265,11 @@ fn an_answer_that_gets_lost_doubles_nothing() {
         let mut one = diary(&faulty);
         let mut other = diary(&store);
         for number in 0..4 {
-            let text = ciborium::Value::from(format!("mine {number}"));
+            let text = Value::text(&format!("mine {number}"));
             now(one.act([text])).unwrap();
             let failed = now(one.sync(&Retry::default())).is_err();
             if failed && number % 2 == 0 {
-                now(other.act([ciborium::Value::from(format!("theirs {number}"))])).unwrap();
+                now(other.act([Value::text(&format!("theirs {number}"))])).unwrap();
                 sync(&mut other);
             }
         }
@@ -467,7 +466,7 @@ fn to_open_reads_no_more_of_a_long_log_than_of_a_short_one() {
     let mut one = diary(&store);
     let mut asked = Vec::new();
     for number in 0..700_u64 {
-        now(one.act([ciborium::Value::from(number)])).unwrap();
+        now(one.act([Value::of(&number).unwrap()])).unwrap();
         sync(&mut one);
         if number == 150 || number == 150 + 64 * 8 {
             let counted = Arc::new(Counted(store.clone(), 0.into()));
@@ -516,7 +515,7 @@ fn every_entry_of_many_writers_is_there_once_and_in_one_order_for_all() {
                 let mut tree = tree(store);
                 for number in 0..50 {
                     let text = format!("{writer} {number}");
-                    now(diary.act([ciborium::Value::from(text.clone())])).unwrap();
+                    now(diary.act([Value::text(&text)])).unwrap();
                     put(&mut tree, &text, number);
                     let patient = Retry {
                         attempts: 10_000,
@@ -601,7 +600,7 @@ fn clients_end_with_one_map_whatever_they_did_and_whatever_got_lost() {
                     let key = String::from_utf8(key.0).unwrap();
                     match value {
                         Some(value) => {
-                            let value = value.deserialized::<u64>().unwrap();
+                            let value = value.to::<u64>().unwrap();
                             model.insert(key, value);
                         }
                         None => drop(model.remove(&key)),

@@ -1,7 +1,7 @@
 //! A tree of rows that clients share: keys and values, in the order of the keys.
 
 use serde::{Deserialize, Serialize};
-use travertine_engine::contract::{Error, Result};
+use travertine_engine::contract::Result;
 
 use super::{Collection, Kind};
 use crate::block::{Block, BlockId, ByteString, Code, Tracker, Value, WriteBlocks};
@@ -17,7 +17,7 @@ const HEADER: Code = Code::of("TRE");
 
 /// Rows that come, or go where there is no value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Replace(pub Vec<(ByteString, Option<ciborium::Value>)>);
+pub struct Replace(pub Vec<(ByteString, Option<Value>)>);
 
 impl Replace {
     /// One row that comes.
@@ -33,8 +33,7 @@ impl Replace {
 
     /// And one more that comes.
     pub fn and_put<V: Serialize + ?Sized>(mut self, key: &[u8], value: &V) -> Result<Self> {
-        let value = ciborium::Value::serialized(value)
-            .map_err(|error| Error::invalid(format!("a value cannot be written: {error}")))?;
+        let value = Value::of(value)?;
         self.0.push((ByteString(key.to_vec()), Some(value)));
         Ok(self)
     }
@@ -70,7 +69,7 @@ impl Kind for Tree {
         for (key, value) in &action.0 {
             match value {
                 Some(value) => {
-                    let entry = Value::list(&[Value::bytes(&key.0), Value::of(value)?]);
+                    let entry = Value::list(&[Value::bytes(&key.0), value.clone()])?;
                     tree.upsert(blocks, entry).await?;
                 }
                 None => drop(tree.remove(blocks, &key.0).await?),

@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use travertine_engine::contract::{Error, Result};
 
-use crate::block::{Block, BlockId, Code, Header, Operation, ReadBlocks, Value, WriteBlocks};
+use crate::block::{
+    Attribute, Block, BlockId, Code, Header, Operation, ReadBlocks, Value, WriteBlocks,
+};
 use crate::index::Direction;
 use crate::structure::{named, read};
 
@@ -114,7 +116,7 @@ impl Chain {
             }
             let full = read(blocks, &id).await?;
             let new = self.block(blocks.new_id(), self.data.clone());
-            let new = new.with(LIST, Value::list(&[]))?;
+            let new = new.with(LIST, Attribute::List(Vec::new()))?;
             let new = link(new.with(PRIOR, Value::text(id.as_str()))?, &full)?;
             drop(full);
             let next = Operation::assign(NEXT, Value::text(new.id().as_str()));
@@ -263,7 +265,7 @@ impl Chain {
     async fn begin(&self, blocks: &mut impl WriteBlocks) -> Result<Arc<Block>> {
         let id = blocks.new_id();
         let first = self.block(id.clone(), self.data.clone());
-        blocks.insert(first.with(LIST, Value::list(&[]))?);
+        blocks.insert(first.with(LIST, Attribute::List(Vec::new()))?);
         for end in [HEAD, TAIL] {
             let end = Operation::assign(end, Value::text(id.as_str()));
             blocks.update(&self.header, end).await?;

@@ -14,11 +14,12 @@
 //! Whoever opens the log reads back to the newest checkpoint and no further, so one is due every
 //! [`CHECKPOINT`] actions: [`Context::since`] counts them.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use travertine_engine::contract::{Error, Result};
 
 use super::chain::{Chain, LIST, NEXT, PRIOR, Place};
 use super::{named, read};
+use crate::block::cbor::{self, Major};
 use crate::block::{Block, BlockId, Code, Operation, ReadBlocks, Value, WriteBlocks};
 use crate::index::Direction;
 use crate::transactor::{ActionId, ActionRev, Revision};
@@ -101,7 +102,7 @@ impl Log {
         };
         let place = self.append(blocks, &entry(action.clone())).await?;
         action.blocks = changed(blocks);
-        let whole = entry(action).to_value()?;
+        let whole = entry(action).to_value();
         self.0.replace(blocks, &place, whole).await?;
         Ok(place)
     }
@@ -124,7 +125,7 @@ impl Log {
 
     async fn append(&self, blocks: &mut impl WriteBlocks, entry: &Entry) -> Result<Place> {
         let link = |new: Block, before: &Block| new.with(HASH, Value::bytes(&hash(before)?));
-        let entries = [entry.to_value()?];
+        let entries = [entry.to_value()];
         let place = self.0.add_linked(blocks, &entries, link).await?;
         place.ok_or_else(|| Error::corrupt("an entry was added and is not there"))
     }
@@ -234,23 +235,50 @@ fn hash(block: &Block) -> Result<[u8; 32]> {
 }
 
 /// As it lies in a block.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Written {
     rev: Revision,
     timestamp: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     action: Option<WrittenAction>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     checkpoint: Option<Vec<(String, Revision)>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct WrittenAction {
     id: String,
-    actions: Vec<ciborium::Value>,
+    actions: Vec<Value>,
     blocks: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     collections: Vec<String>,
+}
+
+fn number(out: &mut Vec<u8>, name: &str, number: u64) {
+    cbor::text(out, name);
+    cbor::head(out, Major::Unsigned, number);
+}
+
+impl Action {
+    /// By the lengths of the names: id, blocks, actions, collections.
+    fn write(&self, out: &mut Vec<u8>) {
+        let names = |out: &mut Vec<u8>, name: &str, ids: &[BlockId]| {
+            cbor::text(out, name);
+            cbor::head(out, Major::List, ids.len() as u64);
+            ids.iter().for_each(|id| cbor::text(out, id.as_str()));
+        };
+        cbor::head(out, Major::Map, 3 + u64::from(!self.collections.is_empty()));
+        cbor::text(out, "id");
+        cbor::text(out, self.id.as_str());
+        names(out, "blocks", &self.blocks);
+        cbor::text(out, "actions");
+        cbor::head(out, Major::List, self.actions.len() as u64);
+        let actions = self.actions.iter();
+        actions.for_each(|action| out.extend_from_slice(action.as_bytes()));
+        if !self.collections.is_empty() {
+            names(out, "collections", &self.collections);
+        }
+    }
 }
 
 impl Entry {
@@ -278,30 +306,27 @@ impl Entry {
     }
 
     /// As it lies in a block.
-    pub fn to_value(&self) -> Result<Value> {
-        let names = |ids: &[BlockId]| ids.iter().map(|id| id.as_str().to_owned()).collect();
-        let (mut action, mut checkpoint) = (None, None);
-        match &self.event {
-            Event::Action(done) => {
-                action = Some(WrittenAction {
-                    id: done.id.as_str().to_owned(),
-                    actions: done.actions.iter().map(Value::to).collect::<Result<_>>()?,
-                    blocks: names(&done.blocks),
-                    collections: names(&done.collections),
-                });
-            }
-            Event::Checkpoint(pending) => {
-                let pending = pending.iter();
-                let pair = |by: &ActionRev| (by.action.as_str().to_owned(), by.revision);
-                checkpoint = Some(pending.map(pair).collect());
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        let mut out = Vec::with_capacity(256);
+        cbor::head(&mut out, Major::Map, 3);
+        // By the lengths of the names: rev, action, timestamp, checkpoint.
+        number(&mut out, "rev", self.revision);
+        if let Event::Action(action) = &self.event {
+            cbor::text(&mut out, "action");
+            action.write(&mut out);
+        }
+        number(&mut out, "timestamp", self.timestamp);
+        if let Event::Checkpoint(pending) = &self.event {
+            cbor::text(&mut out, "checkpoint");
+            cbor::head(&mut out, Major::List, pending.len() as u64);
+            for by in pending {
+                cbor::head(&mut out, Major::List, 2);
+                cbor::text(&mut out, by.action.as_str());
+                cbor::head(&mut out, Major::Unsigned, by.revision);
             }
         }
-        Value::of(&Written {
-            rev: self.revision,
-            timestamp: self.timestamp,
-            action,
-            checkpoint,
-        })
+        Value::trusted(out.into())
     }
 
     /// The entry that lies there. `Corrupt`: none does.
@@ -317,11 +342,7 @@ impl Entry {
         let event = match (written.action, written.checkpoint) {
             (Some(action), None) => Event::Action(Action {
                 id: ActionId::new(action.id).map_err(damaged)?,
-                actions: action
-                    .actions
-                    .iter()
-                    .map(Value::of)
-                    .collect::<Result<_>>()?,
+                actions: action.actions,
                 blocks: names(action.blocks)?,
                 collections: names(action.collections)?,
             }),

@@ -35,7 +35,7 @@ use travertine_engine::contract::{Op, Result};
 use crate::block::{Block, BlockId, Transform, Transforms};
 
 pub use ids::ActionId;
-pub use local::{Archive, Archived, Local, MEMORY, PATIENCE, Restore, TOLD_MAX};
+pub use local::{Archive, Archived, Local, Options, Restore, TOLD_MAX};
 pub use steps::transact;
 pub use view::{Reads, View};
 
@@ -247,11 +247,10 @@ pub trait Transactor: Send + Sync + 'static {
     /// Commits what is pending. `Invalid`: for some block nothing is; then nothing is changed.
     fn commit(&self, commit: Commit) -> Op<Committed>;
 
-    /// Pends and commits in one, all parts or none. `None`: here that is done step by step; that is what
-    /// [`transact`] does then.
-    fn transact(&self, parts: &[Part]) -> Option<Op<Transacted>> {
-        let _ = parts;
-        None
+    /// Pends and commits in one, all parts or none. They come back where that is done step by step, which is
+    /// what [`transact`] does then.
+    fn transact(&self, parts: Vec<Part>) -> std::result::Result<Op<Transacted>, Vec<Part>> {
+        Err(parts)
     }
 
     /// Forgets what is pending, if anything is.

@@ -9,10 +9,11 @@ use super::{Committed, Part, Pended, Transacted, Transactor};
 /// Pends and commits all parts: at once where the transactor can do that, else one after the other. Then
 /// nothing is committed before everything is pending, and of a part that fails after another has landed
 /// the answer tells. An error: it is not known what came of it.
-pub async fn transact(transactor: &Arc<dyn Transactor>, parts: &[Part]) -> Result<Transacted> {
-    if let Some(whole) = transactor.transact(parts) {
-        return whole.await;
-    }
+pub async fn transact(transactor: &Arc<dyn Transactor>, parts: Vec<Part>) -> Result<Transacted> {
+    let parts = match transactor.transact(parts) {
+        Ok(whole) => return whole.await,
+        Err(parts) => parts,
+    };
     for (at, part) in parts.iter().enumerate() {
         if let Pended::Stale(stale) = transactor.pend(part.pend.clone()).await? {
             cancel(transactor, &parts[..at]).await?;
@@ -20,14 +21,14 @@ pub async fn transact(transactor: &Arc<dyn Transactor>, parts: &[Part]) -> Resul
         }
     }
     let (mut landed, mut failed, mut lost) = (Vec::new(), Vec::new(), None);
-    for part in parts {
+    for part in &parts {
         let why = match transactor.commit(part.commit.clone()).await {
             Ok(Committed::Done) => {
                 landed.push(part.collection.clone());
                 continue;
             }
             Ok(Committed::Stale(stale)) if landed.is_empty() && failed.is_empty() => {
-                cancel(transactor, parts).await?;
+                cancel(transactor, &parts).await?;
                 return Ok(Transacted::Stale(stale));
             }
             Ok(Committed::Stale(_)) => {

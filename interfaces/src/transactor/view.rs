@@ -11,8 +11,8 @@ use crate::block::{Block, BlockId, Changes, ReadBlocks};
 /// What was read: each block, and the revision that it had; 0 is that it was not there.
 pub type Reads = BTreeMap<BlockId, Revision>;
 
-/// Blocks as they are at a revision: read once, and remembered, so many of them at most. Clones are one
-/// view.
+/// Blocks as they are at a revision: read once, and remembered, so many bytes of them at most. Clones are
+/// one view.
 #[derive(Clone)]
 pub struct View(Arc<Inner>);
 
@@ -26,8 +26,9 @@ struct State {
     context: Option<Context>,
     /// Grows each time that something is forgotten: what was asked for before may be old.
     age: u64,
-    /// Twice so many blocks are remembered at most: those of before go when this is full.
+    /// Twice so many bytes of blocks are remembered at most: those of before go when this is full.
     half: usize,
+    held: usize,
     now: Known,
     before: Known,
     reads: Reads,
@@ -36,12 +37,12 @@ struct State {
 type Known = HashMap<BlockId, (Option<Arc<Block>>, Revision)>;
 
 impl View {
-    /// Blocks as they are now, if there is no context. Remembers about so many.
+    /// Blocks as they are now, if there is no context. Remembers about so many bytes of them.
     #[must_use]
-    pub fn new(transactor: Arc<dyn Transactor>, context: Option<Context>, blocks: usize) -> Self {
+    pub fn new(transactor: Arc<dyn Transactor>, context: Option<Context>, bytes: usize) -> Self {
         let state = State {
             context,
-            half: blocks / 2 + 1,
+            half: bytes / 2,
             ..State::default()
         };
         Self(Arc::new(Inner {
@@ -82,6 +83,11 @@ impl View {
         });
     }
 
+    /// Remembers about so many bytes of blocks from now on.
+    pub fn remember(&self, bytes: usize) {
+        self.with(|state| state.half = bytes / 2);
+    }
+
     /// What was read since the last time this was asked, remembered or not.
     #[must_use]
     pub fn take_reads(&self) -> Reads {
@@ -95,9 +101,11 @@ impl View {
 
 impl State {
     fn remember(&mut self, id: BlockId, block: Option<Arc<Block>>, revision: Revision) {
-        if self.now.len() >= self.half {
+        if self.held > self.half {
             self.before = std::mem::take(&mut self.now);
+            self.held = 0;
         }
+        self.held += 256 + block.as_ref().map_or(0, |block| block.weight());
         self.now.insert(id, (block, revision));
     }
 

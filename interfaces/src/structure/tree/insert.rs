@@ -3,7 +3,7 @@
 use travertine_engine::contract::Result;
 
 use super::{BRANCH, ENTRIES, Keyed, LEAF, NODES, PARTITIONS, ROOT, Step, Tree};
-use crate::block::{BlockId, Operation, Value, WriteBlocks};
+use crate::block::{Attribute, BlockId, Operation, Value, WriteBlocks};
 use crate::structure::{name, read};
 
 /// A node that became two: the first key of the second, and its name.
@@ -64,7 +64,7 @@ impl<K: Keyed> Tree<K> {
     async fn plant(&self, blocks: &mut impl WriteBlocks, entry: Value) -> Result<()> {
         let id = blocks.new_id();
         let leaf = self.node(id.clone(), LEAF);
-        blocks.insert(leaf.with(ENTRIES, Value::list(&[entry]))?);
+        blocks.insert(leaf.with(ENTRIES, Attribute::List(vec![entry]))?);
         self.set_root(blocks, &id).await
     }
 
@@ -81,8 +81,8 @@ impl<K: Keyed> Tree<K> {
         let id = blocks.new_id();
         let root = self
             .node(id.clone(), BRANCH)
-            .with(PARTITIONS, Value::list(&[split.bound]))?
-            .with(NODES, Value::list(&nodes))?;
+            .with(PARTITIONS, Attribute::List(vec![split.bound]))?
+            .with(NODES, Attribute::List(nodes.to_vec()))?;
         blocks.insert(root);
         self.set_root(blocks, &id).await
     }
@@ -102,7 +102,7 @@ impl<K: Keyed> Tree<K> {
         let node = blocks.new_id();
         let upper = self
             .node(node.clone(), LEAF)
-            .with(ENTRIES, Value::list(&entries[at..]))?;
+            .with(ENTRIES, Attribute::List(entries[at..].to_vec()))?;
         drop(leaf);
         blocks.insert(upper);
         let cut = Operation::splice(ENTRIES, at, all - at, []);
@@ -126,8 +126,8 @@ impl<K: Keyed> Tree<K> {
         let node = blocks.new_id();
         let upper = self
             .node(node.clone(), BRANCH)
-            .with(PARTITIONS, Value::list(&partitions[at..]))?
-            .with(NODES, Value::list(&nodes[at..]))?;
+            .with(PARTITIONS, Attribute::List(partitions[at..].to_vec()))?
+            .with(NODES, Attribute::List(nodes[at..].to_vec()))?;
         drop(branch);
         blocks.insert(upper);
         let cut = Operation::splice(PARTITIONS, at - 1, all - at, []);

@@ -16,7 +16,7 @@ fn planted(capacity: usize) -> (Tree, Tracker<Nothing>) {
 }
 
 fn entry(key: &[u8], value: u64) -> Value {
-    Value::list(&[Value::bytes(key), Value::of(&value).unwrap()])
+    Value::list(&[Value::bytes(key), Value::of(&value).unwrap()]).unwrap()
 }
 
 fn key(number: u64) -> [u8; 8] {

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use travertine_engine::contract::{Error, Result};
 
+use super::Store;
 use super::keep::Keep;
 use super::rows::{Rows, Standing};
-use super::{Local, View as Snapshot};
 use crate::block::BlockId;
-use crate::index::View;
 use crate::transactor::{ActionId, Answer, Answers, Context, Revision, Status};
 
-impl Local {
+impl Store {
     /// Blocks as a snapshot has them, and whether something is pending of them that the context says is
     /// committed.
     pub(super) fn look(
@@ -51,7 +50,7 @@ impl Local {
             .collect()
     }
 
-    pub(super) fn rows(&self) -> Result<Rows<Snapshot>> {
+    pub(super) fn rows(&self) -> Result<Rows> {
         let reader = self.map.reader(&self.engine.snapshot());
         Ok(Rows(reader.wait()?))
     }
@@ -63,8 +62,8 @@ fn is_due(standing: &Standing, context: &Context) -> bool {
     !standing.pending.is_empty() && committed.any(|by| standing.of(&by.action).is_some())
 }
 
-fn answer<V: View>(
-    rows: &Rows<V>,
+fn answer(
+    rows: &Rows,
     keep: &Keep,
     id: &BlockId,
     standing: Standing,

@@ -14,9 +14,9 @@ use travertine_engine::contract::{Error, ErrorKind, Op, Result};
 use super::desk::Desk;
 use super::ranges::{Range, Ranges, read_range, write_range};
 use super::rows::{Made, STEPS_MAX, block_key, committed_key, revision_key};
-use super::{Local, decide, flat};
+use super::{Local, Store, decide};
 use crate::block::{Block, BlockId, Transform, cbor};
-use crate::index::{Direction, View};
+use crate::index::Direction;
 use crate::transactor::{ActionId, ActionRev, Answers, Context, Revision};
 
 /// Most revisions in one archive.
@@ -152,7 +152,7 @@ impl Local {
         from: Revision,
         to: Option<Revision>,
     ) -> Result<Option<Archive>> {
-        let rows = self.rows()?;
+        let rows = self.0.rows()?;
         let standing = rows.standing(id)?;
         if standing.newest.is_none() {
             return Ok(None);
@@ -186,7 +186,7 @@ impl Local {
         for (nth, made) in made.into_iter().enumerate() {
             let transform = made.transform()?;
             let block = match nth == 0 && transform.needs_base() {
-                true => rows.as_of(id, &made.by, &self.keep)?,
+                true => rows.as_of(id, &made.by, &self.0.keep)?,
                 false => None,
             };
             revisions.push(Archived {
@@ -205,29 +205,42 @@ impl Local {
 
     /// Takes in revisions from elsewhere, and is sure of them when it answers. What is here already stays;
     /// `Conflict`: it tells another history than what is here.
-    pub fn adopt(&self, archive: &Archive) -> Op<()> {
-        flat(self.decide(|desk| adopt(desk, archive)))
+    pub fn adopt(&self, archive: Archive) -> Op<()> {
+        self.0.adopt(archive)
     }
 
-    /// Forgets how a block was before a revision: from there on it stays as it was.
+    /// Forgets how a block was before a revision, a thousand revisions a call: from there on it stays as it
+    /// was.
     pub fn forget(&self, id: &BlockId, before: Revision) -> Op<()> {
-        flat(self.decide(|desk| forget(desk, id, before)))
+        let id = id.clone();
+        self.0.call(move |desk| forget(desk, &id, before))
+    }
+}
+
+impl Store {
+    fn adopt(self: &Arc<Self>, archive: Archive) -> Op<()> {
+        self.call(move |desk| adopt(desk, &archive))
     }
 
-    pub(super) fn answers(&self, blocks: &[BlockId], context: Option<&Context>) -> Result<Answers> {
+    pub(super) fn answers(
+        self: &Arc<Self>,
+        blocks: &[BlockId],
+        context: Option<&Context>,
+    ) -> Result<Answers> {
         loop {
             let (mut answers, due) = self.look(blocks, context)?;
-            let Some(context) = context.filter(|_| due) else {
+            let Some(known) = context.filter(|_| due) else {
                 self.restore(&mut answers, context)?;
                 return Ok(answers);
             };
-            let promoted = self.decide(|desk| decide::promote(desk, blocks, context));
-            promoted?.wait()?;
+            let (blocks, known) = (blocks.to_vec(), known.clone());
+            let promoted = self.call(move |desk| decide::promote(desk, &blocks, &known));
+            promoted.wait()?;
         }
     }
 
     /// Asks elsewhere for what is not here; who does not know is told of block by block.
-    fn restore(&self, answers: &mut Answers, context: Option<&Context>) -> Result<()> {
+    fn restore(self: &Arc<Self>, answers: &mut Answers, context: Option<&Context>) -> Result<()> {
         let Some(restore) = &self.restore else {
             return Ok(());
         };
@@ -249,7 +262,7 @@ impl Local {
                     "block {id} was asked for, and block {} came",
                     archive.block
                 ))),
-                Some(archive) => self.adopt(&archive).wait().map(|()| true),
+                Some(archive) => self.adopt(archive).wait().map(|()| true),
                 None => Ok(false),
             });
             let answer = match adopted {
@@ -266,25 +279,21 @@ impl Local {
     }
 }
 
-fn adopt<V: View>(desk: &mut Desk<'_, V>, archive: &Archive) -> Result<()> {
+fn adopt(desk: &mut Desk<'_>, archive: &Archive) -> Result<()> {
     let id = &archive.block;
     let blocks = archive.blocks()?;
     let standing = desk.standing(id)?.clone();
-    let had = standing.newest.is_some();
-    if had && standing.ranges.is_none() {
+    if standing.newest.is_some() && standing.ranges.is_none() {
         // All of it is here.
         return Ok(());
     }
     let mut ranges = standing.ranges.unwrap_or_default();
-    let mut steps = STEPS_MAX;
+    let (mut newest, mut steps) = (standing.newest, STEPS_MAX);
     for (revision, block) in archive.revisions.iter().zip(blocks) {
         let by = &revision.by;
         if ranges.has(by.revision) {
-            if desk
-                .rows
-                .newest(id, by.revision)?
-                .is_none_or(|made| made.by != *by)
-            {
+            let here = desk.rows(id)?.made(id, by.revision)?;
+            if here.is_none_or(|made| made.by != *by) {
                 return Err(Error::conflict(format!(
                     "revision {} of block {id} was made by another action than {} here",
                     by.revision, by.action
@@ -301,41 +310,70 @@ fn adopt<V: View>(desk: &mut Desk<'_, V>, archive: &Archive) -> Result<()> {
         let made = Made::new(by.clone(), steps, &revision.transform);
         let kept = block.filter(|_| steps == 0 && revision.transform.needs_base());
         desk.write(id, &made, kept.as_deref())?;
+        if newest
+            .as_ref()
+            .is_none_or(|(newest, _)| newest.revision < by.revision)
+        {
+            newest = Some((by.clone(), steps));
+        }
     }
     let range: Range = (archive.from, archive.to);
     ranges.add(range)?;
-    desk.set_ranges(id, &ranges);
+    let standing = desk.change(id)?;
+    (standing.newest, standing.ranges) = (newest, Some(ranges));
     Ok(())
 }
 
-fn forget<V: View>(desk: &mut Desk<'_, V>, id: &BlockId, before: Revision) -> Result<()> {
+fn forget(desk: &mut Desk<'_>, id: &BlockId, before: Revision) -> Result<()> {
     let standing = desk.standing(id)?.clone();
-    let Some(floor) = desk.rows.newest(id, before.min(standing.revision()))? else {
+    let keep = desk.keep;
+    let rows = desk.rows(id)?;
+    let Some(floor) = rows.newest(id, before.min(standing.revision()))? else {
         return Ok(());
     };
-    let block = desk.rows.as_of(id, &floor.by, desk.keep)?;
+    let block = rows.as_of(id, &floor.by, keep)?;
     let mut gone = Vec::new();
     if let Some(last) = floor.by.revision.checked_sub(1) {
-        // As many as an archive has: what is left goes the next time.
-        gone = desk
-            .rows
-            .revisions(id, 0, last, Direction::Forward, ARCHIVE_MAX)?;
+        gone = rows.revisions(id, 0, last, Direction::Forward, ARCHIVE_MAX)?;
     }
     let left = gone.len() == ARCHIVE_MAX;
     for made in &gone {
         let by = &made.by;
-        desk.deletes.push(revision_key(id, by.revision));
-        desk.deletes.push(block_key(id, by.revision));
-        desk.deletes.push(committed_key(id, &by.action));
+        for key in [
+            revision_key(id, by.revision),
+            block_key(id, by.revision),
+            committed_key(id, &by.action),
+        ] {
+            desk.edits.push((key, None));
+        }
     }
-    let transform = floor.transform()?;
-    if floor.steps > 0 && !left {
-        let made = Made::new(floor.by.clone(), 0, &transform);
+    // What is left may rest on what goes.
+    let next = match gone.last().filter(|_| left) {
+        Some(last) => desk.rows(id)?.after(id, last.by.revision)?,
+        None => Some(floor.clone()),
+    };
+    let Some(next) = next else {
+        return Ok(());
+    };
+    if next.steps > 0 {
+        let block = match next.by == floor.by {
+            true => block,
+            false => desk.rows(id)?.as_of(id, &next.by, keep)?,
+        };
+        let made = Made::new(next.by.clone(), 0, &next.transform()?);
         desk.write(id, &made, block.as_deref())?;
     }
     let mut ranges = standing.ranges.unwrap_or(Ranges::of((0, None)));
-    let last = gone.last().filter(|_| left);
-    ranges.cut(last.map_or(before.max(floor.by.revision), |made| made.by.revision + 1));
-    desk.set_ranges(id, &ranges);
+    ranges.cut(match left {
+        true => next.by.revision,
+        false => before.max(floor.by.revision),
+    });
+    let standing = desk.change(id)?;
+    standing.ranges = Some(ranges);
+    if let Some((by, steps)) = &mut standing.newest {
+        if *by == next.by {
+            *steps = 0;
+        }
+    }
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::TOLD_MAX;
 use super::desk::Desk;
 use super::rows::{Claim, Made, PENDING_MAX, STEPS_MAX, Waiting};
 use crate::block::{Block, BlockId, Transform, Transforms};
-use crate::index::{Direction, View};
+use crate::index::Direction;
 use crate::transactor::{
     ActionId, ActionRev, Commit, Committed, Context, Missed, Part, Pend, Pended, Policy, Revision,
     Rival, Stale, Transacted,
@@ -23,7 +23,7 @@ pub(super) struct Time {
     pub(super) dead: u64,
 }
 
-pub(super) fn pend<V: View>(desk: &mut Desk<'_, V>, pend: &Pend, time: Time) -> Result<Pended> {
+pub(super) fn pend(desk: &mut Desk<'_>, pend: &Pend, time: Time) -> Result<Pended> {
     let mut found = Found::default();
     found.look(desk, pend, time)?;
     if let Some(stale) = found.stale(pend.policy) {
@@ -60,7 +60,7 @@ fn waiting(pend: &Pend, id: &BlockId, now: u64) -> Waiting {
     Waiting::new(pend.action.clone(), now, claim, transform)
 }
 
-pub(super) fn commit<V: View>(desk: &mut Desk<'_, V>, commit: &Commit) -> Result<Committed> {
+pub(super) fn commit(desk: &mut Desk<'_>, commit: &Commit) -> Result<Committed> {
     let by = &commit.action;
     let blocks: BTreeSet<_> = commit.blocks.iter().chain(&commit.header).collect();
     let (mut found, mut absent, mut changes) = (Found::default(), Vec::new(), Vec::new());
@@ -118,11 +118,7 @@ pub(super) fn commit<V: View>(desk: &mut Desk<'_, V>, commit: &Commit) -> Result
 }
 
 /// Pends and commits at once: nothing is ever pending.
-pub(super) fn transact<V: View>(
-    desk: &mut Desk<'_, V>,
-    parts: &[Part],
-    time: Time,
-) -> Result<Transacted> {
+pub(super) fn transact(desk: &mut Desk<'_>, parts: &[Part], time: Time) -> Result<Transacted> {
     let (mut found, mut changes, mut done) = (Found::default(), Vec::new(), 0);
     for part in parts {
         let by = &part.commit.action;
@@ -165,11 +161,7 @@ pub(super) fn transact<V: View>(
     Ok(Transacted::Done)
 }
 
-pub(super) fn cancel<V: View>(
-    desk: &mut Desk<'_, V>,
-    action: &ActionId,
-    blocks: &[BlockId],
-) -> Result<()> {
+pub(super) fn cancel(desk: &mut Desk<'_>, action: &ActionId, blocks: &[BlockId]) -> Result<()> {
     blocks.iter().try_for_each(|id| desk.forget(id, action))
 }
 
@@ -177,11 +169,7 @@ pub(super) fn cancel<V: View>(
 /// committed the rest of it did not get so far. One action for each block, the oldest; answers whether
 /// there was one, and so may be another. Nothing goes back: what is older than the newest revision is
 /// left alone.
-pub(super) fn promote<V: View>(
-    desk: &mut Desk<'_, V>,
-    blocks: &[BlockId],
-    context: &Context,
-) -> Result<bool> {
+pub(super) fn promote(desk: &mut Desk<'_>, blocks: &[BlockId], context: &Context) -> Result<bool> {
     let mut committed: Vec<_> = context.committed.iter().collect();
     committed.sort_by_key(|by| by.revision);
     let mut any = false;
@@ -212,8 +200,8 @@ pub(super) fn promote<V: View>(
 }
 
 /// Makes revisions, all or none: what is returned says why not.
-fn land<V: View>(
-    desk: &mut Desk<'_, V>,
+fn land(
+    desk: &mut Desk<'_>,
     changes: Vec<(BlockId, ActionRev, Transform)>,
 ) -> Result<Option<String>> {
     let mut all = Vec::with_capacity(changes.len());
@@ -234,14 +222,14 @@ fn land<V: View>(
     for (id, block, kept, made) in all {
         desk.write(&id, &made, kept.as_deref())?;
         desk.keep.put(&id, &made.by, block);
-        desk.landed(&id, made.by, made.steps)?;
+        desk.change(&id)?.newest = Some((made.by, made.steps));
     }
     Ok(None)
 }
 
 /// The block that a change makes, and how many steps back to one that needs no earlier one.
-fn make<V: View>(
-    desk: &mut Desk<'_, V>,
+fn make(
+    desk: &mut Desk<'_>,
     id: &BlockId,
     by: &ActionRev,
     transform: &Transform,
@@ -290,7 +278,7 @@ impl Found {
     }
 
     /// Looks at all blocks of a pend.
-    fn look<V: View>(&mut self, desk: &mut Desk<'_, V>, pend: &Pend, time: Time) -> Result<()> {
+    fn look(&mut self, desk: &mut Desk<'_>, pend: &Pend, time: Time) -> Result<()> {
         for id in pend.blocks() {
             let standing = desk.standing(id)?.clone();
             let newest = standing.revision();
@@ -353,15 +341,18 @@ struct Missing(Option<BTreeMap<(Revision, ActionId), Transforms>>);
 
 impl Missing {
     /// What became of a block between two revisions, the oldest first.
-    fn add<V: View>(
+    fn add(
         &mut self,
-        desk: &Desk<'_, V>,
+        desk: &mut Desk<'_>,
         id: &BlockId,
         from: Revision,
         to: Revision,
     ) -> Result<()> {
+        if from > to {
+            return Ok(());
+        }
         let between = desk
-            .rows
+            .rows(id)?
             .revisions(id, from, to, Direction::Forward, TOLD_MAX)?;
         for made in between {
             let transform = made.transform()?;

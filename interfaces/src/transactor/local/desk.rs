@@ -6,13 +6,10 @@ use std::sync::Arc;
 use travertine_engine::contract::{Error, Result};
 
 use super::keep::Keep;
-use super::ranges::Ranges;
 use super::rows::{
-    Made, Rows, STEPS_MAX, Standing, Waiting, block_key, committed_key, pending_key, ranges_key,
-    revision_key,
+    Made, Rows, STEPS_MAX, Standing, Waiting, block_key, committed_key, revision_key, standing_key,
 };
 use crate::block::{Block, BlockId};
-use crate::index::View;
 use crate::transactor::{ActionId, ActionRev};
 use crate::typed::key::to_bytes;
 
@@ -36,12 +33,6 @@ impl Standings {
         *self = Self::default();
     }
 
-    /// Forgets how a block stands.
-    pub(super) fn forget(&mut self, id: &BlockId) {
-        self.now.remove(id);
-        self.before.remove(id);
-    }
-
     fn make_room(&mut self) {
         if self.now.len() >= REMEMBERED || self.bytes > REMEMBERED_BYTES {
             self.before = std::mem::take(&mut self.now);
@@ -50,54 +41,122 @@ impl Standings {
     }
 }
 
-/// One decision.
-pub(super) struct Desk<'d, V: View> {
-    pub(super) rows: &'d Rows<V>,
+/// Where decisions are made, one after the other, that are written in one commit.
+pub(super) struct Desk<'d> {
+    open: &'d dyn Fn() -> Result<Rows>,
+    rows: Option<Rows>,
     pub(super) keep: &'d Keep,
     standings: &'d mut Standings,
-    pub(super) puts: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(super) deletes: Vec<Vec<u8>>,
+    /// Rows that change: one that is `None` goes.
+    pub(super) edits: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Blocks of which this decision changes how they stand.
+    changed: Vec<BlockId>,
+    /// Blocks that earlier decisions changed, whose rows nobody can read yet.
+    written: Vec<BlockId>,
+    /// Whether a decision wanted to read such rows.
+    blind: bool,
 }
 
-impl<'d, V: View> Desk<'d, V> {
-    pub(super) fn new(rows: &'d Rows<V>, keep: &'d Keep, standings: &'d mut Standings) -> Self {
+/// What came of a decision.
+pub(super) enum Decided<T> {
+    Answer(T),
+    /// It is of no effect.
+    Failed(Error),
+    /// It has to be made again when what was decided before it is written.
+    Later,
+}
+
+impl<'d> Desk<'d> {
+    /// Rows are read by `open`, if any have to be.
+    pub(super) fn new(
+        open: &'d dyn Fn() -> Result<Rows>,
+        keep: &'d Keep,
+        standings: &'d mut Standings,
+    ) -> Self {
         standings.make_room();
         Self {
-            rows,
+            open,
+            rows: None,
             keep,
             standings,
-            puts: Vec::new(),
-            deletes: Vec::new(),
+            edits: Vec::new(),
+            changed: Vec::new(),
+            written: Vec::new(),
+            blind: false,
         }
+    }
+
+    /// Makes one decision, whole or not at all.
+    pub(super) fn decide<T>(&mut self, decide: impl FnOnce(&mut Self) -> Result<T>) -> Decided<T> {
+        let edits = self.edits.len();
+        let decided = decide(self);
+        let changed = std::mem::take(&mut self.changed);
+        if let Ok(answer) = decided {
+            for id in &changed {
+                if let Some(standing) = self.standings.now.get(id) {
+                    let row = (standing_key(id), Some(standing.to_bytes()));
+                    self.edits.push(row);
+                }
+            }
+            self.written.extend(changed);
+            return Decided::Answer(answer);
+        }
+        self.edits.truncate(edits);
+        for id in &changed {
+            self.standings.now.remove(id);
+        }
+        let torn = changed.iter().any(|id| self.written.contains(id));
+        match decided {
+            Err(_) if self.blind || torn => Decided::Later,
+            Err(error) => Decided::Failed(error),
+            Ok(answer) => Decided::Answer(answer),
+        }
+    }
+
+    /// The rows of a block.
+    pub(super) fn rows(&mut self, id: &BlockId) -> Result<&Rows> {
+        if self.written.contains(id) {
+            self.blind = true;
+            return Err(Error::unavailable("the rows are not written yet"));
+        }
+        if self.rows.is_none() {
+            self.rows = Some((self.open)()?);
+        }
+        let rows = self.rows.as_ref();
+        rows.ok_or_else(|| Error::invalid("rows that were just opened are gone"))
     }
 
     /// How a block stands.
     pub(super) fn standing(&mut self, id: &BlockId) -> Result<&Standing> {
-        self.stand(id).map(|standing| &*standing)
-    }
-
-    fn stand(&mut self, id: &BlockId) -> Result<&mut Standing> {
-        let known = &mut *self.standings;
-        if !known.now.contains_key(id) {
-            let standing = match known.before.remove(id) {
+        if !self.standings.now.contains_key(id) {
+            let standing = match self.standings.before.remove(id) {
                 Some(standing) => standing,
-                None => self.rows.standing(id)?,
+                None => self.rows(id)?.standing(id)?,
             };
             let pending = standing.pending.iter().map(Waiting::weight);
-            known.bytes += pending.sum::<usize>();
-            known.now.insert(id.clone(), standing);
+            self.standings.bytes += pending.sum::<usize>();
+            self.standings.now.insert(id.clone(), standing);
         }
-        let standing = known.now.get_mut(id);
+        let standing = self.standings.now.get(id);
+        standing.ok_or_else(|| Error::invalid("a block that was just put there is gone"))
+    }
+
+    /// How a block stands, to be changed.
+    pub(super) fn change(&mut self, id: &BlockId) -> Result<&mut Standing> {
+        self.standing(id)?;
+        if !self.changed.contains(id) {
+            self.changed.push(id.clone());
+        }
+        let standing = self.standings.now.get_mut(id);
         standing.ok_or_else(|| Error::invalid("a block that was just put there is gone"))
     }
 
     /// Whether a revision of a block was made by this action.
     pub(super) fn is_made(&mut self, id: &BlockId, by: &ActionRev) -> Result<bool> {
-        let standing = self.standing(id)?;
-        Ok(match &standing.newest {
+        Ok(match &self.standing(id)?.newest {
             Some((newest, _)) if newest.revision == by.revision => newest == by,
             Some((newest, _)) if newest.revision > by.revision => {
-                self.rows.committed(id, &by.action)? == Some(by.revision)
+                self.rows(id)?.committed(id, &by.action)? == Some(by.revision)
             }
             _ => false,
         })
@@ -105,20 +164,18 @@ impl<'d, V: View> Desk<'d, V> {
 
     /// One more that is pending.
     pub(super) fn pend(&mut self, id: &BlockId, waiting: Waiting) -> Result<()> {
-        let row = (pending_key(id, &waiting.action), waiting.to_bytes());
-        self.puts.push(row);
         self.standings.bytes += waiting.weight();
-        self.stand(id)?.pending.push(waiting);
+        let pending = &mut self.change(id)?.pending;
+        let place = pending.partition_point(|other| other.action < waiting.action);
+        pending.insert(place, waiting);
         Ok(())
     }
 
     /// One less, if it was.
     pub(super) fn forget(&mut self, id: &BlockId, action: &ActionId) -> Result<()> {
-        let standing = self.stand(id)?;
-        let before = standing.pending.len();
-        standing.pending.retain(|waiting| waiting.action != *action);
-        if standing.pending.len() < before {
-            self.deletes.push(pending_key(id, action));
+        if self.standing(id)?.of(action).is_some() {
+            let pending = &mut self.change(id)?.pending;
+            pending.retain(|waiting| waiting.action != *action);
         }
         Ok(())
     }
@@ -127,25 +184,13 @@ impl<'d, V: View> Desk<'d, V> {
     pub(super) fn write(&mut self, id: &BlockId, made: &Made, kept: Option<&Block>) -> Result<()> {
         let by = &made.by;
         if let Some(block) = kept {
-            let row = (block_key(id, by.revision), block.to_bytes()?.to_vec());
-            self.puts.push(row);
+            let row = (block_key(id, by.revision), Some(block.to_bytes()?.to_vec()));
+            self.edits.push(row);
         }
-        self.puts
-            .push((revision_key(id, by.revision), made.to_bytes()));
-        let by = (committed_key(id, &by.action), to_bytes(&by.revision));
-        self.puts.push(by);
-        Ok(())
-    }
-
-    /// Which revisions of a block are here from now on. How it stands is looked at again.
-    pub(super) fn set_ranges(&mut self, id: &BlockId, ranges: &Ranges) {
-        self.puts.push((ranges_key(id), ranges.to_bytes()));
-        self.standings.forget(id);
-    }
-
-    /// The block has a new newest revision.
-    pub(super) fn landed(&mut self, id: &BlockId, by: ActionRev, steps: u64) -> Result<()> {
-        self.stand(id)?.newest = Some((by, steps));
+        let row = (revision_key(id, by.revision), Some(made.to_bytes()));
+        self.edits.push(row);
+        let row = (committed_key(id, &by.action), Some(to_bytes(&by.revision)));
+        self.edits.push(row);
         Ok(())
     }
 
@@ -161,10 +206,11 @@ impl<'d, V: View> Desk<'d, V> {
         let Some((by, steps)) = standing.newest.clone() else {
             return Ok((None, STEPS_MAX));
         };
-        if let Some(known) = self.keep.take(id, &by) {
+        let keep = self.keep;
+        if let Some(known) = keep.take(id, &by) {
             return Ok((known, steps));
         }
-        let block = self.rows.as_of(id, &by, self.keep)?;
+        let block = self.rows(id)?.as_of(id, &by, keep)?;
         Ok((block, steps))
     }
 }

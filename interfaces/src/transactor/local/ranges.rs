@@ -79,25 +79,19 @@ impl Ranges {
         }
     }
 
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        cbor::head(&mut out, cbor::Major::List, self.0.len() as u64);
-        for (from, to) in &self.0 {
-            write_range(&mut out, (*from, *to));
-        }
-        out
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        cbor::head(out, cbor::Major::List, self.0.len() as u64);
+        self.0.iter().for_each(|range| write_range(out, *range));
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let mut scan = cbor::Scan::new(bytes);
+    pub(super) fn read(scan: &mut cbor::Scan<'_>) -> Result<Self> {
         let mut ranges = Self::default();
         for _ in 0..scan.list()?.min(RANGES_MAX) {
-            let range = read_range(&mut scan)?;
+            let range = read_range(scan)?;
             ranges
                 .add(range)
                 .map_err(|error| Error::corrupt(error.message()))?;
         }
-        scan.end()?;
         Ok(ranges)
     }
 }
@@ -138,7 +132,9 @@ mod tests {
         assert!(ranges.has_newest());
         ranges.cut(12);
         assert_eq!((ranges.first(), ranges.has(11)), (Some(12), false));
-        assert_eq!(Ranges::from_bytes(&ranges.to_bytes()).unwrap(), ranges);
+        let mut bytes = Vec::new();
+        ranges.write(&mut bytes);
+        assert_eq!(Ranges::read(&mut cbor::Scan::new(&bytes)).unwrap(), ranges);
         Ranges::default().add((5, Some(5))).unwrap_err();
     }
 }

@@ -4,13 +4,13 @@
 //!   (id, 0, revision)   the block as this revision made it, so that nobody goes back further
 //!   (id, 1, action)     the revision that it made
 //!   (id, 2, revision)   [action, steps, transform]: what made this revision
-//!   (id, 3, action)     [since, claim, transform]: what is pending, and since when, in milliseconds of 1970
-//!   (id, 4)             [[from, to] …]: the revisions that are here, if it is not all of them
+//!   (id, 3)             [[revision, action, steps] or [], [[from, to] …] or null, [pending …]]: how it stands
+//!   pending             [action, since, claim, transform], since in milliseconds of 1970
 //! ```
 //!
 //! Steps are the revisions back to one that needs no earlier one: an insert, a delete, or one whose block
-//! is kept. There are [`STEPS_MAX`] at most, so a block is found in as many steps whatever its age. What
-//! is pending stands behind the revisions: one look back from the end tells how a block stands.
+//! is kept. There are [`STEPS_MAX`] at most, so a block is found in as many steps whatever its age. How a
+//! block stands is one row, so that one look tells it, of a block that is not there as well.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use travertine_engine::contract::{Error, Result};
 use super::keep::Keep;
 use super::ranges::Ranges;
 use crate::block::{Block, BlockId, Transform, cbor};
-use crate::index::{Direction, View};
+use crate::index::Direction;
 use crate::reader::Reader;
 use crate::transactor::{ActionId, ActionRev, Revision};
 use crate::typed::key::{from_bytes, to_bytes};
@@ -34,8 +34,7 @@ pub(super) const PENDING_MAX: usize = 256;
 const BLOCK: u8 = 0;
 const COMMITTED: u8 = 1;
 const REVISION: u8 = 2;
-const PENDING: u8 = 3;
-const RANGES: u8 = 4;
+const STANDING: u8 = 3;
 
 pub(super) fn block_key(id: &BlockId, revision: Revision) -> Vec<u8> {
     to_bytes(&(id.as_str(), BLOCK, revision))
@@ -45,29 +44,22 @@ pub(super) fn revision_key(id: &BlockId, revision: Revision) -> Vec<u8> {
     to_bytes(&(id.as_str(), REVISION, revision))
 }
 
-pub(super) fn pending_key(id: &BlockId, action: &ActionId) -> Vec<u8> {
-    to_bytes(&(id.as_str(), PENDING, action.as_str()))
-}
-
 pub(super) fn committed_key(id: &BlockId, action: &ActionId) -> Vec<u8> {
     to_bytes(&(id.as_str(), COMMITTED, action.as_str()))
 }
 
-pub(super) fn ranges_key(id: &BlockId) -> Vec<u8> {
-    to_bytes(&(id.as_str(), RANGES))
+pub(super) fn standing_key(id: &BlockId) -> Vec<u8> {
+    to_bytes(&(id.as_str(), STANDING))
 }
 
 fn damaged(error: Error) -> Error {
     Error::corrupt(error.message())
 }
 
-/// What stands behind the id in a key of this block.
-fn tail<'k>(id: &BlockId, key: &'k [u8]) -> Result<(u8, &'k [u8])> {
-    // A zero is written as two bytes, and two end a text.
-    let zeros = id.as_str().bytes().filter(|byte| *byte == 0).count();
-    let tail = key.get(id.as_str().len() + zeros + 2..);
-    let split = tail.and_then(|tail| Some((*tail.first()?, tail.get(1..)?)));
-    split.ok_or_else(|| Error::corrupt("a row of a block has a key that is too short"))
+/// The revision in a key.
+fn revision(key: &[u8]) -> Result<Revision> {
+    let at = key.len().saturating_sub(size_of::<Revision>());
+    from_bytes(&key[at..])
 }
 
 /// What somebody who has something pending asks of others.
@@ -125,18 +117,17 @@ impl Waiting {
         (self.claim, &self.transform) == (other.claim, &other.transform)
     }
 
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.transform.len() + 32);
-        cbor::head(&mut out, cbor::Major::List, 3);
-        cbor::head(&mut out, cbor::Major::Unsigned, self.since);
+    fn write(&self, out: &mut Vec<u8>) {
+        cbor::head(out, cbor::Major::List, 4);
+        cbor::text(out, self.action.as_str());
+        cbor::head(out, cbor::Major::Unsigned, self.since);
         let read = self.claim.read();
-        cbor::head(&mut out, cbor::Major::List, 1 + u64::from(read.is_some()));
-        cbor::truth(&mut out, self.claim.is_held());
+        cbor::head(out, cbor::Major::List, 1 + u64::from(read.is_some()));
+        cbor::truth(out, self.claim.is_held());
         if let Some(revision) = read {
-            cbor::head(&mut out, cbor::Major::Unsigned, revision);
+            cbor::head(out, cbor::Major::Unsigned, revision);
         }
         out.extend_from_slice(&self.transform);
-        out
     }
 
     /// About how many bytes it takes.
@@ -144,13 +135,15 @@ impl Waiting {
         self.transform.len() + 128
     }
 
-    fn from_bytes(action: ActionId, bytes: &Bytes) -> Result<Self> {
-        let mut scan = cbor::Scan::new(bytes);
-        let (3, since, parts) = (scan.list()?, scan.unsigned()?, scan.list()?) else {
+    fn read(bytes: &Bytes, scan: &mut cbor::Scan<'_>) -> Result<Self> {
+        let (4, action, since, parts) =
+            (scan.list()?, scan.text()?, scan.unsigned()?, scan.list()?)
+        else {
             return Err(Error::corrupt(
                 "what is pending of a block is not told as such",
             ));
         };
+        let action = ActionId::new(action).map_err(damaged)?;
         let held = scan.truth()?;
         let claim = match (parts, held) {
             (1, false) => Claim::Change,
@@ -160,7 +153,6 @@ impl Waiting {
             _ => return Err(Error::corrupt("a claim has one part or two")),
         };
         let transform = bytes.slice_ref(scan.item()?);
-        scan.end()?;
         Ok(Self {
             action,
             since,
@@ -236,6 +228,56 @@ impl Standing {
         self.newest.as_ref().map_or(0, |(by, _)| by.revision)
     }
 
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let pending = self.pending.iter().map(Waiting::weight).sum::<usize>();
+        let mut out = Vec::with_capacity(pending + 64);
+        cbor::head(&mut out, cbor::Major::List, 3);
+        match &self.newest {
+            None => cbor::head(&mut out, cbor::Major::List, 0),
+            Some((by, steps)) => {
+                cbor::head(&mut out, cbor::Major::List, 3);
+                cbor::head(&mut out, cbor::Major::Unsigned, by.revision);
+                cbor::text(&mut out, by.action.as_str());
+                cbor::head(&mut out, cbor::Major::Unsigned, *steps);
+            }
+        }
+        match &self.ranges {
+            None => cbor::null(&mut out),
+            Some(ranges) => ranges.write(&mut out),
+        }
+        cbor::head(&mut out, cbor::Major::List, self.pending.len() as u64);
+        self.pending.iter().for_each(|it| it.write(&mut out));
+        out
+    }
+
+    fn from_bytes(bytes: &Bytes) -> Result<Self> {
+        let mut scan = cbor::Scan::new(bytes);
+        let (3, parts) = (scan.list()?, scan.list()?) else {
+            return Err(Error::corrupt("it is not told as such how a block stands"));
+        };
+        let newest = match parts {
+            0 => None,
+            _ => {
+                let (revision, action) = (scan.unsigned()?, scan.text()?);
+                let action = ActionId::new(action).map_err(damaged)?;
+                let steps = scan.unsigned()?.min(STEPS_MAX);
+                Some((ActionRev { action, revision }, steps))
+            }
+        };
+        let ranges = match scan.is_null()? {
+            true => None,
+            false => Some(Ranges::read(&mut scan)?),
+        };
+        let pending = (0..scan.list()?).map(|_| Waiting::read(bytes, &mut scan));
+        let pending = pending.collect::<Result<_>>()?;
+        scan.end()?;
+        Ok(Self {
+            newest,
+            pending,
+            ranges,
+        })
+    }
+
     /// What an action has pending.
     pub(super) fn of(&self, action: &ActionId) -> Option<&Waiting> {
         self.pending
@@ -245,31 +287,30 @@ impl Standing {
 }
 
 /// All that is known of blocks at one moment.
-pub(super) struct Rows<V: View>(pub(super) Reader<V>);
+pub(super) struct Rows(pub(super) Reader<View>);
 
-impl<V: View> Rows<V> {
-    /// How a block stands, in one look.
+type View = <crate::Tree as crate::Index>::View;
+
+impl Rows {
+    /// How a block stands.
     pub(super) fn standing(&self, id: &BlockId) -> Result<Standing> {
-        let (from, to) = (revision_key(id, 0), ranges_key(id));
-        let mut standing = Standing::default();
-        self.walk(&from, &to, Direction::Back, |reader, key, value| {
-            let bytes = reader.value(value).wait()?;
-            match tail(id, key)? {
-                (RANGES, _) => standing.ranges = Some(Ranges::from_bytes(&bytes)?),
-                (PENDING, action) => {
-                    let action = ActionId::new(from_bytes::<String>(action)?).map_err(damaged)?;
-                    standing.pending.push(Waiting::from_bytes(action, &bytes)?);
-                }
-                (_, revision) => {
-                    let made = Made::from_bytes(from_bytes(revision)?, &bytes)?;
-                    standing.newest = Some((made.by, made.steps));
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        })?;
-        standing.pending.reverse();
-        Ok(standing)
+        let row = self.0.get(&standing_key(id)).wait()?;
+        let standing = row.map(|bytes| Standing::from_bytes(&bytes)).transpose()?;
+        Ok(standing.unwrap_or_default())
+    }
+
+    /// What made a revision of a block, if it has that.
+    pub(super) fn made(&self, id: &BlockId, revision: Revision) -> Result<Option<Made>> {
+        let row = self.0.get(&revision_key(id, revision)).wait()?;
+        let made = row.map(|bytes| Made::from_bytes(revision, &bytes));
+        made.transpose()
+    }
+
+    /// What made the first revision of a block after this one.
+    pub(super) fn after(&self, id: &BlockId, revision: Revision) -> Result<Option<Made>> {
+        let from = revision.saturating_add(1);
+        let mut made = self.revisions(id, from, Revision::MAX, Direction::Forward, 1)?;
+        Ok(made.pop())
     }
 
     /// What made the newest revision of a block up to this one.
@@ -287,10 +328,13 @@ impl<V: View> Rows<V> {
         direction: Direction,
         most: usize,
     ) -> Result<Vec<Made>> {
-        let (from, to) = (revision_key(id, from), revision_key(id, to));
         let mut found = Vec::new();
+        if from > to {
+            return Ok(found);
+        }
+        let (from, to) = (revision_key(id, from), revision_key(id, to));
         self.walk(&from, &to, direction, |reader, key, value| {
-            let revision = from_bytes(tail(id, key)?.1)?;
+            let revision = revision(key)?;
             found.push(Made::from_bytes(revision, &reader.value(value).wait()?)?);
             Ok(found.len() < most)
         })?;
@@ -307,7 +351,7 @@ impl<V: View> Rows<V> {
         if let Some(known) = keep.get(id, by) {
             return Ok(known);
         }
-        let made = self.newest(id, by.revision)?;
+        let made = self.made(id, by.revision)?;
         let made = made.filter(|made| made.by == *by).ok_or_else(|| {
             Error::corrupt(format!(
                 "revision {} of block {id} is not there",
@@ -369,7 +413,7 @@ impl<V: View> Rows<V> {
         from: &[u8],
         to: &[u8],
         direction: Direction,
-        mut see: impl FnMut(&Reader<V>, &[u8], crate::Value<'_>) -> Result<bool>,
+        mut see: impl FnMut(&Reader<View>, &[u8], crate::Value<'_>) -> Result<bool>,
     ) -> Result<()> {
         let (from, to) = (Bound::Included(from), Bound::Included(to));
         let mut range = self.0.range(from, to, direction);

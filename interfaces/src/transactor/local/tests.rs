@@ -6,7 +6,7 @@ use travertine_engine::contract::ErrorKind;
 
 use super::Local;
 use crate::block::{Block, BlockId, Code, Header, Operation, Transform, Transforms, Value};
-use crate::testing::{id, local};
+use crate::testing::{id, local, local_with};
 use crate::transactor::*;
 
 fn action(name: &str) -> ActionId {
@@ -415,7 +415,7 @@ fn commits_of_the_same_blocks_from_many_threads_are_one_order() {
 
 #[test]
 fn whoever_pended_and_went_stands_in_the_way_for_a_time_only() {
-    let store = local().with_patience(std::time::Duration::from_millis(1));
+    let store = local_with(std::time::Duration::from_millis(1));
     pend(&store, "gone", Some(1), &[insert("b", &["one"])]);
     let mine = pending("z", Some(1), &[insert("b", &["two"])]);
     loop {

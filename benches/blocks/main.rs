@@ -1,0 +1,77 @@
+//! Blocks, the transactor and collections: operations for a second of the clock, and for a second of
+//! processor time of all threads.
+//!
+//! `cargo bench -p travertine-benches --bench blocks [-- --quick] [ROW ..]`; the directory is `TMPDIR`,
+//! which must not be in memory. Durable rows wait for an `fdatasync`. What is read is checked.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a bench measures with the system's clock"
+)]
+
+mod rows;
+
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let quick = arguments.iter().any(|it| it == "--quick");
+    let asked: Vec<_> = arguments
+        .iter()
+        .filter(|it| !it.starts_with("--"))
+        .collect();
+    let base = tempfile::tempdir()?;
+    let run = Run {
+        base: base.path(),
+        scale: if quick { 10 } else { 1 },
+    };
+    println!(
+        "{:<52} {:>10} {:>12} {:>14}  asked",
+        "row", "operations", "a second", "a CPU second"
+    );
+    for (name, row) in rows::ALL {
+        if asked.is_empty() || asked.iter().any(|it| name.contains(it.as_str())) {
+            row(&run)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a row is told.
+struct Run<'r> {
+    base: &'r std::path::Path,
+    /// So many times fewer operations.
+    scale: u64,
+}
+
+impl Run<'_> {
+    /// Does a row's work and prints what it took.
+    fn row<T>(
+        &self,
+        name: &str,
+        asked: &str,
+        operations: u64,
+        work: impl FnOnce() -> Outcome<T>,
+    ) -> Outcome<T> {
+        let (began, cpu) = (Instant::now(), processor());
+        let done = work()?;
+        let (took, cpu) = (began.elapsed(), processor() - cpu);
+        let rate = |took: Duration| operations as f64 / took.as_secs_f64();
+        println!(
+            "{name:<52} {operations:>10} {:>12.0} {:>14.0}  {asked}",
+            rate(took),
+            rate(cpu)
+        );
+        Ok(done)
+    }
+}
+
+/// Processor time of all threads so far.
+fn processor() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
