@@ -33,7 +33,7 @@ pub(crate) const ALL: &[Row] = &[
     ("durable collection", durable_collections),
 ];
 
-/// Blocks in memory, or in a directory.
+/// Blocks in a directory; at the level of memory nobody waits for it.
 struct Store {
     local: Arc<Local>,
     _stack: Stack,
@@ -41,13 +41,9 @@ struct Store {
 
 impl Store {
     fn open(run: &Run<'_>, name: &str, level: Level) -> Outcome<Self> {
-        let bottom = match level {
-            Level::Memory => Layer::new("memory"),
-            _ => Layer::new("file").with("path", name),
-        };
-        let spec = Spec::linear([bottom]).level(&level.to_string());
-        let plan =
-            Plan::new(&spec, &standard(), run.base).map_err(|errors| format!("{errors:?}"))?;
+        let spec = Spec::linear([Layer::new("file").with("path", name)]);
+        let plan = Plan::new(&spec, &standard(), run.base);
+        let plan = plan.map_err(|errors| format!("{errors:?}"))?;
         let env = Env::system();
         let stack = plan.open(&env, Opening::default())?;
         let options = Options {
@@ -128,17 +124,15 @@ fn both(store: &Local, all: Vec<(Pend, Commit)>) -> Outcome<()> {
 
 fn pends(run: &Run<'_>) -> Outcome<()> {
     let count = 200_000 / run.scale;
-    for (name, asked, all) in [
-        (
-            "pend + commit, memory, blocks apart",
-            ">= 300,000",
-            distinct(count)?,
-        ),
-        ("pend + commit, memory, one hot block", "", hot(count / 4)?),
+    let name = "pend + commit, memory, 64 in flight";
+    let store = Store::open(run, name, Level::Memory)?;
+    flying(run, name, ">= 300,000", &store, 64, distinct(count)?)?;
+    for (name, all) in [
+        ("pend + commit, memory, one by one", distinct(count)?),
+        ("pend + commit, memory, one hot block", hot(count / 4)?),
     ] {
-        let store = Store::open(run, "memory", Level::Memory)?;
-        let count = all.len() as u64;
-        run.row(name, asked, count, || both(&store.local, all))?;
+        let store = Store::open(run, name, Level::Memory)?;
+        run.row(name, "", all.len() as u64, || both(&store.local, all))?;
     }
     Ok(())
 }
@@ -155,7 +149,7 @@ fn transacts(run: &Run<'_>) -> Outcome<()> {
             hot(count / 4)?,
         ),
     ] {
-        let store = Store::open(run, "memory", Level::Memory)?;
+        let store = Store::open(run, name, Level::Memory)?;
         let parts: Vec<_> = all
             .into_iter()
             .map(|(pend, commit)| Part {
@@ -185,47 +179,66 @@ enum Flying {
 }
 
 fn durable_pends(run: &Run<'_>) -> Outcome<()> {
-    for flight in [1, 64] {
+    for (flight, count) in [(1, 2_000), (64, 60_000)] {
         let store = Store::open(run, &format!("durable-{flight}"), Level::Disk)?;
-        let count = if flight == 1 { 2_000 } else { 60_000 } / run.scale;
-        let mut left = distinct(count)?.into_iter();
         let name = format!("pend + commit, durable, {flight} in flight");
         let asked = if flight == 64 {
             ">= 10,000 a second"
         } else {
             ""
         };
-        run.row(&name, asked, count, || {
-            let mut flying = VecDeque::new();
-            loop {
-                while flying.len() < flight {
-                    let Some((pend, commit)) = left.next() else {
-                        break;
-                    };
-                    flying.push_back(Flying::Pend(store.local.pend(pend), commit));
-                }
-                match flying.pop_front() {
-                    None => return Ok(()),
-                    Some(Flying::Pend(op, commit)) => {
-                        if op.wait()? != Pended::Done(Vec::new()) {
-                            return Err("it is not pending".into());
-                        }
-                        flying.push_back(Flying::Commit(store.local.commit(commit)));
-                    }
-                    Some(Flying::Commit(op)) => {
-                        if op.wait()? != Committed::Done {
-                            return Err("it did not land".into());
-                        }
-                    }
-                }
-            }
-        })?;
+        flying(
+            run,
+            &name,
+            asked,
+            &store,
+            flight,
+            distinct(count / run.scale)?,
+        )?;
     }
     Ok(())
 }
 
+/// Pends and commits changes, so many at a time.
+fn flying(
+    run: &Run<'_>,
+    name: &str,
+    asked: &str,
+    store: &Store,
+    flight: usize,
+    all: Vec<(Pend, Commit)>,
+) -> Outcome<()> {
+    let count = all.len() as u64;
+    let mut left = all.into_iter();
+    run.row(name, asked, count, || {
+        let mut flying = VecDeque::new();
+        loop {
+            while flying.len() < flight {
+                let Some((pend, commit)) = left.next() else {
+                    break;
+                };
+                flying.push_back(Flying::Pend(store.local.pend(pend), commit));
+            }
+            match flying.pop_front() {
+                None => return Ok(()),
+                Some(Flying::Pend(op, commit)) => {
+                    if op.wait()? != Pended::Done(Vec::new()) {
+                        return Err("it is not pending".into());
+                    }
+                    flying.push_back(Flying::Commit(store.local.commit(commit)));
+                }
+                Some(Flying::Commit(op)) => {
+                    if op.wait()? != Committed::Done {
+                        return Err("it did not land".into());
+                    }
+                }
+            }
+        }
+    })
+}
+
 fn gets(run: &Run<'_>) -> Outcome<()> {
-    let store = Store::open(run, "memory", Level::Memory)?;
+    let store = Store::open(run, "memory 2", Level::Memory)?;
     let count = 100_000 / run.scale;
     let all = distinct(count)?;
     let ids: Vec<_> = all.iter().map(|(_, commit)| commit.tail.clone()).collect();
@@ -286,7 +299,7 @@ fn open<K: travertine::interfaces::collection::Kind>(
 }
 
 fn diaries(run: &Run<'_>) -> Outcome<()> {
-    let store = Store::open(run, "memory", Level::Memory)?;
+    let store = Store::open(run, "memory 3", Level::Memory)?;
     let mut diary = open(&store, "diary", Diary)?;
     let mut there = 0;
     for size in [1_000, 10_000, 100_000, 1_000_000 / run.scale] {
@@ -344,7 +357,7 @@ fn replace(tree: &mut Collection<Tree>, from: u64, count: u64) -> Outcome<()> {
 }
 
 fn trees(run: &Run<'_>) -> Outcome<()> {
-    let store = Store::open(run, "memory", Level::Memory)?;
+    let store = Store::open(run, "memory 4", Level::Memory)?;
     let mut tree = open(&store, "tree", Tree)?;
     let mut there = 0;
     for size in [1_000, 10_000, 100_000, 1_000_000 / run.scale] {
