@@ -48,6 +48,7 @@ pub mod skiplist;
 pub mod structure;
 #[cfg(test)]
 mod testing;
+pub mod transaction;
 pub mod transactor;
 pub mod typed;
 pub mod update;

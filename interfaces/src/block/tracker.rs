@@ -23,6 +23,12 @@ use super::transform::{Operation, Transform, Transforms};
 pub trait ReadBlocks: Send + Sync {
     /// A block as it is there. `None`: it is certain that there is none. `Unavailable`: that is not known.
     fn get(&self, id: &BlockId) -> Op<Option<Arc<Block>>>;
+
+    /// The same, of a block that shows the way to another and nothing else: whatever changes what is found
+    /// there changes the other as well, so a transaction rests on that one alone.
+    fn pass(&self, id: &BlockId) -> Op<Option<Arc<Block>>> {
+        self.get(id)
+    }
 }
 
 /// Where blocks are changed as well.
@@ -158,6 +164,12 @@ impl<S: ReadBlocks> Tracker<S> {
         }
     }
 
+    /// The same, with ids of new blocks from elsewhere.
+    #[must_use]
+    pub fn with_random(self, random: Arc<dyn Random>) -> Self {
+        Self { random, ..self }
+    }
+
     /// What it stands on.
     pub fn below(&self) -> &S {
         &self.below
@@ -193,6 +205,13 @@ impl<S: ReadBlocks> ReadBlocks for Tracker<S> {
         match self.changes.now(id) {
             Some(now) => Op::ok(now.cloned()),
             None => self.below.get(id),
+        }
+    }
+
+    fn pass(&self, id: &BlockId) -> Op<Option<Arc<Block>>> {
+        match self.changes.now(id) {
+            Some(now) => Op::ok(now.cloned()),
+            None => self.below.pass(id),
         }
     }
 }
@@ -238,11 +257,19 @@ impl<B: ReadBlocks + ?Sized> ReadBlocks for &mut B {
     fn get(&self, id: &BlockId) -> Op<Option<Arc<Block>>> {
         (**self).get(id)
     }
+
+    fn pass(&self, id: &BlockId) -> Op<Option<Arc<Block>>> {
+        (**self).pass(id)
+    }
 }
 
 impl<B: ReadBlocks + ?Sized> ReadBlocks for Arc<B> {
     fn get(&self, id: &BlockId) -> Op<Option<Arc<Block>>> {
         (**self).get(id)
+    }
+
+    fn pass(&self, id: &BlockId) -> Op<Option<Arc<Block>>> {
+        (**self).pass(id)
     }
 }
 

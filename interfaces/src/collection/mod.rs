@@ -26,11 +26,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use travertine_engine::contract::{Env, Error, Result};
 
-use crate::block::{Block, BlockId, ReadBlocks, Tracker, WriteBlocks};
+use crate::block::{Block, BlockId, ReadBlocks, Tracker, Value, WriteBlocks};
 use crate::structure::log::{Context as Told, Entry, Log};
 use crate::transactor::{ActionId, Context, Revision, Transactor, View};
 
 pub use diary::Diary;
+pub(crate) use sync::Prepared;
 pub use sync::{Exhausted, Retry, SyncError};
 pub use tree::{Replace, Tree, row};
 
@@ -52,6 +53,18 @@ pub trait Kind: Clone + Send + Sync + 'static {
         header: &BlockId,
         action: &Self::Action,
     ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Answers a question about what is there, in the words of the kind. Most have none.
+    fn ask<R: ReadBlocks>(
+        &self,
+        blocks: &R,
+        header: &BlockId,
+        question: &Value,
+    ) -> impl Future<Output = Result<Value>> + Send {
+        let _ = (blocks, header, question);
+        let code = self.header(header).header().code.clone();
+        async move { Err(Error::invalid(format!("a {code} answers no questions"))) }
+    }
 
     /// What becomes of an action of this client, now that somebody else did these.
     fn conflict(&self, mine: &Self::Action, theirs: &[Self::Action]) -> Conflict<Self::Action> {
@@ -180,6 +193,15 @@ impl<K: Kind> Collection<K> {
         self.context.revision
     }
 
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Whether its header is not stored yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.new
+    }
+
     /// Its blocks, with what was done and not synchronised.
     pub fn blocks(&self) -> &Tracker<View> {
         &self.tracker
@@ -197,7 +219,7 @@ impl<K: Kind> Collection<K> {
         let mut actions: Vec<_> = actions.into_iter().collect();
         for action in &actions {
             // What cannot be written down is not done.
-            crate::block::Value::of(action)?;
+            Value::of(action)?;
         }
         apply(&self.kind, &mut self.tracker, &self.id, &actions).await?;
         self.noted.append(&mut actions);
@@ -255,7 +277,7 @@ impl<K: Kind> Collection<K> {
     /// Stands on what is committed from here on. What is noted has to be done again, if anything is new.
     fn adopt(&mut self, told: Told, entries: &[Entry]) -> Result<()> {
         let theirs = entries.iter().flat_map(Entry::actions);
-        let theirs: Vec<K::Action> = theirs.map(crate::block::Value::to).collect::<Result<_>>()?;
+        let theirs: Vec<K::Action> = theirs.map(Value::to).collect::<Result<_>>()?;
         // Never back: an answer may be older than what this client did itself.
         if told.revision > self.context.revision || self.context.revision == 0 {
             self.context = Context {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use travertine_engine::contract::{Error, Result};
+use travertine_engine::contract::{Error, Random, Result};
 
 use super::{Attempt, Collection, Kind};
-use crate::block::{Changes, Value};
+use crate::block::{BlockId, Changes, Tracker, Value};
 use crate::structure::log::{Action, CHECKPOINT};
 use crate::transactor::{
     ActionId, ActionRev, Commit, Context, Part, Pend, Stale, Transacted, transact,
@@ -139,22 +139,48 @@ impl<K: Kind> Collection<K> {
         Ok(())
     }
 
-    /// One attempt. The entry stands in a section of its own, so that one which does not land leaves none.
+    /// One attempt.
     async fn commit(&mut self, id: &ActionId) -> Result<Option<Stale>> {
+        let now = self.env.clock.unix_us() / 1000;
+        let prepared = self.prepare(id, &[], now, &self.env.random).await?;
+        self.unsure = Some(Attempt {
+            id: id.clone(),
+            blocks: prepared.part.commit.blocks.clone(),
+            noted: self.noted.len(),
+        });
+        let transactor = self.view.transactor().clone();
+        // After an error it is not known whether it landed: that is settled first the next time.
+        let done = transact(&transactor, vec![prepared.part.clone()]).await?;
+        self.unsure = None;
+        match done {
+            Transacted::Done => self.landed(prepared),
+            Transacted::Stale(stale) => return Ok(Some(stale)),
+            Transacted::Partly { .. } => return Err(Error::invalid("one part landed in part")),
+        }
+        Ok(None)
+    }
+
+    /// What is noted, as an entry of the log and its blocks at the next revision. The entry stands in a
+    /// section of its own, so that one which does not land leaves none.
+    pub(crate) async fn prepare(
+        &self,
+        id: &ActionId,
+        others: &[BlockId],
+        now: u64,
+        random: &Arc<dyn Random>,
+    ) -> Result<Prepared> {
         let revision = self.context.revision + 1;
         let by = ActionRev {
             action: id.clone(),
             revision,
         };
-        let actions = self.noted.iter().map(Value::of).collect::<Result<_>>()?;
         let action = Action {
             id: id.clone(),
-            actions,
+            actions: self.noted.iter().map(Value::of).collect::<Result<_>>()?,
             blocks: Vec::new(),
-            collections: Vec::new(),
+            collections: others.to_vec(),
         };
-        let mut tried = self.tracker.clone();
-        let now = self.env.clock.unix_us() / 1000;
+        let mut tried = self.tracker.clone().with_random(random.clone());
         let checkpoint = self.since + 1 >= CHECKPOINT;
         if checkpoint && self.context.revision > 0 {
             let at = self.context.revision;
@@ -162,59 +188,61 @@ impl<K: Kind> Collection<K> {
                 .add_checkpoint(&mut tried, Vec::new(), at, now)
                 .await?;
         }
-        let changed = |tried: &crate::block::Tracker<_>| tried.changes().ids().cloned().collect();
+        let changed = |tried: &Tracker<_>| tried.changes().ids().cloned().collect();
         let place = self
             .log
             .add(&mut tried, action, revision, now, changed)
             .await?;
         let changes = tried.reset();
-        let blocks: Vec<_> = changes.ids().cloned().collect();
-        let transactor = self.view.transactor().clone();
-        self.unsure = Some(Attempt {
-            id: id.clone(),
-            blocks: blocks.clone(),
-            noted: self.noted.len(),
-        });
         let part = Part {
             collection: self.id.clone(),
             pend: Pend::new(id.clone(), Some(revision), changes.transforms()),
             commit: Commit {
-                action: by.clone(),
-                blocks,
+                action: by,
+                blocks: changes.ids().cloned().collect(),
                 tail: place.block,
                 header: self.new.then(|| self.id.clone()),
             },
         };
-        // After an error it is not known whether it landed: that is settled first the next time.
-        let done = transact(&transactor, vec![part]).await?;
-        self.unsure = None;
-        match done {
-            Transacted::Done => self.landed(by, &changes, checkpoint),
-            Transacted::Stale(stale) => return Ok(Some(stale)),
-            Transacted::Partly { .. } => return Err(Error::invalid("one part landed in part")),
-        }
-        Ok(None)
+        Ok(Prepared {
+            part,
+            changes,
+            checkpoint,
+        })
     }
 
-    fn landed(&mut self, by: ActionRev, changes: &Changes, checkpoint: bool) {
-        let mut committed = match checkpoint {
+    /// What was prepared is committed.
+    pub(crate) fn landed(&mut self, prepared: Prepared) {
+        let by = prepared.part.commit.action;
+        let mut committed = match prepared.checkpoint {
             true => Vec::new(),
             false => std::mem::take(&mut self.context.committed),
         };
-        self.since = if checkpoint { 1 } else { self.since + 1 };
+        self.since = if prepared.checkpoint {
+            1
+        } else {
+            self.since + 1
+        };
+        let revision = by.revision;
+        committed.push(by);
         self.context = Context {
-            revision: by.revision,
-            committed: {
-                committed.push(by);
-                committed
-            },
+            revision,
+            committed,
             pending: None,
         };
-        self.view.committed(self.context.clone(), changes);
+        self.view.committed(self.context.clone(), &prepared.changes);
         self.tracker.reset();
         self.noted.clear();
         self.new = false;
     }
+}
+
+/// What is noted, ready to be committed.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) part: Part,
+    changes: Changes,
+    checkpoint: bool,
 }
 
 /// From 0 to 1.

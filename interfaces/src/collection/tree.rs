@@ -1,10 +1,10 @@
 //! A tree of rows that clients share: keys and values, in the order of the keys.
 
 use serde::{Deserialize, Serialize};
-use travertine_engine::contract::Result;
+use travertine_engine::contract::{Error, Result};
 
 use super::{Collection, Kind};
-use crate::block::{Block, BlockId, ByteString, Code, Tracker, Value, WriteBlocks};
+use crate::block::{Block, BlockId, ByteString, Code, ReadBlocks, Tracker, Value, WriteBlocks};
 use crate::structure::tree::{Cursor, Pairs, Tree as Blocks};
 use crate::transactor::View;
 
@@ -76,6 +76,19 @@ impl Kind for Tree {
             }
         }
         Ok(())
+    }
+
+    /// A key: `[value]`, or `[]` if there is no such row.
+    async fn ask<R: ReadBlocks>(
+        &self,
+        blocks: &R,
+        header: &BlockId,
+        question: &Value,
+    ) -> Result<Value> {
+        let key = question.as_byte_string();
+        let key = key.ok_or_else(|| Error::invalid("a tree is asked for a key"))?;
+        let entry = Self::of(header).get(blocks, key).await?;
+        Value::list(entry.as_ref().and_then(value).as_slice())
     }
 }
 

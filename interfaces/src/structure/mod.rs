@@ -25,6 +25,12 @@ async fn read(blocks: &impl ReadBlocks, id: &BlockId) -> Result<Arc<Block>> {
     block.ok_or_else(|| Error::corrupt(format!("block {id} is named and not there")))
 }
 
+/// A block that another names, on the way to a third.
+async fn pass(blocks: &impl ReadBlocks, id: &BlockId) -> Result<Arc<Block>> {
+    let block = blocks.pass(id).await?;
+    block.ok_or_else(|| Error::corrupt(format!("block {id} is named and not there")))
+}
+
 /// The block that an attribute names.
 fn named(block: &Block, attribute: &str) -> Result<Option<BlockId>> {
     match block.get(attribute) {

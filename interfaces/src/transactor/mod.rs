@@ -36,7 +36,7 @@ use crate::block::{Block, BlockId, Transform, Transforms};
 
 pub use ids::ActionId;
 pub use local::{Archive, Archived, Local, Options, Restore, TOLD_MAX};
-pub use steps::transact;
+pub use steps::{each, transact};
 pub use view::{Reads, View};
 
 /// Of a collection: 1 is the first.

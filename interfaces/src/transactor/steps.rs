@@ -6,33 +6,42 @@ use travertine_engine::contract::Result;
 
 use super::{Committed, Part, Pended, Transacted, Transactor};
 
-/// Pends and commits all parts: at once where the transactor can do that, else one after the other. Then
-/// nothing is committed before everything is pending, and of a part that fails after another has landed
-/// the answer tells. An error: it is not known what came of it.
+/// Pends and commits all parts: at once where the transactor can do that, else [step by step](each). An
+/// error: it is not known what came of it.
 pub async fn transact(transactor: &Arc<dyn Transactor>, parts: Vec<Part>) -> Result<Transacted> {
-    let parts = match transactor.transact(parts) {
-        Ok(whole) => return whole.await,
-        Err(parts) => parts,
-    };
-    for (at, part) in parts.iter().enumerate() {
-        if let Pended::Stale(stale) = transactor.pend(part.pend.clone()).await? {
-            cancel(transactor, &parts[..at]).await?;
+    match transactor.transact(parts) {
+        Ok(whole) => whole.await,
+        Err(parts) => {
+            let parts = parts.into_iter();
+            let parts: Vec<_> = parts.map(|part| (transactor.clone(), part)).collect();
+            each(&parts).await
+        }
+    }
+}
+
+/// Pends all parts, each in its place, and then commits them one after the other. Nothing is committed
+/// before everything is pending; of a part that fails after another has landed the answer tells.
+pub async fn each(parts: &[(Arc<dyn Transactor>, Part)]) -> Result<Transacted> {
+    for (at, (place, part)) in parts.iter().enumerate() {
+        if let Pended::Stale(stale) = place.pend(part.pend.clone()).await? {
+            cancel(&parts[..at]).await?;
             return Ok(Transacted::Stale(stale));
         }
     }
     let (mut landed, mut failed, mut lost) = (Vec::new(), Vec::new(), None);
-    for part in &parts {
-        let why = match transactor.commit(part.commit.clone()).await {
+    for one in parts {
+        let (place, part) = one;
+        let why = match place.commit(part.commit.clone()).await {
             Ok(Committed::Done) => {
                 landed.push(part.collection.clone());
                 continue;
             }
             Ok(Committed::Stale(stale)) if landed.is_empty() && failed.is_empty() => {
-                cancel(transactor, &parts).await?;
+                cancel(parts).await?;
                 return Ok(Transacted::Stale(stale));
             }
             Ok(Committed::Stale(_)) => {
-                cancel(transactor, std::slice::from_ref(part)).await?;
+                cancel(std::slice::from_ref(one)).await?;
                 "somebody else was first".to_owned()
             }
             Err(error) => {
@@ -49,10 +58,11 @@ pub async fn transact(transactor: &Arc<dyn Transactor>, parts: Vec<Part>) -> Res
     }
 }
 
-async fn cancel(transactor: &Arc<dyn Transactor>, parts: &[Part]) -> Result<()> {
-    for part in parts {
+/// Forgets what is pending of these parts.
+async fn cancel(parts: &[(Arc<dyn Transactor>, Part)]) -> Result<()> {
+    for (place, part) in parts {
         let blocks: Vec<_> = part.pend.blocks().cloned().collect();
-        transactor.cancel(&part.pend.action, &blocks).await?;
+        place.cancel(&part.pend.action, &blocks).await?;
     }
     Ok(())
 }

@@ -31,7 +31,8 @@ struct State {
     held: usize,
     now: Known,
     before: Known,
-    reads: Reads,
+    /// What was read, if that is noted.
+    reads: Option<Reads>,
 }
 
 type Known = HashMap<BlockId, (Option<Arc<Block>>, Revision)>;
@@ -88,10 +89,19 @@ impl View {
         self.with(|state| state.half = bytes / 2);
     }
 
-    /// What was read since the last time this was asked, remembered or not.
+    /// Notes what is read from now on, remembered or not: for [`View::reads`].
+    pub fn note_reads(&self) {
+        self.with(|state| state.reads = Some(Reads::new()));
+    }
+
+    pub(crate) fn set_reads(&self, reads: Reads) {
+        self.with(|state| state.reads = Some(reads));
+    }
+
+    /// What was read since it is noted: each block, and the revision that it had then.
     #[must_use]
-    pub fn take_reads(&self) -> Reads {
-        self.with(|state| std::mem::take(&mut state.reads))
+    pub fn reads(&self) -> Reads {
+        self.with(|state| state.reads.clone().unwrap_or_default())
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
@@ -109,7 +119,7 @@ impl State {
         self.now.insert(id, (block, revision));
     }
 
-    fn find(&mut self, id: &BlockId) -> Option<Option<Arc<Block>>> {
+    fn find(&mut self, id: &BlockId, note: bool) -> Option<Option<Arc<Block>>> {
         let (block, revision) = match self.now.get(id) {
             Some(known) => known.clone(),
             None => {
@@ -118,22 +128,34 @@ impl State {
                 known
             }
         };
-        self.read(id, revision);
+        if note {
+            self.read(id, revision);
+        }
         Some(block)
     }
 
     fn read(&mut self, id: &BlockId, revision: Revision) {
-        if !self.reads.contains_key(id) {
-            self.reads.insert(id.clone(), revision);
+        if let Some(reads) = self.reads.as_mut().filter(|reads| !reads.contains_key(id)) {
+            reads.insert(id.clone(), revision);
         }
     }
 }
 
 impl ReadBlocks for View {
     fn get(&self, id: &BlockId) -> Op<Option<Arc<Block>>> {
+        self.look(id, true)
+    }
+
+    fn pass(&self, id: &BlockId) -> Op<Option<Arc<Block>>> {
+        self.look(id, false)
+    }
+}
+
+impl View {
+    fn look(&self, id: &BlockId, note: bool) -> Op<Option<Arc<Block>>> {
         let (age, context) = {
             let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(block) = state.find(id) {
+            if let Some(block) = state.find(id, note) {
                 return Op::ok(block);
             }
             (state.age, state.context.clone())
@@ -149,7 +171,9 @@ impl ReadBlocks for View {
             })??;
             let revision = answer.revision.unwrap_or(0);
             view.with(|state| {
-                state.read(&id, revision);
+                if note {
+                    state.read(&id, revision);
+                }
                 if state.age == age {
                     state.remember(id, answer.block.clone(), revision);
                 }

@@ -7,7 +7,6 @@ use travertine_engine::contract::Result;
 use super::{DEPTH_MAX, ENTRIES, Keyed, NODES, Tree, child, is_leaf, partition, too_deep};
 use crate::block::{Block, ReadBlocks, Value};
 use crate::index::Direction;
-use crate::structure::read;
 
 /// A cursor over a tree as it is: while it is held nothing can be changed through the same blocks.
 ///
@@ -116,7 +115,7 @@ impl<'b, B: ReadBlocks, K: Keyed> Cursor<'b, B, K> {
                 return Err(too_deep(&self.tree.trunk));
             }
             let at = choose(&node)?;
-            let below = read(self.blocks, &child(&node, at)?).await?;
+            let below = super::node(self.blocks, &child(&node, at)?).await?;
             self.branches.push((node, at));
             node = below;
         }
@@ -137,7 +136,7 @@ impl<'b, B: ReadBlocks, K: Keyed> Cursor<'b, B, K> {
         };
         let (branch, at) = &self.branches[level];
         let at = next(&self.branches[level]).unwrap_or(*at);
-        let node = read(self.blocks, &child(branch, at)?).await?;
+        let node = super::node(self.blocks, &child(branch, at)?).await?;
         self.branches[level].1 = at;
         self.branches.truncate(level + 1);
         match direction {

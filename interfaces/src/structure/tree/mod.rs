@@ -25,7 +25,7 @@ use std::sync::Arc;
 use travertine_engine::contract::{Error, Result};
 
 use crate::block::{Block, BlockId, Code, Header, ReadBlocks, Value};
-use crate::structure::{name, named, read};
+use crate::structure::{name, named, pass, read};
 
 pub use cursor::Cursor;
 pub use verify::Verified;
@@ -143,7 +143,7 @@ impl<K: Keyed> Tree<K> {
                 return Ok(found.map(|at| entries[at].clone()));
             }
             let child = child(&node, partition(&node, key)?)?;
-            node = read(blocks, &child).await?;
+            node = self::node(blocks, &child).await?;
         }
         Err(too_deep(&self.trunk))
     }
@@ -165,10 +165,11 @@ impl<K: Keyed> Tree<K> {
     }
 
     async fn root(&self, blocks: &impl ReadBlocks) -> Result<Option<Arc<Block>>> {
-        let trunk = read(blocks, &self.trunk).await?;
+        let trunk = pass(blocks, &self.trunk).await?;
         match named(&trunk, ROOT)? {
-            None => Ok(None),
-            Some(root) => Ok(Some(read(blocks, &root).await?)),
+            // That there is no leaf is all that there is to know.
+            None => read(blocks, &self.trunk).await.map(|_| None),
+            Some(root) => node(blocks, &root).await.map(Some),
         }
     }
 
@@ -190,7 +191,7 @@ impl<K: Keyed> Tree<K> {
                 }));
             }
             let at = partition(&node, key)?;
-            node = read(blocks, &child(&node, at)?).await?;
+            node = self::node(blocks, &child(&node, at)?).await?;
             branches.push(Step { id, at });
         }
         Err(too_deep(&self.trunk))
@@ -216,6 +217,16 @@ impl<K: Keyed> Tree<K> {
             code,
             collection: self.collection.clone(),
         })
+    }
+}
+
+/// A node on the way down. What is concluded from it rests on the leaf at the end: no key comes into a
+/// leaf's range, or leaves it, but by a change of that leaf.
+async fn node(blocks: &impl ReadBlocks, id: &BlockId) -> Result<Arc<Block>> {
+    let node = pass(blocks, id).await?;
+    match is_leaf(&node)? {
+        true => read(blocks, id).await,
+        false => Ok(node),
     }
 }
 

@@ -119,9 +119,11 @@ pub(super) fn commit(desk: &mut Desk<'_>, commit: &Commit) -> Result<Committed> 
 
 /// Pends and commits at once: nothing is ever pending.
 pub(super) fn transact(desk: &mut Desk<'_>, parts: &[Part], time: Time) -> Result<Transacted> {
-    let (mut found, mut changes, mut done) = (Found::default(), Vec::new(), 0);
+    let (mut found, mut changes) = (Found::default(), Vec::new());
+    let (mut done, mut changing) = (0, 0);
     for part in parts {
         let by = &part.commit.action;
+        changing += usize::from(!part.pend.transforms.is_empty());
         if desk.is_made(&part.commit.tail, by)? {
             done += 1;
             continue;
@@ -136,7 +138,7 @@ pub(super) fn transact(desk: &mut Desk<'_>, parts: &[Part], time: Time) -> Resul
         }
     }
     let distinct: BTreeSet<_> = changes.iter().map(|(id, ..)| id).collect();
-    if distinct.len() < changes.len() || (done > 0 && done < parts.len()) {
+    if distinct.len() < changes.len() || (done > 0 && done < changing) {
         return Err(Error::invalid(
             "a block is changed by one collection, and a change of several is committed once",
         ));
