@@ -16,6 +16,7 @@
 )]
 
 mod between;
+pub mod clients;
 mod contents;
 pub mod crash;
 mod damage;
