@@ -15,6 +15,7 @@ mod certs;
 mod chain;
 mod check;
 mod cluster;
+mod collection;
 mod completions;
 mod count;
 mod del;
@@ -111,6 +112,7 @@ commands! {
     count::Count,
     load::Load,
     chain::Chain,
+    collection::Collection,
     roots::Roots,
     follow::Follow,
     top::Top,

@@ -135,7 +135,6 @@ impl Transactor for Faulty {
     }
 }
 
-#[test]
 fn what_is_done_here_is_seen_elsewhere_once_it_is_synchronised() {
     let store = store();
     let (mut one, mut two) = (tree(&store), tree(&store));
@@ -153,7 +152,6 @@ fn what_is_done_here_is_seen_elsewhere_once_it_is_synchronised() {
     assert!(rows(&two).is_empty());
 }
 
-#[test]
 fn to_open_creates_nothing() {
     let store = store();
     let env = Env::system();
@@ -165,7 +163,6 @@ fn to_open_creates_nothing() {
     assert!(rows(&open().unwrap()).is_empty());
 }
 
-#[test]
 fn of_two_who_create_one_did_and_both_see_all() {
     let store = store();
     let (mut one, mut two) = (tree(&store), tree(&store));
@@ -183,7 +180,6 @@ fn of_two_who_create_one_did_and_both_see_all() {
     now(log.update()).unwrap();
 }
 
-#[test]
 fn an_action_that_fails_in_the_middle_leaves_nothing_and_what_was_before_stays() {
     let store = store();
     for reopened in [false, true] {
@@ -211,7 +207,6 @@ fn an_action_that_fails_in_the_middle_leaves_nothing_and_what_was_before_stays()
     }
 }
 
-#[test]
 fn whoever_is_always_too_late_is_told_so_and_loses_nothing() {
     let store = store();
     let faulty = Faulty::new(&store, &[Fault::Stale; 100], &[]);
@@ -248,7 +243,6 @@ fn whoever_is_always_too_late_is_told_so_and_loses_nothing() {
     assert_eq!(rows(&tree(&store)).len(), 1);
 }
 
-#[test]
 fn an_answer_that_gets_lost_doubles_nothing() {
     use Fault::{After, Before, None};
     for (pends, commits) in [
@@ -316,7 +310,6 @@ impl Kind for Highest {
     }
 }
 
-#[test]
 fn what_the_kind_decides_in_a_conflict_is_what_is_stored() {
     let cases: [(Decide, u64); 3] = [
         (|_, _| Conflict::Keep, 2),
@@ -372,7 +365,6 @@ impl Kind for Once {
     }
 }
 
-#[test]
 fn what_cannot_be_done_again_is_never_synchronised_and_can_be_taken_back() {
     let store = store();
     let open = || {
@@ -412,7 +404,6 @@ fn what_cannot_be_done_again_is_never_synchronised_and_can_be_taken_back() {
     assert_eq!(two.revision(), 3);
 }
 
-#[test]
 fn an_update_after_a_lost_answer_takes_back_no_more_than_what_landed() {
     for fault in [Fault::Before, Fault::After] {
         let store = store();
@@ -460,7 +451,6 @@ fn an_update_after_a_lost_answer_takes_back_no_more_than_what_landed() {
     }
 }
 
-#[test]
 fn to_open_reads_no_more_of_a_long_log_than_of_a_short_one() {
     let store = store();
     let mut one = diary(&store);
@@ -504,7 +494,6 @@ impl Transactor for Counted {
     }
 }
 
-#[test]
 fn every_entry_of_many_writers_is_there_once_and_in_one_order_for_all() {
     let store = store();
     std::thread::scope(|scope| {
@@ -552,7 +541,6 @@ fn every_entry_of_many_writers_is_there_once_and_in_one_order_for_all() {
 }
 
 /// Random clients with rows in common, against one map that the log tells the order of.
-#[test]
 fn clients_end_with_one_map_whatever_they_did_and_whatever_got_lost() {
     for seed in 0..60 {
         let mut rng = Rng::new(seed);
@@ -615,4 +603,19 @@ fn clients_end_with_one_map_whatever_they_did_and_whatever_got_lost() {
             assert_eq!(client.revision(), fresh.revision());
         }
     }
+}
+
+crate::testing::on_stacks! {
+    what_is_done_here_is_seen_elsewhere_once_it_is_synchronised
+    to_open_creates_nothing
+    of_two_who_create_one_did_and_both_see_all
+    an_action_that_fails_in_the_middle_leaves_nothing_and_what_was_before_stays
+    whoever_is_always_too_late_is_told_so_and_loses_nothing
+    an_answer_that_gets_lost_doubles_nothing
+    what_the_kind_decides_in_a_conflict_is_what_is_stored
+    what_cannot_be_done_again_is_never_synchronised_and_can_be_taken_back
+    an_update_after_a_lost_answer_takes_back_no_more_than_what_landed
+    to_open_reads_no_more_of_a_long_log_than_of_a_short_one
+    every_entry_of_many_writers_is_there_once_and_in_one_order_for_all
+    clients_end_with_one_map_whatever_they_did_and_whatever_got_lost
 }

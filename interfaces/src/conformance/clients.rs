@@ -14,13 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use travertine_engine::conformance::kit::{
-    Between, Crash, Fixture, LogFixture, Machine, Nothing, Promises,
-};
-use travertine_engine::conformance::sim::{Class, Plan};
+use travertine_engine::conformance::kit::{Between, Crash, Fixture, Machine, Nothing, Promises};
 use travertine_engine::contract::{Error, Name, Op, Result, block_on};
 use travertine_engine::front::Engine;
-use travertine_engine::log::LogOptions;
 
 use super::model::Chance;
 use crate::block::{BlockId, Value};
@@ -495,22 +491,31 @@ fn sync<K: Kind>(collection: &mut Collection<K>) -> Result<()> {
     })
 }
 
-#[test]
-fn what_clients_share_survives_crashes() {
-    let seeds = std::env::var("TRAVERTINE_SEEDS").ok();
-    let seeds = seeds.and_then(|seeds| seeds.parse().ok()).unwrap_or(20);
-    let mut tally = Tally::default();
-    for seed in 0..seeds {
-        let options = LogOptions {
-            segment: 256 << 10,
-            ..LogOptions::default()
-        };
-        let fixture = LogFixture::simulated(seed, Plan::draw(seed, Class::Crash), options);
-        tally += run(&fixture, seed, 500);
+#[cfg(test)]
+mod tests {
+    use travertine_engine::conformance::kit::LogFixture;
+    use travertine_engine::conformance::sim::{Class, Plan};
+    use travertine_engine::log::LogOptions;
+
+    use super::*;
+
+    #[test]
+    fn what_clients_share_survives_crashes() {
+        let seeds = std::env::var("TRAVERTINE_SEEDS").ok();
+        let seeds = seeds.and_then(|seeds| seeds.parse().ok()).unwrap_or(20);
+        let mut tally = Tally::default();
+        for seed in 0..seeds {
+            let options = LogOptions {
+                segment: 256 << 10,
+                ..LogOptions::default()
+            };
+            let fixture = LogFixture::simulated(seed, Plan::draw(seed, Class::Crash), options);
+            tally += run(&fixture, seed, 500);
+        }
+        println!("{tally:?}");
+        assert!(
+            tally.in_calls > 0 && tally.transactions > 0 && tally.stale > 0 && tally.survived > 0,
+            "{tally:?}"
+        );
     }
-    println!("{tally:?}");
-    assert!(
-        tally.in_calls > 0 && tally.transactions > 0 && tally.stale > 0 && tally.survived > 0,
-        "{tally:?}"
-    );
 }

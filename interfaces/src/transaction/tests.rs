@@ -80,7 +80,6 @@ fn stale<T: std::fmt::Debug>(result: Result<T, TransactionError>) -> Stale {
     }
 }
 
-#[test]
 fn a_transaction_over_two_collections_is_seen_whole_or_not_at_all() {
     let store = local();
     let world = world(&store);
@@ -110,7 +109,6 @@ fn a_transaction_over_two_collections_is_seen_whole_or_not_at_all() {
     }
 }
 
-#[test]
 fn what_ended_is_ended() {
     let store = local();
     let world = world(&store);
@@ -146,7 +144,6 @@ fn what_ended_is_ended() {
     assert!(!rows(&store, "a").contains_key("half"));
 }
 
-#[test]
 fn of_two_that_read_what_the_other_writes_one_lands() {
     for warm in [false, true] {
         let store = local();
@@ -176,7 +173,6 @@ fn of_two_that_read_what_the_other_writes_one_lands() {
     }
 }
 
-#[test]
 fn that_there_was_nothing_is_something_that_was_read() {
     let store = local();
     let world = world(&store);
@@ -196,7 +192,6 @@ fn that_there_was_nothing_is_something_that_was_read() {
     }
 }
 
-#[test]
 fn a_reader_of_another_leaf_is_not_disturbed_by_a_split() {
     let store = local();
     let world = world(&store);
@@ -216,7 +211,6 @@ fn a_reader_of_another_leaf_is_not_disturbed_by_a_split() {
     now(reader.commit()).unwrap();
 }
 
-#[test]
 fn too_late_is_told_and_nothing_lands() {
     let store = local();
     let world = world(&store);
@@ -247,7 +241,6 @@ impl Verify for Shared {
     }
 }
 
-#[test]
 fn a_validator_tells_apart_why_it_does_not_accept() {
     let store = local();
     let world = world(&store).with_signatures(Arc::new(Shared));
@@ -359,7 +352,6 @@ impl Engine for Copy {
     }
 }
 
-#[test]
 fn an_engine_of_ones_own_reads_and_its_reads_are_validated() {
     let store = local();
     let world = world(&store).with_engines(Engines::standard().with(Copy));
@@ -507,7 +499,6 @@ fn both(world: &World, key: &str) -> Session {
     session
 }
 
-#[test]
 fn over_several_stores_what_landed_and_what_did_not_is_told() {
     let two = Two::new();
     let world = World::new(&Env::system(), "me", two.clone(), schema());
@@ -536,7 +527,6 @@ fn decisions() -> Decisions {
     Decisions::new(engine, Name::new("decisions").unwrap(), None)
 }
 
-#[test]
 fn with_a_decision_several_stores_have_all_of_it_or_nothing_whatever_fails() {
     let (mut landed, mut undone, mut recovered) = (0, 0, 0);
     for fault in [Fault::Before, Fault::After, Fault::Stale, Fault::Down] {
@@ -573,7 +563,6 @@ fn with_a_decision_several_stores_have_all_of_it_or_nothing_whatever_fails() {
     );
 }
 
-#[test]
 fn whoever_recovers_and_whoever_is_on_the_way_agree() {
     let two = Two::new();
     let world = World::new(&Env::system(), "me", two.clone(), schema());
@@ -596,7 +585,6 @@ fn whoever_recovers_and_whoever_is_on_the_way_agree() {
 }
 
 /// Sums over two collections that no serial order of transfers can change.
-#[test]
 fn transfers_from_many_threads_keep_the_sum_and_write_skew_never_lands() {
     let store = local();
     let shared = world(&store);
@@ -650,7 +638,6 @@ fn transfers_from_many_threads_keep_the_sum_and_write_skew_never_lands() {
     assert!(landed.into_inner() > 0);
 }
 
-#[test]
 fn what_is_not_in_the_schema_is_not_touched() {
     let store = local();
     let mut session = world(&store).begin(PLAIN).unwrap();
@@ -659,7 +646,6 @@ fn what_is_not_in_the_schema_is_not_touched() {
     assert!(world(&store).begin("nobody").is_err());
 }
 
-#[test]
 fn a_lost_answer_to_a_whole_transaction_is_asked_for_again() {
     let store = local();
     let world = world(&store);
@@ -677,4 +663,21 @@ fn a_lost_answer_to_a_whole_transaction_is_asked_for_again() {
     assert_eq!(tree.revision(), 1);
     now(tree.act([Replace::delete(b"x")])).unwrap();
     now(tree.sync(&Retry::default())).unwrap();
+}
+
+crate::testing::on_stacks! {
+    a_transaction_over_two_collections_is_seen_whole_or_not_at_all
+    what_ended_is_ended
+    of_two_that_read_what_the_other_writes_one_lands
+    that_there_was_nothing_is_something_that_was_read
+    a_reader_of_another_leaf_is_not_disturbed_by_a_split
+    too_late_is_told_and_nothing_lands
+    a_validator_tells_apart_why_it_does_not_accept
+    an_engine_of_ones_own_reads_and_its_reads_are_validated
+    over_several_stores_what_landed_and_what_did_not_is_told
+    with_a_decision_several_stores_have_all_of_it_or_nothing_whatever_fails
+    whoever_recovers_and_whoever_is_on_the_way_agree
+    transfers_from_many_threads_keep_the_sum_and_write_skew_never_lands
+    what_is_not_in_the_schema_is_not_touched
+    a_lost_answer_to_a_whole_transaction_is_asked_for_again
 }

@@ -90,14 +90,12 @@ fn upto(revision: Revision) -> Context {
     }
 }
 
-#[test]
 fn a_block_that_is_not_there_is_absent_and_no_error() {
     let store = local();
     assert_eq!(get(&store, "b", None), Answer::default());
     assert_eq!(get(&store, "b", Some(&upto(9))), Answer::default());
 }
 
-#[test]
 fn what_is_pended_and_committed_is_there() {
     let store = local();
     pend(&store, "a", Some(1), &[insert("b", &["one"])]);
@@ -118,7 +116,6 @@ fn what_is_pended_and_committed_is_there() {
     assert_eq!(other[&id("b")], Status::Unknown);
 }
 
-#[test]
 fn whoever_finds_others_pending_goes_on_or_is_told() {
     let store = local();
     pend(&store, "a", Some(1), &[insert("b", &["one"])]);
@@ -151,7 +148,6 @@ fn whoever_finds_others_pending_goes_on_or_is_told() {
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
-#[test]
 fn who_is_behind_is_told_what_was_committed_since_and_nothing_of_what_is_pending() {
     let store = local();
     pend(&store, "a1", Some(1), &[insert("b", &["one"])]);
@@ -176,7 +172,6 @@ fn who_is_behind_is_told_what_was_committed_since_and_nothing_of_what_is_pending
     }
 }
 
-#[test]
 fn a_block_that_is_there_is_not_inserted_again_without_a_revision() {
     let store = local();
     pend(&store, "a", None, &[insert("b", &["one"])]);
@@ -188,7 +183,6 @@ fn a_block_that_is_there_is_not_inserted_again_without_a_revision() {
     pend(&store, "z", None, &[update("b", "two")]);
 }
 
-#[test]
 fn of_two_that_commit_at_one_revision_one_lands() {
     let store = local();
     pend(&store, "a", Some(1), &[insert("b", &["one"])]);
@@ -208,7 +202,6 @@ fn of_two_that_commit_at_one_revision_one_lands() {
     assert_eq!(get(&store, "b", None).latest, Some(by("a", 1)), "once");
 }
 
-#[test]
 fn nothing_is_committed_that_is_not_pending() {
     let store = local();
     pend(&store, "a", Some(1), &[insert("b", &["one"])]);
@@ -220,7 +213,6 @@ fn nothing_is_committed_that_is_not_pending() {
     assert_eq!((left.latest, left.pending), (None, vec![action("a")]));
 }
 
-#[test]
 fn what_is_cancelled_never_was() {
     let store = local();
     pend(&store, "a", Some(1), &[insert("b", &["one"])]);
@@ -233,7 +225,6 @@ fn what_is_cancelled_never_was() {
     assert_eq!(words(&get(&store, "b", None)).unwrap(), "two");
 }
 
-#[test]
 fn the_past_is_read_between_its_revisions() {
     let store = local();
     pend(&store, "a1", Some(1), &[insert("b", &["one"])]);
@@ -254,7 +245,6 @@ fn the_past_is_read_between_its_revisions() {
     assert_eq!(at(99), (Some(9), Some("a9 a5 one".to_owned())));
 }
 
-#[test]
 fn an_update_of_nothing_is_refused_and_leaves_nothing() {
     let store = local();
     pend(&store, "a", Some(1), &[update("b", "x"), insert("c", &[])]);
@@ -271,7 +261,6 @@ fn an_update_of_nothing_is_refused_and_leaves_nothing() {
     }
 }
 
-#[test]
 fn a_block_that_was_deleted_is_absent_and_its_past_is_not() {
     let store = local();
     pend(&store, "a", Some(1), &[insert("b", &["one"])]);
@@ -286,7 +275,6 @@ fn a_block_that_was_deleted_is_absent_and_its_past_is_not() {
     assert_eq!(words(&get(&store, "b", None)).unwrap(), "new");
 }
 
-#[test]
 fn what_a_context_says_is_committed_is_committed_and_never_goes_back() {
     let store = local();
     pend(&store, "a1", Some(1), &[insert("b", &["one"])]);
@@ -337,7 +325,6 @@ fn pend_beside(store: &Local, name: &str, revision: Revision, all: &[(BlockId, T
     ));
 }
 
-#[test]
 fn every_revision_of_a_block_reads_back_as_it_was() {
     let store = local();
     pend(&store, "a0", Some(1), &[insert("b", &[])]);
@@ -366,7 +353,6 @@ fn every_revision_of_a_block_reads_back_as_it_was() {
     }
 }
 
-#[test]
 fn commits_of_the_same_blocks_from_many_threads_are_one_order() {
     let store = local();
     pend(
@@ -413,7 +399,6 @@ fn commits_of_the_same_blocks_from_many_threads_are_one_order() {
     assert!(a.pending.is_empty());
 }
 
-#[test]
 fn whoever_pended_and_went_stands_in_the_way_for_a_time_only() {
     let store = local_with(std::time::Duration::from_millis(1));
     pend(&store, "gone", Some(1), &[insert("b", &["one"])]);
@@ -428,4 +413,22 @@ fn whoever_pended_and_went_stands_in_the_way_for_a_time_only() {
     let late = store.commit(committing("gone", 1, &["b"])).wait().unwrap();
     assert!(matches!(late, Committed::Stale(Stale::Missing(_))));
     assert_eq!(words(&get(&store, "b", None)).unwrap(), "two");
+}
+
+crate::testing::on_stacks! {
+    a_block_that_is_not_there_is_absent_and_no_error
+    what_is_pended_and_committed_is_there
+    whoever_finds_others_pending_goes_on_or_is_told
+    who_is_behind_is_told_what_was_committed_since_and_nothing_of_what_is_pending
+    a_block_that_is_there_is_not_inserted_again_without_a_revision
+    of_two_that_commit_at_one_revision_one_lands
+    nothing_is_committed_that_is_not_pending
+    what_is_cancelled_never_was
+    the_past_is_read_between_its_revisions
+    an_update_of_nothing_is_refused_and_leaves_nothing
+    a_block_that_was_deleted_is_absent_and_its_past_is_not
+    what_a_context_says_is_committed_is_committed_and_never_goes_back
+    every_revision_of_a_block_reads_back_as_it_was
+    commits_of_the_same_blocks_from_many_threads_are_one_order
+    whoever_pended_and_went_stands_in_the_way_for_a_time_only
 }
