@@ -77,6 +77,14 @@ pub(crate) fn local() -> Local {
 
 /// The same, where what is pending stands in the way for so long.
 pub(crate) fn local_with(patience: Duration) -> Local {
+    local_of(Options {
+        patience,
+        ..Options::default()
+    })
+}
+
+/// The same, in any way.
+pub(crate) fn local_of(kept: Options) -> Local {
     let env = Env::system();
     let file = || Layer::new("file").with("path", "log");
     let (layers, level) = match ON.get() {
@@ -97,14 +105,5 @@ pub(crate) fn local_with(patience: Duration) -> Local {
     };
     let engine = Engine::open(stack.store(), &env, options).unwrap();
     DIRECTORIES.with_borrow_mut(|all| all.push(directory));
-    let options = Options {
-        patience,
-        ..Options::default()
-    };
-    Local::new(
-        Arc::new(engine),
-        &env,
-        Name::new("blocks").unwrap(),
-        options,
-    )
+    Local::new(Arc::new(engine), &env, Name::new("blocks").unwrap(), kept)
 }

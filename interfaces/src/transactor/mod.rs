@@ -35,7 +35,7 @@ use travertine_engine::contract::{Op, Result};
 use crate::block::{Block, BlockId, Transform, Transforms};
 
 pub use ids::ActionId;
-pub use local::{Archive, Archived, Local, Options, Restore, TOLD_MAX};
+pub use local::{Archive, Archived, Changed, Changes, Local, Options, Restore, TOLD_MAX, Told};
 pub use steps::{each, transact};
 pub use view::{Reads, View};
 

@@ -9,6 +9,7 @@ mod answer;
 mod archive;
 mod decide;
 mod desk;
+mod follow;
 mod keep;
 mod ranges;
 mod rows;
@@ -32,6 +33,7 @@ use crate::{Map, Tree};
 
 pub use archive::{Archive, Archived, Restore};
 use decide::Time;
+pub use follow::{Changed, Changes, Told};
 use keep::Keep;
 use turn::Turns;
 

@@ -56,6 +56,13 @@ fn damaged(error: Error) -> Error {
     Error::corrupt(error.message())
 }
 
+/// The block and revision of a row that tells what made it.
+pub(super) fn revision_of(key: &[u8]) -> Option<(BlockId, Revision)> {
+    let (id, tag, revision) = from_bytes::<(String, u8, Revision)>(key).ok()?;
+    let id = BlockId::new(id).ok().filter(|_| tag == REVISION)?;
+    Some((id, revision))
+}
+
 /// The revision in a key.
 fn revision(key: &[u8]) -> Result<Revision> {
     let at = key.len().saturating_sub(size_of::<Revision>());
@@ -192,7 +199,7 @@ impl Made {
         out
     }
 
-    fn from_bytes(revision: Revision, bytes: &Bytes) -> Result<Self> {
+    pub(super) fn from_bytes(revision: Revision, bytes: &Bytes) -> Result<Self> {
         let mut scan = cbor::Scan::new(bytes);
         let (3, action, steps @ 0..=STEPS_MAX) = (scan.list()?, scan.text()?, scan.unsigned()?)
         else {

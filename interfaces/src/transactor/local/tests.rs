@@ -1,10 +1,11 @@
 //! What a transactor promises, on the one that is here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use travertine_engine::contract::ErrorKind;
+use travertine_engine::contract::{Error, ErrorKind, Level, Op, Result};
 
-use super::Local;
+use super::{Archive, Local, Options, Restore, Told};
 use crate::block::{Block, BlockId, Code, Header, Operation, Transform, Transforms, Value};
 use crate::testing::{id, local, local_with};
 use crate::transactor::*;
@@ -415,6 +416,296 @@ fn whoever_pended_and_went_stands_in_the_way_for_a_time_only() {
     assert_eq!(words(&get(&store, "b", None)).unwrap(), "two");
 }
 
+fn long(store: &Local, count: u64) {
+    pend(store, "a1", Some(1), &[insert("b", &["1"])]);
+    commit(store, "a1", 1, &["b"]);
+    for revision in 2..=count {
+        let name = format!("a{revision}");
+        pend(
+            store,
+            &name,
+            Some(revision),
+            &[update("b", &revision.to_string())],
+        );
+        commit(store, &name, revision, &["b"]);
+    }
+}
+
+fn as_of(store: &Local, revision: Revision) -> Result<Answer> {
+    let context = upto(revision);
+    let mut answers = store.get(&[id("b")], Some(&context)).wait()?;
+    answers.remove(&id("b")).unwrap()
+}
+
+fn what_is_forgotten_is_unavailable_and_the_rest_stays_as_it_was() {
+    let (store, whole) = (local(), local());
+    long(&store, 100);
+    long(&whole, 100);
+    for before in [1, 40, 41, 70, 99, 100] {
+        store.forget(&id("b"), before).wait().unwrap();
+        for revision in 1..=110 {
+            match as_of(&store, revision) {
+                Ok(answer) if revision >= before => {
+                    assert_eq!(words(&answer), words(&as_of(&whole, revision).unwrap()));
+                }
+                Err(error) if revision < before => {
+                    assert_eq!(error.kind(), ErrorKind::Unavailable, "never absent");
+                }
+                other => panic!("{revision} of {before}: {other:?}"),
+            }
+        }
+    }
+    // It goes on from there, and what is kept is the floor, every 32nd, and the newest.
+    pend(&store, "next", Some(101), &[update("b", "next")]);
+    commit(&store, "next", 101, &["b"]);
+    assert!(
+        words(&get(&store, "b", None))
+            .unwrap()
+            .starts_with("next 100 99")
+    );
+}
+
+fn an_archive_brings_a_block_to_another_store() {
+    let whole = local();
+    long(&whole, 100);
+    let late = local();
+    let archive = whole.archive(&id("b"), 60, None).unwrap().unwrap();
+    let bytes = archive.to_bytes();
+    assert_eq!(Archive::from_bytes(&bytes).unwrap(), archive);
+    late.adopt(archive.clone()).wait().unwrap();
+    late.adopt(archive).wait().unwrap();
+    let like = |revision| words(&as_of(&whole, revision).unwrap());
+    for revision in 60..=105 {
+        assert_eq!(words(&as_of(&late, revision).unwrap()), like(revision));
+    }
+    assert_eq!(as_of(&late, 59).unwrap_err().kind(), ErrorKind::Unavailable);
+    // What lies before it, in two parts with a hole between them, and then the hole.
+    for (from, to) in [(1, 20), (30, 60), (20, 30)] {
+        let part = whole.archive(&id("b"), from, Some(to)).unwrap().unwrap();
+        assert_eq!((part.from, part.to), (from, Some(to)));
+        late.adopt(part).wait().unwrap();
+        for revision in from..to {
+            assert_eq!(words(&as_of(&late, revision).unwrap()), like(revision));
+        }
+        let hole = as_of(&late, 25);
+        assert_eq!(hole.is_ok(), from == 20, "{hole:?}");
+    }
+    // A commit goes on behind it, in both alike.
+    for store in [&late, &whole] {
+        pend(store, "next", Some(101), &[update("b", "next")]);
+        commit(store, "next", 101, &["b"]);
+    }
+    assert_eq!(get(&late, "b", None), get(&whole, "b", None));
+    // Another history is refused.
+    let other = local();
+    pend(&other, "x", Some(100), &[insert("b", &["x"])]);
+    commit(&other, "x", 100, &["b"]);
+    let archive = other.archive(&id("b"), 100, None).unwrap().unwrap();
+    let fresh = local();
+    fresh
+        .adopt(whole.archive(&id("b"), 90, None).unwrap().unwrap())
+        .wait()
+        .unwrap();
+    assert_eq!(
+        fresh.adopt(archive).wait().unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
+    assert!(whole.archive(&id("nix"), 1, None).unwrap().is_none());
+}
+
+fn what_is_no_archive_is_told_and_changes_nothing() {
+    let whole = local();
+    long(&whole, 10);
+    let archive = whole.archive(&id("b"), 5, None).unwrap().unwrap();
+    let bytes = archive.to_bytes();
+    for cut in 0..bytes.len() {
+        Archive::from_bytes(&bytes.slice(..cut)).unwrap_err();
+    }
+    let store = local();
+    for spoil in [
+        (|it: &mut Archive| it.revisions.swap(1, 2)) as fn(&mut Archive),
+        |it| it.revisions[0].block = None,
+        |it| it.block = id("other"),
+        |it| it.to = Some(6),
+    ] {
+        let mut archive = archive.clone();
+        spoil(&mut archive);
+        assert_eq!(
+            store.adopt(archive).wait().unwrap_err().kind(),
+            ErrorKind::Invalid
+        );
+        assert_eq!(get(&store, "b", None), Answer::default());
+    }
+}
+
+/// Has what another store has, as far as it is told to.
+#[derive(Debug)]
+struct From(Local, std::sync::atomic::AtomicBool);
+
+impl Restore for From {
+    fn restore(&self, block: &BlockId, revision: Option<Revision>) -> Op<Option<Archive>> {
+        if !self.1.load(std::sync::atomic::Ordering::Relaxed) {
+            return Op::err(Error::unavailable("nobody answers"));
+        }
+        let from = revision.unwrap_or(Revision::MAX).min(90);
+        Op::ready(self.0.archive(block, from, None))
+    }
+}
+
+fn what_is_not_here_is_restored_or_said_to_be_unknown() {
+    let whole = local();
+    long(&whole, 100);
+    let from = Arc::new(From(whole.clone(), false.into()));
+    let store = crate::testing::local_of(Options {
+        restore: Some(from.clone()),
+        ..Options::default()
+    });
+    let unknown = as_of(&store, 70).unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::Unavailable, "and not absent");
+    from.1.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(get(&store, "b", None), get(&whole, "b", None));
+    assert_eq!(
+        words(&as_of(&store, 70).unwrap()),
+        words(&as_of(&whole, 70).unwrap())
+    );
+    let nix = store.get(&[id("nix")], None).wait().unwrap();
+    assert_eq!(
+        nix[&id("nix")].as_ref().unwrap(),
+        &Answer::default(),
+        "certain"
+    );
+}
+
+fn each_revision_is_told_once_to_who_follows() {
+    let store = local();
+    let mut all = Vec::new();
+    let mut changes = store.follow(1);
+    pend(
+        &store,
+        "a1",
+        Some(1),
+        &[insert("b", &["1"]), insert("c", &["1"])],
+    );
+    commit(&store, "a1", 1, &["b", "c"]);
+    // The same again is no change.
+    commit(&store, "a1", 1, &["b", "c"]);
+    pend(&store, "a2", Some(2), &[update("b", "2")]);
+    commit(&store, "a2", 2, &["b"]);
+    pend(&store, "gone", Some(3), &[update("b", "3")]);
+    store.cancel(&action("gone"), &[id("b")]).wait().unwrap();
+    // A stack in memory reaches no more than that, and needs no more.
+    let session = store.engine().session().unwrap();
+    drop(session.commit(&[], Some(Level::Disk)).wait());
+    store.engine().prove().unwrap();
+    let mut last = 0;
+    while let Some(told) = changes.wait(std::time::Duration::ZERO).unwrap() {
+        match told {
+            Told::Changed(change) => {
+                assert!(change.sequence >= last);
+                last = change.sequence;
+                all.push((change.block, change.by));
+            }
+            Told::Freed(run) => panic!("{run:?}"),
+        }
+    }
+    let wanted = [
+        (id("b"), by("a1", 1)),
+        (id("c"), by("a1", 1)),
+        (id("b"), by("a2", 2)),
+    ];
+    assert_eq!(all, wanted);
+    // Whoever goes on behind the last hears nothing twice.
+    let mut again = store.follow(last + 1);
+    assert!(again.wait(std::time::Duration::ZERO).unwrap().is_none());
+}
+
+fn ids_of_any_letters_keep_their_blocks_apart() {
+    let store = local();
+    let long = "x".repeat(200);
+    let names = ["a:b", "a/b", "a.b", "..", "a", "a\0", "a\0b", "é", &long];
+    for name in names {
+        pend(&store, name, Some(1), &[insert(name, &[name])]);
+        commit(&store, name, 1, &[name]);
+    }
+    for name in names {
+        let answer = get(&store, name, None);
+        assert_eq!(
+            (words(&answer).as_deref(), answer.latest),
+            (Some(name), Some(by(name, 1)))
+        );
+    }
+}
+
+fn what_is_held_bars_others_for_as_long_as_it_takes() {
+    let store = local_with(std::time::Duration::from_millis(1));
+    pend(
+        &store,
+        "a",
+        Some(1),
+        &[insert("b", &["1"]), insert("c", &["1"])],
+    );
+    commit(&store, "a", 1, &["b", "c"]);
+    let mut held = pending("held", Some(2), &[update("b", "held")]);
+    held.held = true;
+    held.reads.insert(id("c"), 1);
+    assert_eq!(
+        store.pend(held.clone()).wait().unwrap(),
+        Pended::Done(Vec::new())
+    );
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    for name in ["b", "c"] {
+        let mut other = pending("other", Some(2), &[update(name, "other")]);
+        other.policy = Policy::Continue;
+        match store.pend(other).wait().unwrap() {
+            Pended::Stale(Stale::Pending(rivals)) => assert_eq!(rivals[0].action, action("held")),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    // Others read what it only reads, held too; what it changes they cannot rest on.
+    for (name, waits) in [("c", false), ("b", true)] {
+        let mut reader = pending(&format!("reads {name}"), Some(9), &[insert("d", &["1"])]);
+        reader.held = true;
+        reader.reads.insert(id(name), 1);
+        let done = store.pend(reader).wait().unwrap();
+        assert_eq!(matches!(done, Pended::Stale(_)), waits, "{done:?}");
+        let reader = action(&format!("reads {name}"));
+        store.cancel(&reader, &[id("c"), id("d")]).wait().unwrap();
+    }
+    let done = committing("held", 2, &["b", "c"]);
+    assert_eq!(store.commit(done.clone()).wait().unwrap(), Committed::Done);
+    assert_eq!(
+        store.commit(done).wait().unwrap(),
+        Committed::Done,
+        "the same again"
+    );
+    assert_eq!(get(&store, "c", None).latest, Some(by("a", 1)), "only read");
+    assert!(get(&store, "c", None).pending.is_empty());
+}
+
+fn a_commit_that_rests_on_what_changed_since_is_stale() {
+    let store = local();
+    pend(
+        &store,
+        "a",
+        Some(1),
+        &[insert("b", &["1"]), insert("c", &["1"])],
+    );
+    commit(&store, "a", 1, &["b", "c"]);
+    let mut reader = pending("reader", Some(2), &[update("b", "x")]);
+    reader.reads.insert(id("c"), 1);
+    assert_eq!(store.pend(reader).wait().unwrap(), Pended::Done(Vec::new()));
+    pend(&store, "writer", Some(2), &[update("c", "y")]);
+    commit(&store, "writer", 2, &["c"]);
+    match store
+        .commit(committing("reader", 2, &["b", "c"]))
+        .wait()
+        .unwrap()
+    {
+        Committed::Stale(Stale::Missing(missed)) => assert_eq!(missed[0].action, by("writer", 2)),
+        other => panic!("{other:?}"),
+    }
+}
+
 crate::testing::on_stacks! {
     a_block_that_is_not_there_is_absent_and_no_error
     what_is_pended_and_committed_is_there
@@ -431,4 +722,12 @@ crate::testing::on_stacks! {
     every_revision_of_a_block_reads_back_as_it_was
     commits_of_the_same_blocks_from_many_threads_are_one_order
     whoever_pended_and_went_stands_in_the_way_for_a_time_only
+    what_is_forgotten_is_unavailable_and_the_rest_stays_as_it_was
+    an_archive_brings_a_block_to_another_store
+    what_is_no_archive_is_told_and_changes_nothing
+    what_is_not_here_is_restored_or_said_to_be_unknown
+    each_revision_is_told_once_to_who_follows
+    ids_of_any_letters_keep_their_blocks_apart
+    what_is_held_bars_others_for_as_long_as_it_takes
+    a_commit_that_rests_on_what_changed_since_is_stale
 }
