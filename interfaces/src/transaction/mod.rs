@@ -16,6 +16,8 @@
 //! completed or undone by [`World::recover`](session::World::recover).
 
 pub mod decision;
+#[cfg(feature = "ed25519")]
+pub mod ed25519;
 pub mod engine;
 pub mod session;
 pub mod stamp;
