@@ -336,6 +336,10 @@ fn changes_after_changes_keep_all_operations_in_order() {
     };
     let mut all = change("one");
     all.then(change("two")).unwrap();
+    let mut gone = all.clone();
+    gone.push(id("b"), Transform::delete()).unwrap();
+    gone.then(change("three")).unwrap_err();
+    assert!(gone.of(&id("b")).unwrap().updates.is_empty());
     assert_eq!(all.of(&id("b")).unwrap().updates.len(), 2);
     shelf.store(all).unwrap();
     assert_eq!(items(&shelf.0[&id("b")]), ["two", "one"]);

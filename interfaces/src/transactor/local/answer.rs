@@ -73,7 +73,8 @@ fn answer(
     let newest = standing.revision();
     if let Some(ranges) = &standing.ranges {
         // What is newer than the newest is known, if that is.
-        if !ranges.has(upto) && !(upto >= newest && ranges.has_newest()) {
+        let newest = upto >= newest && ranges.has_newest();
+        if !newest && !ranges.has(upto) {
             return Err(Error::unavailable(format!(
                 "block {id} as of {} is not here: its revisions from {} on are",
                 match upto {

@@ -370,10 +370,8 @@ fn forget(desk: &mut Desk<'_>, id: &BlockId, before: Revision) -> Result<()> {
     });
     let standing = desk.change(id)?;
     standing.ranges = Some(ranges);
-    if let Some((by, steps)) = &mut standing.newest {
-        if *by == next.by {
-            *steps = 0;
-        }
+    if let Some((_, steps)) = standing.newest.as_mut().filter(|(by, _)| *by == next.by) {
+        *steps = 0;
     }
     Ok(())
 }

@@ -285,11 +285,10 @@ impl Found {
             let standing = desk.standing(id)?.clone();
             let newest = standing.revision();
             let transform = pend.transforms.of(id);
-            if let Some(transform) = transform.filter(|_| newest > 0) {
-                if pend.revision.is_some() || transform.insert.is_some() {
-                    let from = pend.revision.unwrap_or(newest);
-                    self.missed.add(desk, id, from, newest)?;
-                }
+            let binds = |it: &&Transform| pend.revision.is_some() || it.insert.is_some();
+            if newest > 0 && transform.filter(binds).is_some() {
+                let from = pend.revision.unwrap_or(newest);
+                self.missed.add(desk, id, from, newest)?;
             }
             if let Some(read) = pend.reads.get(id).filter(|read| newest > **read) {
                 self.missed.add(desk, id, read + 1, newest)?;

@@ -652,7 +652,9 @@ fn what_is_held_bars_others_for_as_long_as_it_takes() {
         store.pend(held.clone()).wait().unwrap(),
         Pended::Done(Vec::new())
     );
-    std::thread::sleep(std::time::Duration::from_millis(5));
+    travertine_engine::contract::Env::system()
+        .clock
+        .sleep(std::time::Duration::from_millis(5));
     for name in ["b", "c"] {
         let mut other = pending("other", Some(2), &[update(name, "other")]);
         other.policy = Policy::Continue;
