@@ -14,6 +14,9 @@
 //!
 //! A [`chain`] stands beside the indexes: entries one behind the other, under numbers instead of keys.
 //!
+//! A [`collection`] is another matter: [blocks](block) with names of their own in a map, changed in place by many
+//! clients that see them through a [`transactor`], in [transactions](transaction) if need be.
+//!
 //! An index of one's own is a [rule](nodes::Rule) that says how rows are gathered in [`nodes`]; cursors, verification
 //! and bulk loads come along, and [`index_suite!`](crate::index_suite) checks it all (feature
 //! `conformance`).

@@ -605,6 +605,58 @@ fn clients_end_with_one_map_whatever_they_did_and_whatever_got_lost() {
     }
 }
 
+/// So many as `TRAVERTINE_KEYS` says, or ten thousand.
+#[test]
+fn keys_in_random_order_are_found_scanned_deleted_and_in_order() {
+    let count = std::env::var("TRAVERTINE_KEYS").ok();
+    let count: u64 = count.and_then(|count| count.parse().ok()).unwrap_or(10_000);
+    let store = store();
+    let mut tree = tree(&store);
+    // An odd factor makes a permutation of all numbers.
+    let seed = Env::system().random.next_u64() | 1;
+    println!("seed {seed}");
+    let key = |nth: u64| (nth.wrapping_mul(seed)).to_be_bytes();
+    for first in (0..count).step_by(1000) {
+        let rows = first..count.min(first + 1000);
+        let rows = rows.map(|nth| Replace::put(&key(nth), &nth).unwrap());
+        now(tree.act(rows)).unwrap();
+        sync(&mut tree);
+    }
+    let mut sorted: Vec<_> = (0..count).map(|nth| (key(nth).to_vec(), nth)).collect();
+    sorted.sort_unstable();
+    let check = |tree: &Collection<Tree>, sorted: &[(Vec<u8>, u64)]| {
+        for (key, nth) in sorted {
+            let found = now(tree.get(key)).unwrap().unwrap();
+            assert_eq!(found.to::<u64>().unwrap(), *nth);
+        }
+        let mut cursor = tree.cursor();
+        now(cursor.seek(&[])).unwrap();
+        for (key, _) in sorted {
+            let entry = now(cursor.next()).unwrap().unwrap();
+            assert_eq!(entry.first_byte_string(), Some(&key[..]));
+        }
+        assert!(now(cursor.next()).unwrap().is_none());
+        for (key, _) in sorted.iter().rev() {
+            let entry = now(cursor.prev()).unwrap().unwrap();
+            assert_eq!(entry.first_byte_string(), Some(&key[..]));
+        }
+        assert!(now(cursor.prev()).unwrap().is_none());
+        let verified = now(Tree::of(tree.id()).verify(tree.blocks())).unwrap();
+        assert_eq!(verified.entries, sorted.len() as u64);
+    };
+    check(&tree, &sorted);
+    for first in (0..count).step_by(2000) {
+        let gone = (first..count.min(first + 2000)).step_by(2);
+        now(tree.act(gone.map(|nth| Replace::delete(&key(nth))))).unwrap();
+        sync(&mut tree);
+    }
+    sorted.retain(|(_, nth)| nth % 2 == 1);
+    check(&tree, &sorted);
+    let mut fresh = self::tree(&store);
+    now(fresh.update()).unwrap();
+    check(&fresh, &sorted);
+}
+
 crate::testing::on_stacks! {
     what_is_done_here_is_seen_elsewhere_once_it_is_synchronised
     to_open_creates_nothing

@@ -47,7 +47,7 @@ impl Replace {
 }
 
 impl Tree {
-    fn of(header: &BlockId) -> Blocks {
+    pub(super) fn of(header: &BlockId) -> Blocks {
         Blocks::new(header.clone(), header.clone(), Pairs)
     }
 }

@@ -1,6 +1,6 @@
 //! What decisions are made on: how blocks stand by all that is submitted, and the rows that change.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use travertine_engine::contract::{Error, Result};
@@ -50,9 +50,9 @@ pub(super) struct Desk<'d> {
     /// Rows that change: one that is `None` goes.
     pub(super) edits: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Blocks of which this decision changes how they stand.
-    changed: Vec<BlockId>,
+    changed: BTreeSet<BlockId>,
     /// Blocks that earlier decisions changed, whose rows nobody can read yet.
-    written: Vec<BlockId>,
+    written: BTreeSet<BlockId>,
     /// Whether a decision wanted to read such rows.
     blind: bool,
 }
@@ -80,8 +80,8 @@ impl<'d> Desk<'d> {
             keep,
             standings,
             edits: Vec::new(),
-            changed: Vec::new(),
-            written: Vec::new(),
+            changed: BTreeSet::new(),
+            written: BTreeSet::new(),
             blind: false,
         }
     }
@@ -145,7 +145,7 @@ impl<'d> Desk<'d> {
     pub(super) fn change(&mut self, id: &BlockId) -> Result<&mut Standing> {
         self.standing(id)?;
         if !self.changed.contains(id) {
-            self.changed.push(id.clone());
+            self.changed.insert(id.clone());
         }
         let standing = self.standings.now.get_mut(id);
         standing.ok_or_else(|| Error::invalid("a block that was just put there is gone"))
