@@ -29,6 +29,12 @@ pub trait ReadBlocks: Send + Sync {
     fn pass(&self, id: &BlockId) -> Op<Option<Arc<Block>>> {
         self.get(id)
     }
+
+    /// A transaction rests on a block that was passed: it shows what was looked for.
+    fn rest(&self, id: &BlockId) -> Op<()> {
+        let _ = id;
+        Op::ok(())
+    }
 }
 
 /// Where blocks are changed as well.
@@ -214,6 +220,13 @@ impl<S: ReadBlocks> ReadBlocks for Tracker<S> {
             None => self.below.pass(id),
         }
     }
+
+    fn rest(&self, id: &BlockId) -> Op<()> {
+        match self.changes.now(id) {
+            Some(_) => Op::ok(()),
+            None => self.below.rest(id),
+        }
+    }
 }
 
 impl<S: ReadBlocks> WriteBlocks for Tracker<S> {
@@ -261,6 +274,10 @@ impl<B: ReadBlocks + ?Sized> ReadBlocks for &mut B {
     fn pass(&self, id: &BlockId) -> Op<Option<Arc<Block>>> {
         (**self).pass(id)
     }
+
+    fn rest(&self, id: &BlockId) -> Op<()> {
+        (**self).rest(id)
+    }
 }
 
 impl<B: ReadBlocks + ?Sized> ReadBlocks for Arc<B> {
@@ -270,6 +287,10 @@ impl<B: ReadBlocks + ?Sized> ReadBlocks for Arc<B> {
 
     fn pass(&self, id: &BlockId) -> Op<Option<Arc<Block>>> {
         (**self).pass(id)
+    }
+
+    fn rest(&self, id: &BlockId) -> Op<()> {
+        (**self).rest(id)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Blocks of one collection as a context has them, remembered.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use travertine_engine::contract::{Error, Op, Result};
@@ -19,6 +20,8 @@ pub struct View(Arc<Inner>);
 struct Inner {
     transactor: Arc<dyn Transactor>,
     state: Mutex<State>,
+    /// Whether what is read is noted.
+    notes: AtomicBool,
 }
 
 #[derive(Default)]
@@ -49,6 +52,7 @@ impl View {
         Self(Arc::new(Inner {
             transactor,
             state: Mutex::new(state),
+            notes: AtomicBool::new(false),
         }))
     }
 
@@ -92,6 +96,7 @@ impl View {
     /// Notes what is read from now on, remembered or not: for [`View::reads`].
     pub fn note_reads(&self) {
         self.with(|state| state.reads = Some(Reads::new()));
+        self.0.notes.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn set_reads(&self, reads: Reads) {
@@ -148,6 +153,13 @@ impl ReadBlocks for View {
 
     fn pass(&self, id: &BlockId) -> Op<Option<Arc<Block>>> {
         self.look(id, false)
+    }
+
+    fn rest(&self, id: &BlockId) -> Op<()> {
+        match self.0.notes.load(Ordering::Relaxed) {
+            true => self.look(id, true).map(drop),
+            false => Op::ok(()),
+        }
     }
 }
 

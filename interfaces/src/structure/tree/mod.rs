@@ -224,10 +224,10 @@ impl<K: Keyed> Tree<K> {
 /// leaf's range, or leaves it, but by a change of that leaf.
 async fn node(blocks: &impl ReadBlocks, id: &BlockId) -> Result<Arc<Block>> {
     let node = pass(blocks, id).await?;
-    match is_leaf(&node)? {
-        true => read(blocks, id).await,
-        false => Ok(node),
+    if is_leaf(&node)? {
+        blocks.rest(id).await?;
     }
+    Ok(node)
 }
 
 fn is_leaf(node: &Block) -> Result<bool> {
