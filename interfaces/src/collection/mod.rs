@@ -33,10 +33,13 @@ use crate::transactor::{ActionId, Context, Revision, Transactor, View};
 pub use diary::Diary;
 pub(crate) use sync::Prepared;
 pub use sync::{Exhausted, Retry, SyncError};
-pub use tree::{Replace, Tree, row};
+pub use tree::{ROW_MAX, Replace, Tree, row};
 
 /// Bytes of blocks that a collection remembers, if nobody says otherwise.
 pub const MEMORY: usize = 16 << 20;
+
+/// Most bytes of what is noted: all of it is one entry of the log.
+pub const NOTED_MAX: usize = 8 << 20;
 
 /// What a collection is: its header, and what its actions do.
 pub trait Kind: Clone + Send + Sync + 'static {
@@ -96,6 +99,8 @@ pub struct Collection<K: Kind> {
     /// Actions since the newest checkpoint.
     since: u64,
     noted: Vec<K::Action>,
+    /// Bytes of what is noted.
+    weight: usize,
     /// Whether the header is not stored yet.
     new: bool,
     /// Whether the tracker lacks what is noted, which has to be done again.
@@ -157,6 +162,7 @@ impl<K: Kind> Collection<K> {
             context: Context::default(),
             since: 0,
             noted: Vec::new(),
+            weight: 0,
             new: false,
             undone: false,
             unsure: None,
@@ -217,12 +223,16 @@ impl<K: Kind> Collection<K> {
     pub async fn act(&mut self, actions: impl IntoIterator<Item = K::Action> + Send) -> Result<()> {
         self.redo().await?;
         let mut actions: Vec<_> = actions.into_iter().collect();
-        for action in &actions {
-            // What cannot be written down is not done.
-            Value::of(action)?;
+        // What cannot be written down is not done.
+        let weight = self.weight + weigh(&actions)?;
+        if weight > NOTED_MAX {
+            return Err(Error::invalid(format!(
+                "more than {NOTED_MAX} bytes would be noted: synchronise first"
+            )));
         }
         apply(&self.kind, &mut self.tracker, &self.id, &actions).await?;
         self.noted.append(&mut actions);
+        self.weight = weight;
         Ok(())
     }
 
@@ -250,6 +260,7 @@ impl<K: Kind> Collection<K> {
         }
         self.undone = true;
         let noted = std::mem::take(&mut self.noted);
+        self.weight = 0;
         self.redo().await?;
         Ok(noted)
     }
@@ -308,6 +319,7 @@ impl<K: Kind> Collection<K> {
             Conflict::Drop => None,
         };
         self.noted = decided.filter_map(decide).collect();
+        self.weight = weigh(&self.noted)?;
         (self.new, self.undone) = (false, true);
         Ok(())
     }
@@ -330,6 +342,14 @@ impl<K: Kind> Collection<K> {
     pub fn log(&self) -> &Log {
         &self.log
     }
+}
+
+/// Bytes of actions, written down.
+fn weigh<A: Serialize>(actions: &[A]) -> Result<usize> {
+    let bytes = actions
+        .iter()
+        .map(|action| Ok(Value::of(action)?.as_bytes().len()));
+    bytes.sum()
 }
 
 /// Does actions as a section: all, or none.

@@ -233,6 +233,7 @@ impl<K: Kind> Collection<K> {
         self.view.committed(self.context.clone(), &prepared.changes);
         self.tracker.reset();
         self.noted.clear();
+        self.weight = 0;
         self.new = false;
     }
 }

@@ -605,6 +605,38 @@ fn clients_end_with_one_map_whatever_they_did_and_whatever_got_lost() {
     }
 }
 
+fn heavy_rows_and_entries_have_bounds_and_wedge_nothing() {
+    let store = store();
+    let mut diary = diary(&store);
+    let heavy = Value::bytes(&vec![7; 300 << 10]);
+    for _ in 0..4 {
+        now(diary.act(std::iter::repeat_n(heavy.clone(), 20))).unwrap();
+        sync(&mut diary);
+    }
+    // As much as one entry of the log takes, and no more.
+    let most = Value::bytes(&vec![7; NOTED_MAX / 2 - 100]);
+    now(diary.act([most.clone(), most.clone()])).unwrap();
+    let error = now(diary.act([heavy.clone()])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    for _ in 0..4 {
+        sync(&mut diary);
+        now(diary.act([most.clone(), most.clone()])).unwrap();
+    }
+    sync(&mut diary);
+    put(&mut tree(&store), "small", 1);
+    assert_eq!(now(diary.entries(Direction::Forward)).unwrap().len(), 90);
+    let mut rows = tree(&store);
+    let wide = Value::bytes(&vec![7; ROW_MAX - 100]);
+    for key in 0..200_u8 {
+        now(rows.act([Replace::put(&[key], &wide).unwrap()])).unwrap();
+        sync(&mut rows);
+    }
+    let wider = Value::bytes(&vec![7; ROW_MAX]);
+    let error = now(rows.act([Replace::put(b"x", &wider).unwrap()])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(now(rows.count()).unwrap(), 200);
+}
+
 /// So many as `TRAVERTINE_KEYS` says, or ten thousand.
 #[test]
 fn keys_in_random_order_are_found_scanned_deleted_and_in_order() {
@@ -670,4 +702,5 @@ crate::testing::on_stacks! {
     to_open_reads_no_more_of_a_long_log_than_of_a_short_one
     every_entry_of_many_writers_is_there_once_and_in_one_order_for_all
     clients_end_with_one_map_whatever_they_did_and_whatever_got_lost
+    heavy_rows_and_entries_have_bounds_and_wedge_nothing
 }

@@ -15,6 +15,9 @@ pub struct Tree;
 /// The header of such a collection.
 const HEADER: Code = Code::of("TRE");
 
+/// Most bytes of a row, key and value: a leaf of them all is a block.
+pub const ROW_MAX: usize = 128 << 10;
+
 /// Rows that come, or go where there is no value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Replace(pub Vec<(ByteString, Option<Value>)>);
@@ -70,6 +73,12 @@ impl Kind for Tree {
             match value {
                 Some(value) => {
                     let entry = Value::list(&[Value::bytes(&key.0), value.clone()])?;
+                    if entry.as_bytes().len() > ROW_MAX {
+                        return Err(Error::invalid(format!(
+                            "a row has {} bytes, {ROW_MAX} are the limit",
+                            entry.as_bytes().len()
+                        )));
+                    }
                     tree.upsert(blocks, entry).await?;
                 }
                 None => drop(tree.remove(blocks, &key.0).await?),

@@ -20,6 +20,8 @@ use crate::block::{
 use crate::index::Direction;
 use crate::structure::{named, read};
 
+/// Most bytes of a block of several entries, as it is in memory.
+const WEIGHT_MAX: usize = 1 << 20;
 /// Entries of a block.
 pub const ENTRIES: usize = 32;
 /// A block of entries.
@@ -96,7 +98,7 @@ impl Chain {
         let mut moved = false;
         loop {
             let count = tail.list(LIST)?.len();
-            let some = entries.len().min(ENTRIES.saturating_sub(count));
+            let some = fitting(&tail, count, entries);
             let (now, rest) = entries.split_at(some);
             let id = tail.id().clone();
             if !now.is_empty() {
@@ -347,6 +349,20 @@ fn nowhere(place: &Place) -> Error {
         "there is no entry {} in block {}",
         place.index, place.block
     ))
+}
+
+/// How many entries still go into a block: it holds so many, and is no heavier than [`WEIGHT_MAX`] unless
+/// it is by one entry.
+fn fitting(block: &Block, count: usize, entries: &[Value]) -> usize {
+    let (mut some, mut weight) = (0, block.weight());
+    while let Some(entry) = entries.get(some).filter(|_| count + some < ENTRIES) {
+        weight += entry.as_bytes().len();
+        if count + some > 0 && weight > WEIGHT_MAX {
+            break;
+        }
+        some += 1;
+    }
+    some
 }
 
 #[cfg(test)]

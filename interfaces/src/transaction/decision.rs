@@ -8,6 +8,8 @@
 //!                                               └── cancelled in each store ──> the record goes
 //! ```
 //!
+//! A record of what was undone stays for a minute, so that whoever was at it hears of it.
+//!
 //! The record changes by compare and set, so a transaction that is still on its way and somebody who
 //! [recovers](Decisions::recover) agree on what it is. While parts are held others wait for them; a reader
 //! may see one store with the transaction and another without it until both have committed it.
@@ -16,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use travertine_engine::contract::{Error, Level, Name, Result};
+use travertine_engine::contract::{Clock, Env, Error, Level, Name, Result};
 use travertine_engine::front::Engine;
 
 use super::session::Places;
@@ -34,7 +36,11 @@ pub struct Decisions {
     engine: Arc<Engine>,
     map: Map<Tree>,
     level: Option<Level>,
+    clock: Arc<dyn Clock>,
 }
+
+/// How long a record of what was undone stays, in milliseconds: whoever was on the way has heard by then.
+const UNDONE_MS: u64 = 60_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
@@ -46,6 +52,8 @@ enum State {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     state: State,
+    /// When it came to this state, in milliseconds since 1970.
+    since: u64,
     parts: Vec<Held>,
 }
 
@@ -64,8 +72,9 @@ struct Held {
 impl Decisions {
     /// Records that lie under this name, each as sure as `level`, `None` meaning that of the engine.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, name: Name, level: Option<Level>) -> Self {
+    pub fn new(engine: Arc<Engine>, env: &Env, name: Name, level: Option<Level>) -> Self {
         Self {
+            clock: env.clock.clone(),
             engine,
             map: Map::new(name, Tree::default()),
             level,
@@ -97,6 +106,7 @@ impl Decisions {
         });
         let record = Record {
             state: State::Begun,
+            since: 0,
             parts: held.collect(),
         };
         if !self.turn(id, None, State::Begun, &record).await? {
@@ -107,12 +117,12 @@ impl Decisions {
         match self.hold(places, parts).await {
             Ok(None) => {}
             Ok(Some(stale)) => {
-                self.undo(places, id, &record).await?;
+                self.give_up(places, id, &record).await?;
                 return Ok(Transacted::Stale(stale));
             }
             Err(error) => {
-                // What cannot be cancelled now is undone by whoever recovers.
-                let _ = self.undo(places, id, &record).await;
+                // What cannot be cancelled now is cancelled by whoever recovers.
+                let _ = self.give_up(places, id, &record).await;
                 return Err(error);
             }
         }
@@ -120,6 +130,7 @@ impl Decisions {
             .turn(id, Some(State::Begun), State::Decided, &record)
             .await?
         {
+            self.give_up(places, id, &record).await?;
             return Ok(Transacted::Stale(Stale::Refused(
                 "somebody who recovered took it for left alone, and undid it".to_owned(),
             )));
@@ -129,23 +140,26 @@ impl Decisions {
         Ok(Transacted::Done)
     }
 
-    /// Completes what is decided, undoes what is not, and returns how many there were of each. An error
-    /// leaves the rest for the next time.
+    /// Completes what is decided, undoes what is not, and returns how many there were of each. Those whose
+    /// process still lives are undone as well, unless they are decided. What one record cannot be rid of
+    /// does not keep others: the first error is told in the end.
     pub async fn recover(&self, places: &dyn Places) -> Result<(u64, u64)> {
-        let (mut completed, mut undone) = (0, 0);
+        let (mut completed, mut undone, mut failed) = (0, 0, Ok(()));
         for (id, record) in self.all().await? {
-            match record.state {
+            let done = match record.state {
                 State::Decided => {
-                    self.complete(places, &id, &record).await?;
                     completed += 1;
+                    self.complete(places, &id, &record).await
                 }
-                State::Begun | State::Undone => {
-                    self.undo(places, &id, &record).await?;
+                State::Begun => {
                     undone += 1;
+                    self.undo(places, &id, &record).await
                 }
-            }
+                State::Undone => self.clear(places, &id, &record).await,
+            };
+            failed = failed.and(done);
         }
-        Ok((completed, undone))
+        failed.map(|()| (completed, undone))
     }
 
     async fn hold(
@@ -186,22 +200,48 @@ impl Decisions {
             .map(drop)
     }
 
+    /// Undoes what somebody else left, or is at. The record stays for a time: they have to hear of it.
     async fn undo(&self, places: &dyn Places, id: &ActionId, record: &Record) -> Result<()> {
-        if record.state == State::Begun
-            && !self
-                .turn(id, Some(State::Begun), State::Undone, record)
-                .await?
+        if self
+            .turn(id, Some(State::Begun), State::Undone, record)
+            .await?
         {
-            // Somebody decided, or undid it.
-            return Ok(());
+            self.release(places, id, record).await?;
         }
-        for held in &record.parts {
-            let transactor = transactor(places, held.place)?;
-            transactor.cancel(id, &held.commit(id)?.blocks).await?;
+        Ok(())
+    }
+
+    /// Undoes what this process was at. Nobody else decides it, so whatever its record says, it never was.
+    async fn give_up(&self, places: &dyn Places, id: &ActionId, record: &Record) -> Result<()> {
+        self.turn(id, Some(State::Begun), State::Undone, record)
+            .await?;
+        self.release(places, id, record).await?;
+        self.turn(id, Some(State::Undone), State::Undone, &gone())
+            .await
+            .map(drop)
+    }
+
+    /// Lets go of what was held since, and of the record once it is old.
+    async fn clear(&self, places: &dyn Places, id: &ActionId, record: &Record) -> Result<()> {
+        self.release(places, id, record).await?;
+        if self.now().saturating_sub(record.since) < UNDONE_MS {
+            return Ok(());
         }
         self.turn(id, Some(State::Undone), State::Undone, &gone())
             .await
             .map(drop)
+    }
+
+    async fn release(&self, places: &dyn Places, id: &ActionId, record: &Record) -> Result<()> {
+        for held in &record.parts {
+            let transactor = transactor(places, held.place)?;
+            transactor.cancel(id, &held.commit(id)?.blocks).await?;
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.unix_us() / 1000
     }
 
     /// Changes a record if it is in this state, `None` meaning that there is none; without parts it goes.
@@ -215,6 +255,7 @@ impl Decisions {
     ) -> Result<bool> {
         let new = Record {
             state: to,
+            since: self.now(),
             parts: record.parts.clone(),
         };
         let new = (!new.parts.is_empty())
@@ -270,6 +311,7 @@ impl Held {
 fn gone() -> Record {
     Record {
         state: State::Undone,
+        since: 0,
         parts: Vec::new(),
     }
 }

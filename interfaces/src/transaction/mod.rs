@@ -11,7 +11,9 @@
 //! what the other writes one lands. What it does depends on its stamp and its statements alone, the ids of
 //! new blocks included, so whoever has them can [do it again](validate) and compare.
 //!
-//! Over several stores that each decide for themselves nobody can commit at once. There the parts are
+//! Over several stores that each decide for themselves nobody can commit at once. Without more it is told
+//! where a transaction landed and where it did not, and what it read may have changed by then. With
+//! [`Decisions`] the parts are
 //! *held* in each store, and a [record](decision) in one of them decides; what a crash leaves undecided is
 //! completed or undone by [`World::recover`](session::World::recover).
 

@@ -13,7 +13,8 @@ use super::stamp::{EXPIRES_MS, Sign, Stamp, Transaction, TransactionId, hash};
 use crate::block::{Block, BlockId, ByteString, ReadBlocks as _, Value};
 use crate::collection::{Collection, Kind, Prepared};
 use crate::transactor::{
-    ActionId, ActionRev, Commit, Part, Pend, Reads, Stale, Transacted, Transactor, each, transact,
+    ActionId, ActionRev, Commit, Part, Pend, Reads, Stale, Status, Transacted, Transactor, each,
+    transact,
 };
 
 /// Most statements of a transaction.
@@ -291,6 +292,7 @@ impl World {
             },
             statements: Vec::new(),
             ended: None,
+            tried: false,
         })
     }
 
@@ -362,6 +364,8 @@ pub struct Session {
     pub(super) members: Members,
     statements: Vec<Value>,
     ended: Option<&'static str>,
+    /// Whether it was tried to commit it, and no answer came.
+    tried: bool,
 }
 
 /// What a transaction is to do, ready to be committed.
@@ -392,19 +396,13 @@ impl Session {
                 "a transaction has {STATEMENTS_MAX} statements at most"
             )));
         }
+        // What it did before it fails, or is dropped, is not in the statements: it may not land.
+        self.ended = Some("failed in a statement");
         let mut work = Work(&mut self.members);
-        let result = self.engine.execute(&statement, &mut work).await;
-        match result {
-            Ok(result) => {
-                self.statements.push(statement);
-                Ok(result)
-            }
-            Err(error) => {
-                // What it did before it failed is not in the statements: it may not land.
-                self.ended = Some("failed in a statement");
-                Err(error)
-            }
-        }
+        let result = self.engine.execute(&statement, &mut work).await?;
+        self.statements.push(statement);
+        self.ended = None;
+        Ok(result)
     }
 
     /// What a collection answers to a question of its [kind](crate::collection::Kind::ask), with what was
@@ -520,10 +518,15 @@ impl Session {
             return Err(other.into());
         }
         let world = self.members.world.clone();
+        if self.tried && self.has_landed(&proposal).await? {
+            self.ended = Some("was committed");
+            return Ok(());
+        }
         if world.env.clock.unix_us() / 1000 > self.members.stamp.expires {
             self.ended = Some("expired");
             return Err(TransactionError::Expired);
         }
+        self.tried = true;
         let mut parts = proposal.parts;
         let done = match (parts.len(), &world.decisions) {
             (0, _) => Transacted::Done,
@@ -552,6 +555,23 @@ impl Session {
                 Err(TransactionError::Partly { landed, failed })
             }
         }
+    }
+
+    /// Whether an attempt whose answer got lost landed everywhere.
+    async fn has_landed(&self, proposal: &Proposal) -> Result<bool> {
+        for (place, parts) in &proposal.parts {
+            let transactor = self.members.world.transactor(*place)?;
+            let changing = parts.iter().filter(|it| !it.pend.transforms.is_empty());
+            for part in changing {
+                let tail = std::slice::from_ref(&part.commit.tail);
+                let status = transactor.status(&proposal.id, tail).await?;
+                let committed = Status::Committed(part.commit.action.revision);
+                if status.get(&part.commit.tail) != Some(&committed) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(!proposal.parts.is_empty())
     }
 
     fn check(&self) -> Result<()> {

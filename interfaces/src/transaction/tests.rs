@@ -250,9 +250,6 @@ fn a_validator_tells_apart_why_it_does_not_accept() {
     }
     now(before.commit()).unwrap();
     let mut session = world.begin(PLAIN).unwrap();
-    assert_eq!(get(&mut session, "a", "7"), Some(7));
-    // What was read outside of statements is no part of them.
-    let mut session = world.begin(PLAIN).unwrap();
     execute(&mut session, put("b", "x", 1));
     execute(&mut session, put("a", "new", 2));
     let proposal = now(session.propose()).unwrap();
@@ -380,6 +377,8 @@ fn an_engine_of_ones_own_reads_and_its_reads_are_validated() {
 /// A store that fails calls, and does not commit several collections at once.
 struct Apart {
     below: Local,
+    /// What is done before the next pend.
+    before: std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// Pends and commits that are left before one fails, and how.
     fail: std::sync::Mutex<Option<(usize, Fault)>>,
 }
@@ -397,6 +396,7 @@ impl Apart {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             below: local(),
+            before: std::sync::Mutex::default(),
             fail: std::sync::Mutex::default(),
         })
     }
@@ -430,6 +430,9 @@ impl Transactor for Apart {
     }
 
     fn pend(&self, pend: Pend) -> Op<Pended> {
+        if let Some(before) = self.before.lock().unwrap().take() {
+            before();
+        }
         let stale = Pended::Stale(Stale::Pending(Vec::new()));
         self.meet(Some(stale), || self.below.pend(pend))
     }
@@ -524,7 +527,12 @@ fn over_several_stores_what_landed_and_what_did_not_is_told() {
 
 fn decisions() -> Decisions {
     let engine = local().engine().clone();
-    Decisions::new(engine, Name::new("decisions").unwrap(), None)
+    Decisions::new(
+        engine,
+        &Env::system(),
+        Name::new("decisions").unwrap(),
+        None,
+    )
 }
 
 fn with_a_decision_several_stores_have_all_of_it_or_nothing_whatever_fails() {
@@ -579,9 +587,84 @@ fn whoever_recovers_and_whoever_is_on_the_way_agree() {
         Stale::Pending(rivals) => assert!(!rivals.is_empty(), "what is held is waited for"),
         other => panic!("{other:?}"),
     }
-    assert_eq!(now(world.recover()).unwrap(), (0, 1));
+    // It was undone already, but for what could not be reached.
+    assert_eq!(now(world.recover()).unwrap(), (0, 0));
+    assert!(two.is_clear());
     now(both(&world, "y").commit()).unwrap();
     assert_eq!(two.rows(), (2, 2));
+}
+
+fn who_is_taken_for_left_alone_leaves_nothing_held() {
+    let two = Two::new();
+    let world = World::new(&Env::system(), "me", two.clone(), schema());
+    let world = world.with_decisions(decisions());
+    now(both(&world, "before").commit()).unwrap();
+    let other = world.clone();
+    // Between the two holds somebody recovers.
+    let recover = move || assert_eq!(now(other.recover()).unwrap(), (0, 1));
+    *two.1.before.lock().unwrap() = Some(Box::new(recover));
+    match stale(now(both(&world, "x").commit())) {
+        Stale::Refused(why) => assert!(why.contains("undid"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((two.rows(), two.is_clear()), ((1, 1), true));
+    now(both(&world, "y").commit()).unwrap();
+    assert_eq!(two.rows(), (2, 2));
+}
+
+/// Does something, and then waits for ever.
+#[derive(Debug)]
+struct Never;
+
+impl Engine for Never {
+    fn id(&self) -> &'static str {
+        "never@1"
+    }
+
+    fn execute<'w>(
+        &'w self,
+        statement: &'w Value,
+        work: &'w mut Work<'_>,
+    ) -> engine::Later<'w, Value> {
+        Box::pin(async move {
+            work.act(&id("a"), std::slice::from_ref(statement)).await?;
+            std::future::pending().await
+        })
+    }
+}
+
+fn half_a_statement_never_lands() {
+    let store = local();
+    let world = world(&store).with_engines(Engines::standard().with(Never));
+    let mut session = world.begin("never@1").unwrap();
+    let action = Value::of(&Replace::put(b"x", &1).unwrap()).unwrap();
+    {
+        let mut statement = std::pin::pin!(session.execute(action));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        // On a store with a driver the first look may come too early.
+        for _ in 0..100 {
+            assert!(statement.as_mut().poll(&mut context).is_pending());
+        }
+    }
+    assert!(now(session.commit()).is_err());
+    assert!(rows(&store, "a").is_empty());
+}
+
+fn a_transaction_that_landed_is_not_called_late() {
+    let two = Two::new();
+    let world = World::new(&Env::system(), "me", two.clone(), schema());
+    let mut session = world.begin(PLAIN).unwrap();
+    execute(&mut session, put("a", "x", 1));
+    *two.0.fail.lock().unwrap() = Some((1, Fault::After));
+    assert!(matches!(
+        now(session.commit()),
+        Err(TransactionError::Failed(_))
+    ));
+    let mut other = world.begin(PLAIN).unwrap();
+    execute(&mut other, put("a", "y", 1));
+    now(other.commit()).unwrap();
+    now(session.commit()).unwrap();
+    assert_eq!(two.rows().0, 2);
 }
 
 /// Sums over two collections that no serial order of transfers can change.
@@ -680,4 +763,7 @@ crate::testing::on_stacks! {
     transfers_from_many_threads_keep_the_sum_and_write_skew_never_lands
     what_is_not_in_the_schema_is_not_touched
     a_lost_answer_to_a_whole_transaction_is_asked_for_again
+    who_is_taken_for_left_alone_leaves_nothing_held
+    half_a_statement_never_lands
+    a_transaction_that_landed_is_not_called_late
 }

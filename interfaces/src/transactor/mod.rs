@@ -220,7 +220,7 @@ pub enum Transacted {
     Partly {
         /// Where it is committed.
         landed: Vec<BlockId>,
-        /// Where it is not, and why.
+        /// Where it is not, or where that is not known, and why.
         failed: Vec<(BlockId, String)>,
     },
 }

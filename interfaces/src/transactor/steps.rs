@@ -19,8 +19,9 @@ pub async fn transact(transactor: &Arc<dyn Transactor>, parts: Vec<Part>) -> Res
     }
 }
 
-/// Pends all parts, each in its place, and then commits them one after the other. Nothing is committed
-/// before everything is pending; of a part that fails after another has landed the answer tells.
+/// Pends all parts, each in its place, and then commits them one after the other, those that only read
+/// last. Nothing is committed before everything is pending; of a part that fails after another has landed
+/// the answer tells. What one part read may change while another is committed: then it is told as failed.
 pub async fn each(parts: &[(Arc<dyn Transactor>, Part)]) -> Result<Transacted> {
     for (at, (place, part)) in parts.iter().enumerate() {
         if let Pended::Stale(stale) = place.pend(part.pend.clone()).await? {
@@ -28,15 +29,17 @@ pub async fn each(parts: &[(Arc<dyn Transactor>, Part)]) -> Result<Transacted> {
             return Ok(Transacted::Stale(stale));
         }
     }
-    let (mut landed, mut failed, mut lost) = (Vec::new(), Vec::new(), None);
-    for one in parts {
+    let (mut landed, mut failed) = (Vec::new(), Vec::new());
+    let reads = |one: &&(Arc<dyn Transactor>, Part)| one.1.pend.transforms.is_empty();
+    let (last, first): (Vec<_>, Vec<_>) = parts.iter().partition(reads);
+    for one in first.into_iter().chain(last) {
         let (place, part) = one;
         let why = match place.commit(part.commit.clone()).await {
             Ok(Committed::Done) => {
                 landed.push(part.collection.clone());
                 continue;
             }
-            Ok(Committed::Stale(stale)) if landed.is_empty() && failed.is_empty() => {
+            Ok(Committed::Stale(stale)) if landed.is_empty() => {
                 cancel(parts).await?;
                 return Ok(Transacted::Stale(stale));
             }
@@ -44,18 +47,16 @@ pub async fn each(parts: &[(Arc<dyn Transactor>, Part)]) -> Result<Transacted> {
                 cancel(std::slice::from_ref(one)).await?;
                 "somebody else was first".to_owned()
             }
-            Err(error) => {
-                lost = lost.or(Some(error.clone()));
-                error.to_string()
-            }
+            // Nothing has landed that is known of: nothing more is tried.
+            Err(error) if landed.is_empty() => return Err(error),
+            Err(error) => format!("it is not known: {error}"),
         };
         failed.push((part.collection.clone(), why));
     }
-    match (failed.is_empty(), lost) {
-        (true, _) => Ok(Transacted::Done),
-        (false, Some(error)) if landed.is_empty() => Err(error),
-        (false, _) => Ok(Transacted::Partly { landed, failed }),
-    }
+    Ok(match failed.is_empty() {
+        true => Transacted::Done,
+        false => Transacted::Partly { landed, failed },
+    })
 }
 
 /// Forgets what is pending of these parts.

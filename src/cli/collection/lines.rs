@@ -14,8 +14,20 @@ use crate::interfaces::structure::log::Event;
 /// What JSON says; what is none is a text.
 pub(super) fn value(text: &str) -> Result<Value, Error> {
     match serde_json::from_str::<Json>(text) {
-        Ok(json) => Value::of(&json),
+        Ok(json) => from_json(&json),
         Err(_) => Ok(Value::text(text)),
+    }
+}
+
+/// What [`json`] made.
+pub(super) fn from_json(json: &Json) -> Result<Value, Error> {
+    let bytes = json.as_object().filter(|object| object.len() == 1);
+    match bytes.and_then(|object| object.get("cbor_b64")?.as_str()) {
+        Some(bytes) => {
+            let unfit = |error| Error::invalid(format!("cbor_b64 is no base64: {error}"));
+            Value::from_bytes(STANDARD.decode(bytes).map_err(unfit)?.into())
+        }
+        None => Value::of(json),
     }
 }
 

@@ -286,9 +286,12 @@ impl Run for Scan {
                         false => block_on(cursor.next())?,
                         true => block_on(cursor.prev())?,
                     };
-                    let row = next.as_ref().and_then(row);
-                    let row = row.filter(|(key, _)| from.is_none_or(|from| &key[..] >= from));
-                    let Some((key, value)) = row else { break };
+                    let Some(entry) = next else { break };
+                    let (key, value) = row(&entry)
+                        .ok_or_else(|| Error::corrupt("an entry of the tree is no row"))?;
+                    if from.is_some_and(|from| &key[..] < from) {
+                        break;
+                    }
                     if print(lines::row(&key, &value))?.is_break() {
                         break;
                     }

@@ -16,13 +16,15 @@ use crate::interfaces::collection::{Collection, Diary, Kind, Replace, Retry, Tre
 use crate::stack::Registry;
 
 /// Longest line.
-const LINE_MAX: usize = 16 << 20;
+const LINE_MAX: usize = 1 << 20;
+/// Bytes of lines after which an entry ends, however few there are.
+const ENTRY_BYTES: usize = 1 << 20;
 
 /// Do what lines of JSON on the standard input say, and synchronise it
 ///
 /// A line for a tree is {"key":"k","value":…} or {"key":"k","delete":true}, with `key_b64` where the key is
 /// no text; a line for a diary is any JSON, one entry. So many lines as `--batch` says are one entry of the
-/// log: all of them land, or none. What was synchronised before a bad line stays.
+/// log, or a mebibyte of them: all of them land, or none. What was synchronised before a bad line stays.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   travertine collection scan old.toml --collection people |
@@ -72,7 +74,7 @@ fn replace(line: &str) -> Result<Replace, Error> {
         _ => return Err(unfit("a row has one key")),
     };
     match (row.value, row.delete) {
-        (Some(value), false) => Replace::put(&key, &value),
+        (Some(value), false) => Replace::put(&key, &super::lines::from_json(&value)?),
         (None, true) => Ok(Replace::delete(&key)),
         _ => Err(unfit("a row has a value, or is deleted")),
     }
@@ -81,7 +83,7 @@ fn replace(line: &str) -> Result<Replace, Error> {
 fn entry(line: &str) -> Result<Value, Error> {
     let json: Json = serde_json::from_str(line)
         .map_err(|error| Error::invalid(format!("an entry is no JSON: {error}")))?;
-    Value::of(&json)
+    super::lines::from_json(&json)
 }
 
 fn all<K: Kind>(
@@ -90,7 +92,7 @@ fn all<K: Kind>(
     read: impl Fn(&str) -> Result<K::Action, Error>,
 ) -> Result<(u64, u64), Failure> {
     let mut input = std::io::stdin().lock();
-    let (mut lines, mut waiting, mut line) = (0, Vec::new(), Vec::new());
+    let (mut lines, mut waiting, mut bytes, mut line) = (0, Vec::new(), 0, Vec::new());
     loop {
         line.clear();
         let source = |source| Error::io("reading the standard input", source);
@@ -110,10 +112,13 @@ fn all<K: Kind>(
             let text = text.map_err(|_| at(Error::invalid("it is not UTF-8")))?;
             if !text.trim().is_empty() {
                 waiting.push(read(text).map_err(at)?);
+                bytes += length;
             }
             lines += 1;
         }
-        if waiting.len() >= batch as usize || (length == 0 && !waiting.is_empty()) {
+        let full = waiting.len() >= batch as usize || bytes >= ENTRY_BYTES;
+        if full || (length == 0 && !waiting.is_empty()) {
+            bytes = 0;
             block_on(collection.act(waiting.drain(..)))?;
             block_on(collection.sync(&Retry::default())).map_err(failure)?;
         }

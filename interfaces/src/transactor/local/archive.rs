@@ -86,7 +86,7 @@ impl Archive {
         let block = BlockId::new(block).map_err(damaged)?;
         let (from, to) = read_range(&mut scan)?;
         let mut revisions = Vec::new();
-        for _ in 0..scan.list()? {
+        for _ in 0..scan.list()?.min(ARCHIVE_MAX + 1) {
             let (parts @ 3..=4, revision, action) = (scan.list()?, scan.unsigned()?, scan.text()?)
             else {
                 return Err(Error::corrupt("a revision has three parts or four"));
@@ -110,36 +110,46 @@ impl Archive {
             to,
             revisions,
         };
-        archive.blocks().map_err(damaged)?;
+        archive.fold(|_, _| Ok(())).map_err(damaged)?;
         Ok(archive)
     }
 
-    /// The block as each revision made it. `Invalid`: they do not follow from each other.
-    fn blocks(&self) -> Result<Vec<Option<Arc<Block>>>> {
+    /// Goes over the block as each revision made it. `Invalid`: they do not follow from each other.
+    fn fold(
+        &self,
+        mut see: impl FnMut(&Archived, Option<&Arc<Block>>) -> Result<()>,
+    ) -> Result<()> {
         let unfit = |why: &str| Error::invalid(format!("an archive of {}: {why}", self.block));
-        let mut all: Vec<Option<Arc<Block>>> = Vec::new();
+        if self.revisions.len() > ARCHIVE_MAX {
+            return Err(unfit("it has too many revisions"));
+        }
+        let mut before: Option<Option<Arc<Block>>> = None;
         let mut last = 0;
-        for (nth, revision) in self.revisions.iter().enumerate() {
+        for revision in &self.revisions {
             let by = &revision.by;
-            let early = nth > 0 && by.revision <= self.from;
+            let early = before.is_some() && by.revision <= self.from;
             if by.revision <= last || early || self.to.is_some_and(|to| by.revision >= to) {
                 return Err(unfit("its revisions do not ascend within its range"));
             }
             last = by.revision;
-            let block = match (&revision.block, all.last()) {
+            let block = match (&revision.block, before.take()) {
                 (Some(block), _) => Some(block.clone()),
-                (None, Some(before)) => revision.transform.apply(before.clone())?,
+                (None, Some(before)) => revision.transform.apply(before)?,
                 (None, None) if revision.transform.needs_base() => {
                     return Err(unfit("its first revision does not say what the block was"));
                 }
                 (None, None) => revision.transform.apply(None)?,
             };
-            if block.as_ref().is_some_and(|it| it.id() != &self.block) {
-                return Err(unfit("it tells of another block"));
+            if let Some(block) = &block {
+                if *block.id() != self.block {
+                    return Err(unfit("it tells of another block"));
+                }
+                block.check_size()?;
             }
-            all.push(block);
+            see(revision, block.as_ref())?;
+            before = Some(block);
         }
-        Ok(all)
+        Ok(())
     }
 }
 
@@ -281,42 +291,44 @@ impl Store {
 
 fn adopt(desk: &mut Desk<'_>, archive: &Archive) -> Result<()> {
     let id = &archive.block;
-    let blocks = archive.blocks()?;
     let standing = desk.standing(id)?.clone();
     if standing.newest.is_some() && standing.ranges.is_none() {
         // All of it is here.
-        return Ok(());
+        return archive.fold(|_, _| Ok(()));
     }
     let mut ranges = standing.ranges.unwrap_or_default();
     let (mut newest, mut steps) = (standing.newest, STEPS_MAX);
-    for (revision, block) in archive.revisions.iter().zip(blocks) {
+    archive.fold(|revision, block| {
         let by = &revision.by;
-        if ranges.has(by.revision) {
-            let here = desk.rows(id)?.made(id, by.revision)?;
-            if here.is_none_or(|made| made.by != *by) {
-                return Err(Error::conflict(format!(
+        if let Some(here) = desk.rows(id)?.made(id, by.revision)? {
+            // What is here stays; what comes next may not rest on rows between others.
+            steps = STEPS_MAX;
+            return match here.by == *by {
+                true => Ok(()),
+                false => Err(Error::conflict(format!(
                     "revision {} of block {id} was made by another action than {} here",
                     by.revision, by.action
-                )));
-            }
-            // What comes next may not rest on rows between others.
-            steps = STEPS_MAX;
-            continue;
+                ))),
+            };
         }
-        steps = match revision.transform.needs_base() && steps + 1 < STEPS_MAX {
-            true => steps + 1,
-            false => 0,
+        let based = block.is_some() && revision.transform.needs_base();
+        steps = if based && steps + 1 < STEPS_MAX {
+            steps + 1
+        } else {
+            0
         };
-        let made = Made::new(by.clone(), steps, &revision.transform);
-        let kept = block.filter(|_| steps == 0 && revision.transform.needs_base());
-        desk.write(id, &made, kept.as_deref())?;
-        if newest
-            .as_ref()
-            .is_none_or(|(newest, _)| newest.revision < by.revision)
-        {
+        let made = match block {
+            Some(_) => Made::new(by.clone(), steps, &revision.transform),
+            None => Made::new(by.clone(), 0, &Transform::delete()),
+        };
+        let kept = block.filter(|_| steps == 0 && based);
+        desk.write(id, &made, kept.map(|block| &**block))?;
+        let known = newest.as_ref().map_or(0, |(newest, _)| newest.revision);
+        if known < by.revision {
             newest = Some((by.clone(), steps));
         }
-    }
+        Ok(())
+    })?;
     let range: Range = (archive.from, archive.to);
     ranges.add(range)?;
     let standing = desk.change(id)?;

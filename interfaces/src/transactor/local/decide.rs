@@ -29,10 +29,21 @@ pub(super) fn pend(desk: &mut Desk<'_>, pend: &Pend, time: Time) -> Result<Pende
     if let Some(stale) = found.stale(pend.policy) {
         return Ok(Pended::Stale(stale));
     }
+    if pend.held {
+        // Once it is held nothing may refuse it.
+        for (id, transform) in pend.transforms.iter() {
+            if let Err(why) = fits(desk, id, &pend.action, transform)? {
+                return Ok(Pended::Stale(Stale::Refused(why)));
+            }
+        }
+    }
     for id in pend.blocks() {
         let waiting = waiting(pend, id, time.now);
         match desk.standing(id)?.of(&pend.action) {
-            Some(before) if before.is_like(&waiting) => {}
+            Some(before) if before.is_like(&waiting) => {
+                desk.forget(id, &pend.action)?;
+                desk.pend(id, waiting)?;
+            }
             Some(_) => {
                 return Err(Error::invalid(format!(
                     "action {} has another change of block {id} pending: cancel it, or take a new id",
@@ -63,38 +74,37 @@ fn waiting(pend: &Pend, id: &BlockId, now: u64) -> Waiting {
 pub(super) fn commit(desk: &mut Desk<'_>, commit: &Commit) -> Result<Committed> {
     let by = &commit.action;
     let blocks: BTreeSet<_> = commit.blocks.iter().chain(&commit.header).collect();
+    // Where its end of the log has it, it is committed: what is left is done, whatever happened since.
+    let done = desk.is_made(&commit.tail, by)?;
     let (mut found, mut absent, mut changes) = (Found::default(), Vec::new(), Vec::new());
     for id in blocks.iter().copied() {
+        desk.check_newest(id)?;
         let standing = desk.standing(id)?.clone();
-        if standing.revision() >= by.revision && desk.is_made(id, by)? {
-            // The same again: it is done.
-            continue;
-        }
-        let Some(mine) = standing.of(&by.action) else {
-            match standing.revision() >= by.revision {
-                true => found
-                    .missed
-                    .add(desk, id, by.revision, standing.revision())?,
-                false => absent.push(id.to_string()),
+        let made = standing.revision() >= by.revision && desk.is_made(id, by)?;
+        let Some(mine) = standing.of(&by.action).filter(|_| !made) else {
+            if !made && !done {
+                match standing.revision() >= by.revision {
+                    true => found
+                        .missed
+                        .add(desk, id, by.revision, standing.revision())?,
+                    false => absent.push(id.to_string()),
+                }
             }
             continue;
         };
-        let first = mine.claim.read().map_or(by.revision, |read| read + 1);
-        if standing.revision() >= first {
+        let read = mine.claim.read();
+        if !done {
+            let first = read.map_or(by.revision, |read| read + 1);
             found.missed.add(desk, id, first, standing.revision())?;
+            let others = standing.pending.iter().filter(|it| it.action != by.action);
+            for other in others.filter(|it| bars(it.claim, read.is_some())) {
+                found.rival(id, other, Policy::Fail)?;
+            }
         }
-        let others = standing.pending.iter().filter(|it| it.action != by.action);
-        for other in others.filter(|it| bars(it.claim, mine.claim.read().is_some())) {
-            found.rival(id, other, Policy::Fail)?;
-        }
-        if mine.claim.read().is_none() {
+        // What has moved on cannot go back.
+        if read.is_none() && standing.revision() < by.revision {
             changes.push((id.clone(), by.clone(), mine.transform()?));
         }
-    }
-    // Where it is committed it is whole, and what was only read is forgotten by then.
-    let done = !absent.is_empty() && desk.is_made(&commit.tail, by)?;
-    if done && found.is_empty() && changes.is_empty() {
-        return Ok(Committed::Done);
     }
     if let Some(stale) = found.stale(Policy::Fail) {
         return Ok(Committed::Stale(stale));
@@ -119,15 +129,24 @@ pub(super) fn commit(desk: &mut Desk<'_>, commit: &Commit) -> Result<Committed> 
 
 /// Pends and commits at once: nothing is ever pending.
 pub(super) fn transact(desk: &mut Desk<'_>, parts: &[Part], time: Time) -> Result<Transacted> {
+    let changing = || parts.iter().filter(|part| !part.pend.transforms.is_empty());
+    let mut done = 0;
+    for part in changing() {
+        done += usize::from(desk.is_made(&part.commit.tail, &part.commit.action)?);
+    }
+    match done {
+        0 => {}
+        // The same again, whatever happened since.
+        some if some == changing().count() => return Ok(Transacted::Done),
+        _ => {
+            return Err(Error::invalid(
+                "a part of this change is committed already, and it is committed once",
+            ));
+        }
+    }
     let (mut found, mut changes) = (Found::default(), Vec::new());
-    let (mut done, mut changing) = (0, 0);
     for part in parts {
         let by = &part.commit.action;
-        changing += usize::from(!part.pend.transforms.is_empty());
-        if desk.is_made(&part.commit.tail, by)? {
-            done += 1;
-            continue;
-        }
         let at = Pend {
             revision: Some(by.revision),
             ..part.pend.clone()
@@ -138,10 +157,8 @@ pub(super) fn transact(desk: &mut Desk<'_>, parts: &[Part], time: Time) -> Resul
         }
     }
     let distinct: BTreeSet<_> = changes.iter().map(|(id, ..)| id).collect();
-    if distinct.len() < changes.len() || (done > 0 && done < changing) {
-        return Err(Error::invalid(
-            "a block is changed by one collection, and a change of several is committed once",
-        ));
+    if distinct.len() < changes.len() {
+        return Err(Error::invalid("a block is changed by one collection"));
     }
     let policy = parts
         .first()
@@ -209,6 +226,7 @@ fn land(
     let mut all = Vec::with_capacity(changes.len());
     for (id, by, transform) in changes {
         match make(desk, &id, &by, &transform) {
+            Ok((None, _)) => all.push((id, None, None, Made::new(by, 0, &Transform::delete()))),
             Ok((block, steps)) => {
                 let kept = block
                     .clone()
@@ -227,6 +245,26 @@ fn land(
         desk.change(&id)?.newest = Some((made.by, made.steps));
     }
     Ok(None)
+}
+
+/// Whether a change can be done to the block as it stands; why not, if it cannot.
+fn fits(
+    desk: &mut Desk<'_>,
+    id: &BlockId,
+    action: &ActionId,
+    transform: &Transform,
+) -> Result<std::result::Result<(), String>> {
+    let by = ActionRev {
+        action: action.clone(),
+        revision: Revision::MAX,
+    };
+    match make(desk, id, &by, transform) {
+        Ok(_) => Ok(Ok(())),
+        Err(error) if error.kind() == ErrorKind::Invalid => {
+            Ok(Err(format!("block {id}: {}", error.message())))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The block that a change makes, and how many steps back to one that needs no earlier one.
@@ -275,14 +313,11 @@ struct Found {
 }
 
 impl Found {
-    fn is_empty(&self) -> bool {
-        self.missed.0.is_none() && self.rivals.is_empty()
-    }
-
     /// Looks at all blocks of a pend.
     fn look(&mut self, desk: &mut Desk<'_>, pend: &Pend, time: Time) -> Result<()> {
         for id in pend.blocks() {
             let standing = desk.standing(id)?.clone();
+            desk.check_newest(id)?;
             let newest = standing.revision();
             let transform = pend.transforms.of(id);
             let binds = |it: &&Transform| pend.revision.is_some() || it.insert.is_some();
@@ -352,6 +387,7 @@ impl Missing {
         if from > to {
             return Ok(());
         }
+        self.0.get_or_insert_default();
         let between = desk
             .rows(id)?
             .revisions(id, from, to, Direction::Forward, TOLD_MAX)?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use travertine_engine::contract::{Error, Result};
+use travertine_engine::contract::{Error, Reference, Result};
 
 use super::keep::Keep;
 use super::rows::{
@@ -25,12 +25,31 @@ pub(super) struct Standings {
     now: HashMap<BlockId, Standing>,
     before: HashMap<BlockId, Standing>,
     bytes: usize,
+    /// The map that they are of.
+    root: Option<Reference>,
 }
+
+/// A row that changes: one that is `None` goes.
+pub(super) type Row = (Vec<u8>, Option<Vec<u8>>);
 
 impl Standings {
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// Forgets everything unless it is of this map: a commit may have failed, or another be somebody
+    /// else's.
+    pub(super) fn rest_on(&mut self, root: Option<Reference>) {
+        if self.root != root {
+            self.clear();
+            self.root = root;
+        }
+    }
+
+    /// The map is another one, by what is known here.
+    pub(super) fn rest_on_next(&mut self, root: Option<Reference>) {
+        self.root = root;
     }
 
     fn make_room(&mut self) {
@@ -47,8 +66,7 @@ pub(super) struct Desk<'d> {
     rows: Option<Rows>,
     pub(super) keep: &'d Keep,
     standings: &'d mut Standings,
-    /// Rows that change: one that is `None` goes.
-    pub(super) edits: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(super) edits: Vec<Row>,
     /// Blocks of which this decision changes how they stand.
     changed: BTreeSet<BlockId>,
     /// Blocks that earlier decisions changed, whose rows nobody can read yet.
@@ -194,16 +212,19 @@ impl<'d> Desk<'d> {
         Ok(())
     }
 
-    /// The newest block, to be changed, and its steps. `Invalid`: there is none to be changed.
-    /// `Unavailable`: whether there is one is not known here.
-    pub(super) fn base(&mut self, id: &BlockId) -> Result<(Option<Arc<Block>>, u64)> {
-        let standing = self.standing(id)?;
-        if standing.ranges.as_ref().is_some_and(|it| !it.has_newest()) {
-            return Err(Error::unavailable(format!(
-                "the newest revisions of block {id} are not here: it cannot be changed before they are"
-            )));
+    /// `Unavailable`: the newest revisions of a block are not here.
+    pub(super) fn check_newest(&mut self, id: &BlockId) -> Result<()> {
+        match &self.standing(id)?.ranges {
+            Some(ranges) if !ranges.has_newest() => Err(Error::unavailable(format!(
+                "the newest revisions of block {id} are not here: nothing rests on it before they are"
+            ))),
+            _ => Ok(()),
         }
-        let Some((by, steps)) = standing.newest.clone() else {
+    }
+
+    /// The newest block, to be changed, and its steps.
+    pub(super) fn base(&mut self, id: &BlockId) -> Result<(Option<Arc<Block>>, u64)> {
+        let Some((by, steps)) = self.standing(id)?.newest.clone() else {
             return Ok((None, STEPS_MAX));
         };
         let keep = self.keep;

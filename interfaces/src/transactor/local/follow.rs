@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use travertine_engine::contract::Result;
-use travertine_engine::front::{Follow, Followed};
+use travertine_engine::front::{Follow, Followed, Snapshot};
 
 use super::Local;
 use super::rows::{Made, revision_of};
@@ -32,16 +32,21 @@ pub struct Changed {
 pub enum Told {
     /// A block has a new revision.
     Changed(Changed),
-    /// The commits of these numbers were freed before they were told: blocks may have changed in them.
+    /// Of these commits it is not known what changed in them: they were freed, the last one's past was.
     Freed(std::ops::RangeInclusive<u64>),
 }
 
-/// Tells revisions of blocks, each once, in the order of the commits that made them. See
-/// [`Local::follow`].
+/// Tells revisions of blocks, each once, in the order of the commits that made them, those that were
+/// [adopted](Local::adopt) as well. See [`Local::follow`].
 pub struct Changes {
     store: Local,
     follow: Follow,
+    /// The commit up to which everything is told.
     before: Option<Reader>,
+    /// The one after it that was seen.
+    next: Option<(Arc<Snapshot>, u64)>,
+    /// The first of the commits that were freed before they were seen.
+    freed: Option<u64>,
     told: VecDeque<Told>,
 }
 
@@ -55,6 +60,8 @@ impl Local {
         Changes {
             store: self.clone(),
             before: None,
+            next: None,
+            freed: None,
             told: VecDeque::new(),
             follow,
         }
@@ -69,47 +76,62 @@ impl Changes {
             if let Some(told) = self.told.pop_front() {
                 return Ok(Some(told));
             }
+            if let Some((snapshot, sequence)) = self.next.clone() {
+                self.before = Some(self.tell(&snapshot, sequence)?);
+                (self.next, self.freed) = (None, None);
+                continue;
+            }
             match self.follow.wait(patience)? {
                 None => return Ok(None),
-                Some(Followed::Freed(run)) => {
-                    self.before = None;
-                    self.told.push_back(Told::Freed(run));
-                }
+                Some(Followed::Freed(run)) => drop(self.freed.get_or_insert(*run.start())),
                 Some(Followed::Commit(snapshot)) => {
-                    let now = self.store.0.map.reader(&snapshot).wait()?;
-                    if let Some(before) = self.before.take() {
-                        self.compare(&before, &now, snapshot.sequence())?;
-                    } else if snapshot.sequence() == 1 {
-                        // Nothing was before it.
-                        let source: Arc<dyn Source> = Arc::new(snapshot);
-                        let empty = crate::Tree::default().view(source.clone(), None);
-                        let empty = Reader::new(empty.wait()?, source);
-                        self.compare(&empty, &now, 1)?;
-                    }
-                    self.before = Some(now);
+                    let sequence = snapshot.sequence();
+                    self.next = Some((Arc::new(snapshot), sequence));
                 }
             }
         }
     }
 
-    fn compare(&mut self, before: &Reader, now: &Reader, sequence: u64) -> Result<()> {
-        let mut diff = before.diff(now);
+    /// Tells what differs in a commit from what was told before, or that nobody knows.
+    fn tell(&mut self, snapshot: &Arc<Snapshot>, sequence: u64) -> Result<Reader> {
+        let now = self.store.0.map.reader(snapshot).wait()?;
+        let before = match (&self.before, self.freed) {
+            // What was freed in between shows in what differs.
+            (Some(before), _) => before.clone(),
+            (None, Some(first)) => {
+                self.told.push_back(Told::Freed(first..=sequence));
+                return Ok(now);
+            }
+            (None, None) if sequence > 1 => return Ok(now),
+            (None, None) => {
+                let source: Arc<dyn Source> = snapshot.clone();
+                let empty = crate::Tree::default().view(source.clone(), None);
+                Reader::new(empty.wait()?, source)
+            }
+        };
+        let told = self.compare(&before, &now, sequence)?;
+        self.told.extend(told);
+        Ok(now)
+    }
+
+    fn compare(&self, before: &Reader, now: &Reader, sequence: u64) -> Result<Vec<Told>> {
+        let (mut diff, mut all) = (before.diff(now), Vec::new());
         while let Some(differs) = diff.next()? {
             let Some((block, revision)) = revision_of(differs.key) else {
                 continue;
             };
-            // One that was carried here, or made again from what is kept, is no news.
+            // One that is written anew is no news.
             let Some(new) = differs.new.filter(|_| differs.old.is_none()) else {
                 continue;
             };
             let made = Made::from_bytes(revision, &now.value(new).wait()?)?;
-            self.told.push_back(Told::Changed(Changed {
+            all.push(Told::Changed(Changed {
                 block,
                 by: made.by,
                 sequence,
             }));
         }
-        Ok(())
+        Ok(all)
     }
 }
 

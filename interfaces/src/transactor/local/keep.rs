@@ -40,6 +40,10 @@ impl Keep {
         (action == by.action).then_some(block)
     }
 
+    pub(super) fn clear(&self) {
+        self.0.clear();
+    }
+
     pub(super) fn put(&self, id: &BlockId, by: &ActionRev, block: Option<Arc<Block>>) {
         let known = (by.action.clone(), block);
         self.0.insert((id.clone(), by.revision), known);

@@ -371,30 +371,30 @@ impl Rows {
     }
 
     fn make(&self, id: &BlockId, made: &Made) -> Result<Option<Arc<Block>>> {
-        let steps = usize::try_from(made.steps).unwrap_or(usize::MAX);
-        let mut back = match steps {
-            0 => vec![made.clone()],
-            steps => self.revisions(id, 0, made.by.revision, Direction::Back, steps + 1)?,
-        };
+        let mut back = Vec::new();
+        let (from, to) = (revision_key(id, 0), revision_key(id, made.by.revision));
+        // What was forgotten ends the way back earlier than the steps say.
+        self.walk(&from, &to, Direction::Back, |reader, key, value| {
+            let made = Made::from_bytes(revision(key)?, &reader.value(value).wait()?)?;
+            back.push(made);
+            let first = back.last().is_none_or(|made| made.steps == 0);
+            Ok(!first && back.len() as u64 <= STEPS_MAX)
+        })?;
         let broken = || {
             Error::corrupt(format!(
                 "block {id} cannot be made as of revision {}: what it was made from is not there",
                 made.by.revision
             ))
         };
-        let first = back
-            .pop()
-            .filter(|first| first.steps == 0)
-            .ok_or_else(broken)?;
-        if back.len() != steps {
-            return Err(broken());
-        }
+        let first = back.pop().filter(|first| first.steps == 0);
+        let first = first.ok_or_else(broken)?;
         let transform = first.transform()?;
         let mut block = match transform.needs_base() {
             false => transform.apply(None)?,
-            true => Some(Arc::new(
-                self.kept(id, first.by.revision)?.ok_or_else(broken)?,
-            )),
+            true => {
+                let kept = self.kept(id, first.by.revision)?;
+                Some(Arc::new(kept.ok_or_else(broken)?))
+            }
         };
         for made in back.iter().rev() {
             block = made.transform()?.apply(block)?;

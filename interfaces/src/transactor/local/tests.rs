@@ -443,6 +443,8 @@ fn what_is_forgotten_is_unavailable_and_the_rest_stays_as_it_was() {
     long(&whole, 100);
     for before in [1, 40, 41, 70, 99, 100] {
         store.forget(&id("b"), before).wait().unwrap();
+        // One that remembers nothing.
+        let store = fresh(&store);
         for revision in 1..=110 {
             match as_of(&store, revision) {
                 Ok(answer) if revision >= before => {
@@ -511,6 +513,173 @@ fn an_archive_brings_a_block_to_another_store() {
         ErrorKind::Conflict
     );
     assert!(whole.archive(&id("nix"), 1, None).unwrap().is_none());
+}
+
+/// The same blocks, seen by one that remembers none.
+fn fresh(store: &Local) -> Local {
+    let env = travertine_engine::contract::Env::system();
+    let name = travertine_engine::contract::Name::new("blocks").unwrap();
+    let options = Options {
+        memory: 0,
+        ..Options::default()
+    };
+    Local::new(store.engine().clone(), &env, name, options)
+}
+
+fn revisions_far_apart_are_carried_in_any_order() {
+    let whole = local();
+    let revisions = [1, 5, 10, 58, 61, 70, 71];
+    for (nth, revision) in revisions.into_iter().enumerate() {
+        let name = format!("a{revision}");
+        let change = match nth {
+            0 => insert("b", &["1"]),
+            _ => update("b", &name),
+        };
+        pend(&whole, &name, Some(revision), &[change]);
+        commit(&whole, &name, revision, &["b"]);
+    }
+    for order in [[60, 50, 1], [1, 50, 60], [50, 60, 1], [50, 1, 60]] {
+        let late = local();
+        let mut here = Vec::new();
+        for from in order {
+            let to = match from {
+                60 => None,
+                50 => Some(60),
+                _ => Some(50),
+            };
+            let part = whole.archive(&id("b"), from, to).unwrap().unwrap();
+            late.adopt(part).wait().unwrap();
+            here.extend(from..to.unwrap_or(80));
+            let late = fresh(&late);
+            for revision in here.iter().copied() {
+                let like = words(&as_of(&whole, revision).unwrap());
+                assert_eq!(
+                    words(&as_of(&late, revision).unwrap()),
+                    like,
+                    "{order:?} {revision}"
+                );
+            }
+        }
+    }
+}
+
+fn where_the_newest_revision_is_not_known_nothing_lands() {
+    let whole = local();
+    long(&whole, 30);
+    let late = local();
+    late.adopt(whole.archive(&id("b"), 1, Some(20)).unwrap().unwrap())
+        .wait()
+        .unwrap();
+    for change in [
+        insert("b", &["x"]),
+        (id("b"), Transform::delete()),
+        update("b", "x"),
+    ] {
+        let error = late
+            .pend(pending("x", Some(40), &[change]))
+            .wait()
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+    }
+}
+
+fn an_update_that_ends_in_a_delete_is_a_delete_at_any_step() {
+    for count in 30..36 {
+        let store = local();
+        long(&store, count);
+        let mut gone = update("b", "last");
+        gone.1.delete = true;
+        pend(&store, "gone", Some(count + 1), &[gone]);
+        commit(&store, "gone", count + 1, &["b"]);
+        let store = fresh(&store);
+        assert_eq!(get(&store, "b", None).block, None);
+        assert!(words(&as_of(&store, count).unwrap()).is_some());
+    }
+}
+
+fn two_stores_on_one_map_agree() {
+    let one = local();
+    let two = fresh(&one);
+    pend(&one, "a", Some(1), &[insert("b", &["1"])]);
+    let rival = two
+        .pend(pending("x", Some(1), &[insert("b", &["x"])]))
+        .wait();
+    assert!(matches!(rival.unwrap(), Pended::Stale(Stale::Pending(_))));
+    commit(&one, "a", 1, &["b"]);
+    for revision in 2..20 {
+        let (mine, theirs) = if revision % 2 == 0 {
+            (&two, &one)
+        } else {
+            (&one, &two)
+        };
+        let name = format!("a{revision}");
+        pend(mine, &name, Some(revision), &[update("b", &name)]);
+        commit(theirs, &name, revision, &["b"]);
+        let late = mine
+            .pend(pending("late", Some(revision), &[update("b", "late")]))
+            .wait();
+        assert!(matches!(late.unwrap(), Pended::Stale(Stale::Missing(_))));
+    }
+    assert_eq!(get(&one, "b", None), get(&fresh(&two), "b", None));
+}
+
+fn what_cannot_be_done_is_not_held() {
+    let store = local();
+    pend(&store, "a", Some(1), &[insert("b", &["1"])]);
+    commit(&store, "a", 1, &["b"]);
+    let mut bad = Transform::default();
+    bad.updates.push(Operation::splice("nothing", 0, 1, []));
+    for (name, change) in [("b", bad), ("nix", update("nix", "x").1)] {
+        let mut held = pending("held", Some(2), &[(id(name), change)]);
+        held.held = true;
+        let done = store.pend(held).wait().unwrap();
+        assert!(matches!(done, Pended::Stale(Stale::Refused(_))), "{done:?}");
+        assert!(get(&store, name, None).pending.is_empty());
+    }
+}
+
+fn a_commit_that_was_done_is_done_whatever_happened_since() {
+    let store = local();
+    pend(
+        &store,
+        "a",
+        Some(1),
+        &[insert("b", &["1"]), insert("c", &["1"])],
+    );
+    commit(&store, "a", 1, &["b", "c"]);
+    let mut reader = pending("reader", Some(2), &[update("b", "x")]);
+    reader.reads.insert(id("c"), 1);
+    store.pend(reader.clone()).wait().unwrap();
+    let done = committing("reader", 2, &["b", "c"]);
+    assert_eq!(store.commit(done.clone()).wait().unwrap(), Committed::Done);
+    let mut both = pending("both", Some(3), &[update("b", "y")]);
+    both.reads.insert(id("c"), 1);
+    let part = |pend: &Pend, name, revision| Part {
+        collection: id("c"),
+        pend: pend.clone(),
+        commit: committing(name, revision, &["b"]),
+    };
+    let transact = || {
+        let done = store.transact(vec![part(&both, "both", 3)]);
+        done.unwrap().wait().unwrap()
+    };
+    assert_eq!(transact(), Transacted::Done);
+    for (name, revision) in [("later", 4), ("more", 5)] {
+        pend(
+            &store,
+            name,
+            Some(revision),
+            &[update("b", name), update("c", name)],
+        );
+        commit(&store, name, revision, &["b", "c"]);
+    }
+    assert_eq!(store.commit(done).wait().unwrap(), Committed::Done);
+    assert_eq!(transact(), Transacted::Done);
+    assert!(
+        words(&get(&store, "b", None))
+            .unwrap()
+            .starts_with("more later y x")
+    );
 }
 
 fn what_is_no_archive_is_told_and_changes_nothing() {
@@ -732,4 +901,10 @@ crate::testing::on_stacks! {
     ids_of_any_letters_keep_their_blocks_apart
     what_is_held_bars_others_for_as_long_as_it_takes
     a_commit_that_rests_on_what_changed_since_is_stale
+    revisions_far_apart_are_carried_in_any_order
+    where_the_newest_revision_is_not_known_nothing_lands
+    an_update_that_ends_in_a_delete_is_a_delete_at_any_step
+    two_stores_on_one_map_agree
+    what_cannot_be_done_is_not_held
+    a_commit_that_was_done_is_done_whatever_happened_since
 }

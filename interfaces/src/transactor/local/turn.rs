@@ -6,30 +6,31 @@
 //!
 //! Where a commit is answered at once one commit of the engine takes all that wait. Where it waits for a
 //! medium each call is a commit of its own, and they wait for one flush together: that is the engine's
-//! group commit.
+//! group commit. A call is decided when somebody waits for it, or lets it go.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use travertine_engine::contract::{Error, Op, Pending, Promise, Result};
+use travertine_engine::contract::{Error, ErrorKind, Op, Pending, Promise, Reference, Result};
 use travertine_engine::front::Session;
 
 use super::Store;
-use super::desk::{Decided, Desk, Standings};
+use super::desk::{Decided, Desk, Row, Standings};
 use super::rows::Rows;
 
 /// Calls that wait at most: one more decides them all.
 const QUEUE_MAX: usize = 64;
+/// How often calls are decided again because somebody else changed the map.
+const TRIES_MAX: usize = 64;
 
 /// Whose turn it is.
 #[derive(Default)]
 pub(super) struct Turns {
     queue: Mutex<Vec<Box<dyn Call>>>,
     standings: Mutex<Standings>,
-    /// Whether what was decided may not be so.
-    doubted: Arc<AtomicBool>,
     /// Whether commits are answered at once.
     prompt: AtomicBool,
 }
@@ -154,64 +155,82 @@ impl Store {
     /// Decides all that waits.
     fn take_turns(&self) {
         let mut standings = lock(&self.turns.standings);
-        let mut calls = std::mem::take(&mut *lock(&self.turns.queue))
-            .into_iter()
-            .peekable();
-        while calls.peek().is_some() {
-            if self.turns.doubted.swap(false, Ordering::Relaxed) {
-                standings.clear();
-            }
-            let most = match self.turns.prompt.load(Ordering::Relaxed) {
-                true => QUEUE_MAX,
-                false => 1,
-            };
+        let mut calls: VecDeque<_> = std::mem::take(&mut *lock(&self.turns.queue)).into();
+        let mut tries = 0;
+        while !calls.is_empty() {
             let mut decided = Vec::new();
-            if let Err(error) = self.round(&mut standings, &mut calls, most, &mut decided) {
-                // None of it is so.
-                standings.clear();
-                if decided.is_empty() {
-                    decided.extend(calls.next());
+            let Err(error) = self.round(&mut standings, &mut calls, &mut decided) else {
+                tries = 0;
+                continue;
+            };
+            // None of it is so.
+            standings.clear();
+            self.keep.clear();
+            tries += 1;
+            if error.kind() == ErrorKind::Conflict && tries < TRIES_MAX {
+                // Somebody else changed the map: what was decided is decided again.
+                for call in decided.into_iter().rev() {
+                    calls.push_front(call);
                 }
-                for call in decided {
-                    call.written(Op::err(error.clone()));
-                }
+                continue;
+            }
+            if decided.is_empty() {
+                decided.extend(calls.pop_front());
+            }
+            for call in decided {
+                call.written(Op::err(error.clone()));
             }
         }
     }
 
-    /// Decides some calls and commits them as one.
+    /// Decides some calls and commits them as one. After an error nothing of it is written, and those that
+    /// were decided are in `decided`.
     fn round(
         &self,
         standings: &mut Standings,
-        calls: &mut std::iter::Peekable<std::vec::IntoIter<Box<dyn Call>>>,
-        most: usize,
+        calls: &mut VecDeque<Box<dyn Call>>,
         decided: &mut Vec<Box<dyn Call>>,
     ) -> Result<()> {
         let session = self.engine.session()?;
+        standings.rest_on(session.base().root(self.map.name()));
         let open = || Ok(Rows(self.map.reader(session.base()).wait()?));
         let mut desk = Desk::new(&open, &self.keep, standings);
+        let prompt = self.turns.prompt.load(Ordering::Relaxed);
+        let most = if prompt { QUEUE_MAX } else { 1 };
         while decided.len() < most {
-            let Some(call) = calls.peek_mut() else {
+            let Some(call) = calls.front_mut() else {
                 break;
             };
             if !call.decide(&mut desk) && !decided.is_empty() {
                 break;
             }
-            decided.extend(calls.next());
+            decided.extend(calls.pop_front());
         }
         let edits = desk.edits;
-        let committed = self.write(&session, &edits)?;
-        let ready = committed.is_ready();
-        self.turns.prompt.store(ready, Ordering::Relaxed);
-        let mut all = std::mem::take(decided).into_iter();
-        let last = all.next_back();
+        let (root, mut committed) = self.write(&session, &edits)?;
+        standings.rest_on_next(root);
+        if decided.len() > 1 && !committed.is_ready() {
+            // Commits were answered at once until now, and no longer are.
+            committed = Op::ready(committed.wait());
+        }
+        let mut all = std::mem::take(decided);
+        if !edits.is_empty() {
+            self.turns
+                .prompt
+                .store(committed.is_ready(), Ordering::Relaxed);
+        }
+        committed = match committed.try_ready() {
+            Ok(Err(error)) => {
+                *decided = all;
+                return Err(error);
+            }
+            Ok(Ok(())) => Op::ok(()),
+            Err(pending) => pending,
+        };
+        let last = all.pop();
+        // One answer for all of them, which is here if there are several.
         for call in all {
-            // Few, where a commit that was answered at once no longer is.
-            let sure = match ready {
-                true => Op::ok(()),
-                false => self.doubt(session.commit(&[], self.level)),
-            };
-            call.written(sure);
+            call.written(Op::ok(()));
         }
         if let Some(last) = last {
             last.written(committed);
@@ -219,11 +238,13 @@ impl Store {
         Ok(())
     }
 
-    fn write(&self, session: &Session, edits: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<Op<()>> {
+    /// Commits the rows, and returns where the map is then.
+    fn write(&self, session: &Session, edits: &[Row]) -> Result<(Option<Reference>, Op<()>)> {
+        let root = session.base().root(self.map.name());
         // All that was seen may have reached the level.
         let seen = session.base().sequence() == self.engine.snapshot().sequence();
         if edits.is_empty() && seen {
-            return Ok(Op::ok(()));
+            return Ok((root, Op::ok(())));
         }
         let mut writer = self.map.writer(session);
         for (key, value) in edits {
@@ -232,18 +253,9 @@ impl Store {
                 None => writer.delete(key)?,
             }
         }
-        Ok(self.doubt(writer.commit(self.level)?))
-    }
-
-    /// If a commit fails, what was decided since is not so.
-    fn doubt<T: Send + 'static>(&self, committed: Op<T>) -> Op<()> {
-        let doubted = self.turns.doubted.clone();
-        committed.shape(move |committed| match committed {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                doubted.store(true, Ordering::Relaxed);
-                Err(error)
-            }
-        })
+        let change = writer.finish()?;
+        let root = change.as_ref().map_or(root, |change| change.to);
+        let committed = session.commit(change.as_slice(), self.level);
+        Ok((root, committed.map(drop)))
     }
 }
