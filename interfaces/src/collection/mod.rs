@@ -99,8 +99,8 @@ pub struct Collection<K: Kind> {
     /// Actions since the newest checkpoint.
     since: u64,
     noted: Vec<K::Action>,
-    /// Bytes of what is noted.
-    weight: usize,
+    /// What is noted, as the log will have it; it is made anew with what is [undone](Collection::redo).
+    written: Vec<Value>,
     /// Whether the header is not stored yet.
     new: bool,
     /// Whether the tracker lacks what is noted, which has to be done again.
@@ -162,7 +162,7 @@ impl<K: Kind> Collection<K> {
             context: Context::default(),
             since: 0,
             noted: Vec::new(),
-            weight: 0,
+            written: Vec::new(),
             new: false,
             undone: false,
             unsure: None,
@@ -224,15 +224,16 @@ impl<K: Kind> Collection<K> {
         self.redo().await?;
         let mut actions: Vec<_> = actions.into_iter().collect();
         // What cannot be written down is not done.
-        let weight = self.weight + weigh(&actions)?;
-        if weight > NOTED_MAX {
+        let mut written = write(&actions)?;
+        let all = self.written.iter().chain(&written);
+        if all.map(|action| action.as_bytes().len()).sum::<usize>() > NOTED_MAX {
             return Err(Error::invalid(format!(
                 "more than {NOTED_MAX} bytes would be noted: synchronise first"
             )));
         }
         apply(&self.kind, &mut self.tracker, &self.id, &actions).await?;
         self.noted.append(&mut actions);
-        self.weight = weight;
+        self.written.append(&mut written);
         Ok(())
     }
 
@@ -260,7 +261,6 @@ impl<K: Kind> Collection<K> {
         }
         self.undone = true;
         let noted = std::mem::take(&mut self.noted);
-        self.weight = 0;
         self.redo().await?;
         Ok(noted)
     }
@@ -319,7 +319,6 @@ impl<K: Kind> Collection<K> {
             Conflict::Drop => None,
         };
         self.noted = decided.filter_map(decide).collect();
-        self.weight = weigh(&self.noted)?;
         (self.new, self.undone) = (false, true);
         Ok(())
     }
@@ -333,6 +332,7 @@ impl<K: Kind> Collection<K> {
         if self.new {
             self.begin();
         }
+        self.written = write(&self.noted)?;
         apply(&self.kind, &mut self.tracker, &self.id, &self.noted).await?;
         self.undone = false;
         Ok(())
@@ -344,12 +344,9 @@ impl<K: Kind> Collection<K> {
     }
 }
 
-/// Bytes of actions, written down.
-fn weigh<A: Serialize>(actions: &[A]) -> Result<usize> {
-    let bytes = actions
-        .iter()
-        .map(|action| Ok(Value::of(action)?.as_bytes().len()));
-    bytes.sum()
+/// Actions as a log has them.
+fn write<A: Serialize>(actions: &[A]) -> Result<Vec<Value>> {
+    actions.iter().map(Value::of).collect()
 }
 
 /// Does actions as a section: all, or none.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use travertine_engine::contract::{Error, Random, Result};
 
 use super::{Attempt, Collection, Kind};
-use crate::block::{BlockId, Changes, Tracker, Value};
+use crate::block::{BlockId, Changes, Tracker};
 use crate::structure::log::{Action, CHECKPOINT};
 use crate::transactor::{
     ActionId, ActionRev, Commit, Context, Part, Pend, Stale, Transacted, transact,
@@ -176,7 +176,7 @@ impl<K: Kind> Collection<K> {
         };
         let action = Action {
             id: id.clone(),
-            actions: self.noted.iter().map(Value::of).collect::<Result<_>>()?,
+            actions: self.written.clone(),
             blocks: Vec::new(),
             collections: others.to_vec(),
         };
@@ -233,7 +233,7 @@ impl<K: Kind> Collection<K> {
         self.view.committed(self.context.clone(), &prepared.changes);
         self.tracker.reset();
         self.noted.clear();
-        self.weight = 0;
+        self.written.clear();
         self.new = false;
     }
 }

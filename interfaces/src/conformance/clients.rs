@@ -14,10 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use travertine_engine::conformance::kit::{Between, Crash, Fixture, Machine, Nothing, Promises};
+use travertine_engine::conformance::kit::{Between, Fixture, Machine, Nothing, Promises};
 use travertine_engine::contract::{Error, Name, Op, Result, block_on};
 use travertine_engine::front::Engine;
 
+use super::crash::end;
 use super::model::Chance;
 use crate::block::{BlockId, Value};
 use crate::collection::{Collection, Diary, Kind, Replace, Retry, SyncError, Tree, row};
@@ -28,8 +29,6 @@ use crate::transactor::{
     ActionId, Answers, Commit, Committed, Context, Local, Options, Pend, Pended, Status, Transactor,
 };
 
-/// Crashes while opening, one after the other.
-const CRASHES_IN_A_ROW: usize = 3;
 const CLIENTS: usize = 3;
 /// Two trees, and the diary.
 const NAMES: [&str; 3] = ["one", "two", "diary"];
@@ -350,34 +349,16 @@ impl Run<'_> {
         }
     }
 
-    /// Ends the process, perhaps once more while the next one opens.
     fn crash(&mut self, open: Open) -> Open {
-        let mut kept = true;
-        for again in 0..=CRASHES_IN_A_ROW {
-            let crash = [Crash::Kill, Crash::PowerCut][self.chance.below(2)];
-            kept &= self.promises.level >= Promises::surviving(crash);
-            self.fixture.crash(crash);
-            self.tally.crashes += 1;
-            let armed = again < CRASHES_IN_A_ROW && self.chance.below(3) == 0;
-            let calls = 1 + self.chance.below(12) as u64;
-            let machine = self.fixture.machine().expect("only a machine crashes");
-            if armed {
-                machine.disk().crash_in(calls);
-            }
-            let opened = self.open();
-            let down = machine.disk().is_down();
-            machine.disk().crash_never();
-            match opened {
-                _ if down => self.tally.in_recovery += 1,
-                Ok(next) => {
-                    drop(open);
-                    self.judge(&next.engine, kept);
-                    return next;
-                }
-                Err(error) => panic!("after a crash: {error}; {}", self.story),
-            }
-        }
-        panic!("after a crash the stack was never opened; {}", self.story)
+        let mut chance = self.chance.clone();
+        let ended = end(self.fixture, &mut chance, &self.story, || self.open());
+        self.chance = chance;
+        self.tally.crashes += ended.crashes;
+        self.tally.in_recovery += ended.crashes - 1;
+        drop(open);
+        let kept = self.promises.level >= ended.worst;
+        self.judge(&ended.next.engine, kept);
+        ended.next
     }
 
     /// Holds what is there against what has to be.

@@ -257,38 +257,19 @@ impl<I: Index> Run<'_, I> {
         engine
     }
 
-    /// Ends the process, perhaps once more while the next one opens.
     fn crash(&mut self, engine: Engine) -> Engine {
-        let mut worst = Level::Memory;
-        for again in 0..=CRASHES_IN_A_ROW {
-            let crash = [Crash::Kill, Crash::PowerCut][self.chance.below(2)];
-            worst = worst.max(Promises::surviving(crash));
-            self.fixture.crash(crash);
-            self.tally.crashes += 1;
-            let armed = again < CRASHES_IN_A_ROW && self.chance.below(3) == 0;
-            let calls = 1 + self.chance.below(12) as u64;
-            let machine = self.fixture.machine().expect("only a machine crashes");
-            if armed {
-                machine.disk().crash_in(calls);
-            }
-            let opened = self.open();
-            let down = machine.disk().is_down();
-            machine.disk().crash_never();
-            match opened {
-                _ if down => self.tally.in_recovery += 1,
-                Ok(next) => {
-                    drop(engine);
-                    let survives = |commit: &Commit| {
-                        commit.told.is_none_or(|(_, level)| level >= worst) && commit.told.is_some()
-                    };
-                    let least = self.commits.iter().rposition(survives).unwrap_or(0);
-                    self.judge(&next, least);
-                    return next;
-                }
-                Err(error) => panic!("after a crash: {error}; {}", self.story),
-            }
-        }
-        panic!("after a crash the stack was never opened; {}", self.story)
+        let mut chance = self.chance.clone();
+        let ended = end(self.fixture, &mut chance, &self.story, || self.open());
+        self.chance = chance;
+        self.tally.crashes += ended.crashes;
+        self.tally.in_recovery += ended.crashes - 1;
+        drop(engine);
+        let survives = |commit: &Commit| {
+            commit.told.is_none_or(|(_, level)| level >= ended.worst) && commit.told.is_some()
+        };
+        let least = self.commits.iter().rposition(survives).unwrap_or(0);
+        self.judge(&ended.next, least);
+        ended.next
     }
 
     /// The newest commit must be that at `least`, or a later one. Goes on from it.
@@ -363,6 +344,52 @@ impl<I: Index> Run<'_, I> {
         }
         true
     }
+}
+
+/// What came of an end.
+pub(super) struct Ended<T> {
+    /// What was opened after it.
+    pub(super) next: T,
+    /// What is acknowledged at less may be gone.
+    pub(super) worst: Level,
+    /// How often it ended: all but the first time while it was opened.
+    pub(super) crashes: u64,
+}
+
+/// Ends the process, perhaps once more while the next one opens.
+pub(super) fn end<T>(
+    fixture: &dyn Fixture,
+    chance: &mut Chance,
+    story: &str,
+    open: impl Fn() -> Result<T>,
+) -> Ended<T> {
+    let mut worst = Level::Memory;
+    for again in 0..=CRASHES_IN_A_ROW {
+        let crash = [Crash::Kill, Crash::PowerCut][chance.below(2)];
+        worst = worst.max(Promises::surviving(crash));
+        fixture.crash(crash);
+        let armed = again < CRASHES_IN_A_ROW && chance.below(3) == 0;
+        let calls = 1 + chance.below(12) as u64;
+        let machine = fixture.machine().expect("only a machine crashes");
+        if armed {
+            machine.disk().crash_in(calls);
+        }
+        let opened = open();
+        let down = machine.disk().is_down();
+        machine.disk().crash_never();
+        match opened {
+            _ if down => {}
+            Ok(next) => {
+                return Ended {
+                    next,
+                    worst,
+                    crashes: again as u64 + 1,
+                };
+            }
+            Err(error) => panic!("after a crash: {error}; {story}"),
+        }
+    }
+    panic!("after a crash the stack was never opened; {story}")
 }
 
 /// One operation of a transaction, on a map and on its model.

@@ -259,11 +259,8 @@ impl Store {
             Ok(answer) => answer.latest.is_none(),
             Err(error) => error.kind() == ErrorKind::Unavailable,
         };
-        let asked: Vec<_> = answers
-            .iter()
-            .filter(|(_, answer)| missing(answer))
-            .collect();
-        let asked: Vec<_> = asked.into_iter().map(|(id, _)| id.clone()).collect();
+        let asked = answers.iter().filter(|(_, answer)| missing(answer));
+        let asked: Vec<_> = asked.map(|(id, _)| id.clone()).collect();
         let mut found = BTreeMap::new();
         for id in asked {
             let restored = restore.restore(&id, revision).wait();

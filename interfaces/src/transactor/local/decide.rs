@@ -32,26 +32,23 @@ pub(super) fn pend(desk: &mut Desk<'_>, pend: &Pend, time: Time) -> Result<Pende
     if pend.held {
         // Once it is held nothing may refuse it.
         for (id, transform) in pend.transforms.iter() {
-            if let Err(why) = fits(desk, id, &pend.action, transform)? {
+            if let Err(why) = make(desk, id, transform)? {
                 return Ok(Pended::Stale(Stale::Refused(why)));
             }
         }
     }
     for id in pend.blocks() {
         let waiting = waiting(pend, id, time.now);
-        match desk.standing(id)?.of(&pend.action) {
-            Some(before) if before.is_like(&waiting) => {
-                desk.forget(id, &pend.action)?;
-                desk.pend(id, waiting)?;
-            }
-            Some(_) => {
-                return Err(Error::invalid(format!(
-                    "action {} has another change of block {id} pending: cancel it, or take a new id",
-                    pend.action
-                )));
-            }
-            None => desk.pend(id, waiting)?,
+        let before = desk.standing(id)?.of(&pend.action);
+        if before.is_some_and(|before| !before.is_like(&waiting)) {
+            return Err(Error::invalid(format!(
+                "action {} has another change of block {id} pending: cancel it, or take a new id",
+                pend.action
+            )));
         }
+        // The same again is pending from now on.
+        desk.forget(id, &pend.action)?;
+        desk.pend(id, waiting)?;
     }
     for (id, action) in found.dead {
         desk.forget(&id, &action)?;
@@ -94,7 +91,7 @@ pub(super) fn commit(desk: &mut Desk<'_>, commit: &Commit) -> Result<Committed> 
         };
         let read = mine.claim.read();
         if !done {
-            let first = read.map_or(by.revision, |read| read + 1);
+            let first = read.map_or(by.revision, |read| read.saturating_add(1));
             found.missed.add(desk, id, first, standing.revision())?;
             let others = standing.pending.iter().filter(|it| it.action != by.action);
             for other in others.filter(|it| bars(it.claim, read.is_some())) {
@@ -225,7 +222,7 @@ fn land(
 ) -> Result<Option<String>> {
     let mut all = Vec::with_capacity(changes.len());
     for (id, by, transform) in changes {
-        match make(desk, &id, &by, &transform) {
+        match make(desk, &id, &transform)? {
             Ok((None, _)) => all.push((id, None, None, Made::new(by, 0, &Transform::delete()))),
             Ok((block, steps)) => {
                 let kept = block
@@ -233,10 +230,7 @@ fn land(
                     .filter(|_| steps == 0 && transform.needs_base());
                 all.push((id, block, kept, Made::new(by, steps, &transform)));
             }
-            Err(error) if error.kind() == ErrorKind::Invalid => {
-                return Ok(Some(format!("block {id}: {}", error.message())));
-            }
-            Err(error) => return Err(error),
+            Err(why) => return Ok(Some(why)),
         }
     }
     for (id, block, kept, made) in all {
@@ -247,19 +241,28 @@ fn land(
     Ok(None)
 }
 
-/// Whether a change can be done to the block as it stands; why not, if it cannot.
-fn fits(
-    desk: &mut Desk<'_>,
-    id: &BlockId,
-    action: &ActionId,
-    transform: &Transform,
-) -> Result<std::result::Result<(), String>> {
-    let by = ActionRev {
-        action: action.clone(),
-        revision: Revision::MAX,
+/// The block that a change makes of it as it stands, and how many steps back to one that needs no earlier
+/// one; or why it cannot be done.
+fn make(desk: &mut Desk<'_>, id: &BlockId, transform: &Transform) -> Result<Making> {
+    let (base, steps) = match transform.needs_base() {
+        true => desk.base(id)?,
+        false => (None, STEPS_MAX),
     };
-    match make(desk, id, &by, transform) {
-        Ok(_) => Ok(Ok(())),
+    let made = transform.apply(base).and_then(|block| {
+        if let Some(block) = &block {
+            if block.id() != id {
+                let other = format!("it would become block {}", block.id());
+                return Err(Error::invalid(other));
+            }
+            block.check_size()?;
+        }
+        Ok(block)
+    });
+    match made {
+        Ok(block) => Ok(Ok((
+            block,
+            if steps + 1 >= STEPS_MAX { 0 } else { steps + 1 },
+        ))),
         Err(error) if error.kind() == ErrorKind::Invalid => {
             Ok(Err(format!("block {id}: {}", error.message())))
         }
@@ -267,30 +270,7 @@ fn fits(
     }
 }
 
-/// The block that a change makes, and how many steps back to one that needs no earlier one.
-fn make(
-    desk: &mut Desk<'_>,
-    id: &BlockId,
-    by: &ActionRev,
-    transform: &Transform,
-) -> Result<(Option<Arc<Block>>, u64)> {
-    let (base, steps) = match transform.needs_base() {
-        true => desk.base(id)?,
-        false => (None, STEPS_MAX),
-    };
-    let block = transform.apply(base)?;
-    if let Some(block) = &block {
-        if block.id() != id {
-            return Err(Error::invalid(format!(
-                "it would become block {}, made by {}",
-                block.id(),
-                by.action
-            )));
-        }
-        block.check_size()?;
-    }
-    Ok((block, if steps + 1 >= STEPS_MAX { 0 } else { steps + 1 }))
-}
+type Making = std::result::Result<(Option<Arc<Block>>, u64), String>;
 
 /// Whether somebody's claim bars another who changes the block, or only reads it.
 fn bars(claim: Claim, reads: bool) -> bool {
@@ -325,8 +305,8 @@ impl Found {
                 let from = pend.revision.unwrap_or(newest);
                 self.missed.add(desk, id, from, newest)?;
             }
-            if let Some(read) = pend.reads.get(id).filter(|read| newest > **read) {
-                self.missed.add(desk, id, read + 1, newest)?;
+            if let Some(read) = pend.reads.get(id) {
+                self.missed.add(desk, id, read.saturating_add(1), newest)?;
             }
             let others = standing.pending.iter();
             let others = others.filter(|it| it.action != pend.action);
@@ -387,14 +367,13 @@ impl Missing {
         if from > to {
             return Ok(());
         }
-        self.0.get_or_insert_default();
+        let all = self.0.get_or_insert_default();
         let between = desk
             .rows(id)?
             .revisions(id, from, to, Direction::Forward, TOLD_MAX)?;
         for made in between {
             let transform = made.transform()?;
             let (action, revision) = (made.by.action, made.by.revision);
-            let all = self.0.get_or_insert_default();
             let one = all.entry((revision, action)).or_default();
             one.push(id.clone(), transform)?;
         }

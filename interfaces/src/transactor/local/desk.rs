@@ -162,9 +162,7 @@ impl<'d> Desk<'d> {
     /// How a block stands, to be changed.
     pub(super) fn change(&mut self, id: &BlockId) -> Result<&mut Standing> {
         self.standing(id)?;
-        if !self.changed.contains(id) {
-            self.changed.insert(id.clone());
-        }
+        self.changed.insert(id.clone());
         let standing = self.standings.now.get_mut(id);
         standing.ok_or_else(|| Error::invalid("a block that was just put there is gone"))
     }

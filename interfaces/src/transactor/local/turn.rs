@@ -81,47 +81,36 @@ impl<T: Send + 'static, F: FnMut(&mut Desk<'_>) -> Result<T> + Send> Call for As
     }
 }
 
-/// The answer to a call: who waits for it takes the turn.
+/// The answer to a call: who waits for it takes the turn, and who lets it go as well.
 struct Queued<T> {
     store: Arc<Store>,
-    op: Op<T>,
+    /// `None`: somebody waits for it.
+    op: Option<Op<T>>,
+}
+
+fn taken<T>() -> Result<T> {
+    Err(Error::invalid("an answer was taken twice"))
 }
 
 impl<T: Send> Pending<T> for Queued<T> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T>> {
         self.store.take_turns();
-        Pin::new(&mut self.op).poll(context)
-    }
-
-    fn wait(self: Box<Self>) -> Result<T> {
-        self.store.take_turns();
-        self.op.wait()
-    }
-}
-
-/// Nobody waits for it, and it is done all the same.
-struct Unwaited<T>(Option<Queued<T>>);
-
-impl<T: Send> Pending<T> for Unwaited<T> {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T>> {
-        match &mut self.0 {
-            Some(queued) => queued.poll(context),
-            None => Poll::Ready(Err(Error::invalid("an answer was taken twice"))),
+        match &mut self.op {
+            Some(op) => Pin::new(op).poll(context),
+            None => Poll::Ready(taken()),
         }
     }
 
     fn wait(mut self: Box<Self>) -> Result<T> {
-        match self.0.take() {
-            Some(queued) => Box::new(queued).wait(),
-            None => Err(Error::invalid("an answer was taken twice")),
-        }
+        self.store.take_turns();
+        self.op.take().map_or_else(taken, Op::wait)
     }
 }
 
-impl<T> Drop for Unwaited<T> {
+impl<T> Drop for Queued<T> {
     fn drop(&mut self) {
-        if let Some(queued) = &self.0 {
-            queued.store.take_turns();
+        if self.op.is_some() {
+            self.store.take_turns();
         }
     }
 }
@@ -146,10 +135,10 @@ impl Store {
         if full {
             self.take_turns();
         }
-        Op::pending(Unwaited(Some(Queued {
+        Op::pending(Queued {
             store: self.clone(),
-            op: op.then(|answer| answer),
-        })))
+            op: Some(op.then(|answer| answer)),
+        })
     }
 
     /// Decides all that waits.
