@@ -8,16 +8,13 @@
     reason = "a fixture that cannot be made fails its test"
 )]
 
-use std::path::Path;
-
-use travertine::config::{Overrides, StackFile};
 use travertine::interfaces::conformance::crash::{self, Tally};
 use travertine::interfaces::{Btree, Index, Journal, Skiplist};
-use travertine::standard;
-use travertine_engine::conformance::kit::{Fixture, StackFixture};
-use travertine_engine::conformance::sim::{Class, Plan};
+use travertine_engine::conformance::kit::Fixture;
 use travertine_engine::stack::Property;
 
+#[macro_use]
+mod every_stack;
 #[path = "../examples/index.rs"]
 #[expect(dead_code, reason = "an example has a main of its own")]
 mod index;
@@ -28,27 +25,13 @@ mod radix;
 #[expect(dead_code, reason = "an example has a main of its own")]
 mod words;
 
-const STACKS: &str = "examples/stacks";
-
-/// An example stack on a simulated machine.
-fn simulated(stack: &str, seed: u64) -> StackFixture {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(STACKS)
-        .join(stack);
-    let file = StackFile::load(path, &standard(), &Overrides::none()).unwrap();
-    let disk = Plan::draw(seed, Class::Crash);
-    StackFixture::simulated(file.spec(), &standard(), seed, disk).unwrap()
-}
-
 /// Runs of one index on one stack.
 fn runs<I: Index>(index: &I, name: &str, stack: &str) {
     const TRANSACTIONS: usize = 60;
-    let seeds = std::env::var("TRAVERTINE_SEEDS").ok();
-    let seeds = seeds.and_then(|seeds| seeds.parse().ok()).unwrap_or(3);
     let mut tally = Tally::default();
     let mut lasts = false;
-    for seed in 0..seeds {
-        let fixture = simulated(stack, seed);
+    for seed in 0..every_stack::seeds() {
+        let fixture = every_stack::simulated(stack, seed);
         lasts = fixture.promises().properties.has(Property::Persists);
         tally += crash::run(index, &fixture, seed, TRANSACTIONS);
     }
@@ -58,60 +41,16 @@ fn runs<I: Index>(index: &I, name: &str, stack: &str) {
     assert!(!lasts || tally.crashes > 0, "{tally:?}");
 }
 
-/// One test for each example stack, of one index.
-macro_rules! on_every_stack {
+/// One test of an index for each example stack.
+macro_rules! index_on_every_stack {
     ($name:ident, $index:expr) => {
-        on_every_stack! { $name, $index,
-            cached "cached.toml",
-            disks "disks.toml",
-            durable_laptop "durable-laptop.toml",
-            embedded "embedded.toml",
-            memory "memory.toml",
-            monitored "monitored.toml",
-            replicated "replicated.toml",
-            scale_up "scale-up.toml",
-            sealed "sealed.toml",
-            sequence "sequence.toml",
-            solo "solo.toml",
-        }
-    };
-    ($name:ident, $index:expr, $($stack:ident $file:literal,)*) => {
-        mod $name {
-            use super::*;
-            $(
-                #[test]
-                fn $stack() {
-                    runs(&$index, stringify!($name), $file);
-                }
-            )*
-
-            #[test]
-            fn no_example_stack_is_left_out() {
-                left_out(&[$($file),*]);
-            }
-        }
+        on_every_stack!($name, |stack| runs(&$index, stringify!($name), stack));
     };
 }
 
-fn left_out(listed: &[&str]) {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(STACKS);
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the test looks at the repository"
-    )]
-    let found = std::fs::read_dir(directory).unwrap();
-    let names = found.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names.filter(|name| name.ends_with(".toml")).collect();
-    names.sort();
-    assert_eq!(
-        names, listed,
-        "give the new stack a line in `on_every_stack`"
-    );
-}
-
-on_every_stack!(btree, Btree::default());
+index_on_every_stack!(btree, Btree::default());
 // Merges all the time.
-on_every_stack!(
+index_on_every_stack!(
     journal,
     Journal {
         bytes_max: 4096,
@@ -119,7 +58,7 @@ on_every_stack!(
         ..Journal::over(Btree::default())
     }
 );
-on_every_stack!(skiplist, Skiplist::default());
-on_every_stack!(pages, index::Pages);
-on_every_stack!(radix_tree, radix::Radix);
-on_every_stack!(word_index, words::Words);
+index_on_every_stack!(skiplist, Skiplist::default());
+index_on_every_stack!(pages, index::Pages);
+index_on_every_stack!(radix_tree, radix::Radix);
+index_on_every_stack!(word_index, words::Words);

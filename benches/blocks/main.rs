@@ -13,28 +13,23 @@ mod rows;
 
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
+use travertine_benches::{Asked, processor};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let quick = arguments.iter().any(|it| it == "--quick");
-    let asked: Vec<_> = arguments
-        .iter()
-        .filter(|it| !it.starts_with("--"))
-        .collect();
+    let asked = Asked::of_process();
     let base = tempfile::tempdir()?;
     let run = Run {
         base: base.path(),
-        scale: if quick { 10 } else { 1 },
+        scale: if asked.quick { 10 } else { 1 },
     };
     println!(
         "{:<52} {:>10} {:>12} {:>14}  asked",
         "row", "operations", "a second", "a CPU second"
     );
     for (name, row) in rows::ALL {
-        if asked.is_empty() || asked.iter().any(|it| name.contains(it.as_str())) {
+        if asked.wants(name) {
             row(&run)?;
         }
     }
@@ -68,10 +63,4 @@ impl Run<'_> {
         );
         Ok(done)
     }
-}
-
-/// Processor time of all threads so far.
-fn processor() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }

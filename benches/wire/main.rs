@@ -17,27 +17,24 @@ mod bare;
 mod rows;
 mod served;
 
+use travertine_benches::Asked;
+
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let quick = arguments.iter().any(|it| it == "--quick");
-    let asked: Vec<_> = arguments
-        .iter()
-        .filter(|it| !it.starts_with("--"))
-        .collect();
+    let asked = Asked::of_process();
     let base = tempfile::tempdir()?;
     let run = rows::Run {
         base: base.path(),
-        rounds: if quick { 3 } else { 7 },
-        scale: if quick { 1 } else { 4 },
+        rounds: if asked.quick { 3 } else { 7 },
+        scale: if asked.quick { 1 } else { 4 },
     };
     println!(
         "{:<44} {:>12} {:>12} {:>7}  {:<8} {:<10} {:>8}",
         "row", "without", "with", "ratio", "asked", "spread", "work"
     );
     for (name, row) in rows::ALL {
-        if asked.is_empty() || asked.iter().any(|it| name.contains(it.as_str())) {
+        if asked.wants(name) {
             row(&run)?;
         }
     }

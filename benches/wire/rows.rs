@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use travertine::stack::{Layer, Spec, Stack, Table};
+use travertine_benches::processor;
 use travertine_benches::raw::{Timing, median};
 use travertine_engine::contract::{
     Commit, Env, Kind, Level, Name, NewRecord, Oid, Op, Record, Store,
@@ -58,11 +59,11 @@ impl Run<'_> {
         let (mut one, mut other, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         let mut work = Vec::new();
         for _ in 0..self.rounds {
-            let began = processed();
+            let began = processor().as_secs_f64();
             let without = without()?;
-            let between = processed();
+            let between = processor().as_secs_f64();
             let with = with()?;
-            work.push((processed() - between) / (between - began));
+            work.push((processor().as_secs_f64() - between) / (between - began));
             one.push(without);
             other.push(with);
             ratios.push(with / without);
@@ -78,12 +79,6 @@ impl Run<'_> {
         );
         Ok(())
     }
-}
-
-/// Seconds of processors that this process took so far, in all threads.
-fn processed() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// Keeps so many asked and not answered; how many a second.
