@@ -16,7 +16,7 @@ use travertine_engine::front::{Change, Engine, Hint};
 use travertine_interfaces::{Cursor, CursorExt, Map, Tree};
 use travertine_net::accept::Door;
 use travertine_net::certs::{Authority, LEAF, Use};
-use travertine_net::client::{self, Client};
+use travertine_net::client::{self, Client, Target};
 use travertine_net::connect::Endpoint;
 
 use crate::Outcome;
@@ -422,17 +422,16 @@ fn shared(run: &Run<'_>) -> Outcome<()> {
     Ok(local.close()?)
 }
 
-/// The same by a client of a served engine.
+/// The same by a client of a served engine: each record comes along with its commit.
 async fn shared_flow(client: &Client, count: usize, flight: usize) -> Outcome<f64> {
     let (session, name) = (client.session().await?, Name::new("n")?);
     let mut waiting = VecDeque::with_capacity(flight);
     let began = Instant::now();
     for index in 0..count {
-        let stored = session
-            .store(client::NewRecord::blob(body(index, SMALL)))
-            .await?;
-        let change = client::Change::set(name.clone(), stored.target());
-        waiting.push_back(session.commit(vec![change], None).await?);
+        let record = client::NewRecord::blob(body(index, SMALL));
+        let change = client::Change::set(name.clone(), Target::Own(0));
+        let commit = session.store_and_commit(vec![record], vec![change], None);
+        waiting.push_back(commit.await?);
         if waiting.len() == flight
             && let Some(first) = waiting.pop_front()
         {

@@ -346,6 +346,32 @@ async fn records_and_names_go_in_one_call() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_come_along_with_a_commit_of_a_session() {
+    runs(async {
+        let served = Served::new(Bounds::default()).await;
+        let client = served.client().await;
+        let session = client.session().await.unwrap();
+        let mut commits = Vec::new();
+        for of in 0..200 {
+            let changes = vec![Change::set(name("n"), Target::Own(0))];
+            let commit = session.store_and_commit(vec![number(of)], changes, None);
+            commits.push(commit.await.unwrap());
+        }
+        for (sequence, commit) in (1..).zip(commits) {
+            let (committed, stored) = commit.await.unwrap();
+            assert_eq!((committed.sequence, stored.len()), (sequence, 1));
+            let names = client
+                .names(RootAt::Sequence(sequence), None)
+                .await
+                .unwrap();
+            assert_eq!(names.names, [(name("n"), stored[0])]);
+        }
+        assert_eq!(value(&client, "n").await.1, 199);
+    })
+    .await;
+}
+
 async fn sequence(told: Followed) -> u64 {
     match told {
         Followed::Commit { sequence, .. } => sequence,
@@ -612,11 +638,15 @@ fn reads_of(record: Reference, times: u64) -> Vec<proto::Ask> {
     (1..=times).map(read).collect()
 }
 
-/// A session as any client may have one: these asks, and answers that come when they are fetched.
-async fn bare_session(served: &Served, asks: Vec<proto::Ask>) -> tonic::Streaming<proto::Replies> {
+/// A session as any client may have one: these messages, and answers that come when they are fetched.
+async fn bare_session(
+    served: &Served,
+    messages: Vec<Vec<proto::Ask>>,
+) -> tonic::Streaming<proto::Replies> {
     let endpoint = Endpoint::parse(&served.address).unwrap();
     let channel = endpoint.connect(&Env::system()).await.unwrap();
-    let asks = tokio_stream::iter([proto::Asks { asks }]).chain(tokio_stream::pending());
+    let messages = messages.into_iter().map(|asks| proto::Asks { asks });
+    let asks = tokio_stream::iter(messages).chain(tokio_stream::pending());
     let session = EngineClient::new(channel).session(asks).await;
     session.unwrap().into_inner()
 }
@@ -628,7 +658,7 @@ async fn more_large_records_than_are_answered_at_once_are_all_answered() {
         let client = served.client().await;
         let large = client.store(NewRecord::blob(vec![7; 3 << 20])).await;
         let reads = reads_of(large.unwrap(), 20);
-        let mut answers = bare_session(&served, reads).await;
+        let mut answers = bare_session(&served, vec![reads]).await;
         let mut found = 0;
         while found < 20 {
             let message = answers.message().await.unwrap().unwrap();
@@ -650,11 +680,42 @@ async fn a_session_whose_answers_nobody_fetches_ends_and_lets_go_of_what_it_held
         let client = served.client().await;
         let large = client.store(NewRecord::blob(vec![7; 3 << 20])).await;
         let reads = reads_of(large.unwrap(), 20);
-        let unfetched = bare_session(&served, reads).await;
+        let unfetched = bare_session(&served, vec![reads]).await;
         while !served.engine.pins().is_empty() || client.status().await.unwrap().sessions > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         drop(unfetched);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_asked_before_a_message_that_is_refused_is_done() {
+    runs(async {
+        let served = Served::new(Bounds::default()).await;
+        let commit = |id| proto::Ask {
+            id,
+            trace: String::new(),
+            what: Some(proto::ask::What::Commit(proto::CommitRequest::default())),
+        };
+        let most = Bounds::default().asks as u64;
+        let too_many = (100..=100 + most).map(commit).collect();
+        let messages = vec![vec![commit(1)], vec![commit(2)], too_many];
+        let mut answers = bare_session(&served, messages).await;
+        let refused = loop {
+            match answers.message().await {
+                Ok(message) => assert!(message.is_some()),
+                Err(status) => break status,
+            }
+        };
+        assert!(
+            refused.message().contains("asks in one message"),
+            "{refused}"
+        );
+        while served.engine.snapshot().sequence() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(served.engine.snapshot().sequence(), 2);
     })
     .await;
 }

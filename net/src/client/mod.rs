@@ -97,7 +97,7 @@ pub enum Target {
     Oid(Oid),
     /// What an ask of this session stores: see [`Asked::target`].
     Asked(u64),
-    /// In [`Client::commit`]: the record with this index among those that come along.
+    /// In a commit: the record with this index among those that come along.
     Own(u32),
 }
 

@@ -33,6 +33,7 @@ use crate::convert;
 use crate::proto::engine_client::EngineClient;
 use crate::proto::{self, ask, reply};
 use crate::traces;
+use crate::wire::ask_weight;
 use crate::wire::error::{from_proto, from_status};
 
 /// Most asks of one message.
@@ -128,7 +129,7 @@ impl Session {
             // Also where the server says no end.
             while !receiver.is_over() {
                 match next(&mut replies).await {
-                    Ok(replies) => replies.into_iter().for_each(|reply| receiver.answer(reply)),
+                    Ok(replies) => receiver.answer(replies),
                     Err(error) => return receiver.end(&error),
                 }
             }
@@ -177,9 +178,31 @@ impl Session {
         level: Option<Level>,
     ) -> Result<Asked<Committed>> {
         let request = commit_request(Vec::new(), changes, level);
+        self.submit(request, |told| Ok(committed_of(told)?.0)).await
+    }
+
+    /// Stores these records and changes names, all or none, in one ask: a change names a record that comes
+    /// along by [`Target::Own`]. Half of what a store and a commit cost on the way.
+    ///
+    /// The answer is the references too; its errors are those of [`Session::commit`].
+    pub async fn store_and_commit(
+        &self,
+        records: Vec<NewRecord>,
+        changes: Vec<Change>,
+        level: Option<Level>,
+    ) -> Result<Asked<(Committed, Vec<Reference>)>> {
+        let request = commit_request(records, changes, level);
+        self.submit(request, committed_of).await
+    }
+
+    async fn submit<T: Send + 'static>(
+        &self,
+        request: proto::CommitRequest,
+        read: fn(proto::Committed) -> Result<T>,
+    ) -> Result<Asked<T>> {
         let asked = self.ask(ask::What::Commit(request)).await?;
-        Ok(asked.and_then(|what| match what {
-            reply::What::Committed(told) => Ok(committed_of(told)?.0),
+        Ok(asked.and_then(move |what| match what {
+            reply::What::Committed(told) => read(told),
             _ => Err(garbled("a commit")),
         }))
     }
@@ -229,7 +252,7 @@ impl Session {
     }
 
     async fn ask(&self, what: ask::What) -> Result<Asked<reply::What>> {
-        let size = u32::try_from(size(&what).min(BYTES_MAX)).unwrap_or(u32::MAX);
+        let size = u32::try_from(ask_weight(&what).min(BYTES_MAX)).unwrap_or(u32::MAX);
         let ended = |_| Error::closed("the session ended");
         let bytes = self.bytes.clone().acquire_many_owned(size).await;
         let place = self.places.clone().acquire_owned().await;
@@ -298,10 +321,20 @@ impl Shared {
         }
     }
 
-    fn answer(&self, reply: proto::Reply) {
-        let waiting = self.lock().waiting.remove(&reply.id);
-        if let Some(waiting) = waiting {
-            waiting.promise.fulfil(match reply.what {
+    /// Gives answers to those who wait, the last first: whoever waits for one after another is woken
+    /// once, and finds the rest.
+    fn answer(&self, replies: VecDeque<proto::Reply>) {
+        let mut landed = Vec::with_capacity(replies.len());
+        {
+            let mut state = self.lock();
+            let waiting = replies.into_iter().rev().filter_map(|reply| {
+                let waiting = state.waiting.remove(&reply.id)?;
+                Some((waiting, reply.what))
+            });
+            landed.extend(waiting);
+        }
+        for (waiting, what) in landed {
+            waiting.promise.fulfil(match what {
                 Some(reply::What::Error(error)) => Err(from_proto(&error)),
                 Some(what) => Ok(what),
                 None => Err(garbled("an answer")),
@@ -330,19 +363,6 @@ async fn next(replies: &mut Streaming<proto::Replies>) -> Result<VecDeque<proto:
     }
 }
 
-/// About the bytes that an ask takes.
-fn size(what: &ask::What) -> usize {
-    let record = |record: &proto::StoreRequest| record.body.len() + 40 * record.references.len();
-    64 + match what {
-        ask::What::Store(told) => record(told),
-        ask::What::Commit(told) => {
-            let changes = told.changes.iter().map(|change| change.name.len() + 64);
-            told.store.iter().map(record).sum::<usize>() + changes.sum::<usize>()
-        }
-        _ => 0,
-    }
-}
-
 /// What is asked, as many in a message as wait.
 struct Outbound {
     queue: mpsc::UnboundedReceiver<proto::Ask>,
@@ -363,7 +383,7 @@ impl Stream for Outbound {
             };
             match ask {
                 Poll::Ready(Some(ask)) => {
-                    let size = ask.what.as_ref().map_or(0, size);
+                    let size = ask.what.as_ref().map_or(0, ask_weight);
                     if !message.asks.is_empty() && bytes + size > ASKS_BYTES {
                         self.held = Some(ask);
                         return Poll::Ready(Some(message));
