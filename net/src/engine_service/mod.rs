@@ -26,6 +26,7 @@
 mod follow;
 mod hearer;
 mod history;
+mod inbound;
 mod keeper;
 mod names;
 mod rights;

@@ -6,6 +6,9 @@
 //!                           block; reads: here)
 //! ```
 //!
+//! What came while a thread was at work goes to the next one together: the way there and back is long
+//! beside one ask, and nothing beside many.
+//!
 //! Nothing more is taken in while answers wait to be fetched, too much is on its way, or the engine lets a
 //! store wait: what the client sends then fills the window of its stream, and no memory here. A session
 //! that ends, however it ends, lets go of what it held.
@@ -22,6 +25,7 @@ use tonic::{Status, Streaming};
 use travertine_engine::contract::{Error, Op, Reference, Result};
 use travertine_engine::front::Committed;
 
+use super::inbound::Inbound;
 use super::turn::{Outcome, Turn, answered, committed, refused};
 use super::{Inner, blocking};
 use crate::proto::{self, ask, reply};
@@ -116,6 +120,7 @@ pub(super) async fn run(
         out,
     };
     // Whoever is gone is told nothing.
+    let asks = Inbound::new(asks, session.inner.bounds.asks);
     if let Err(Some(status)) = session.run(asks).await {
         let Running { inner, out, .. } = session;
         // Nothing is held for it any more.
@@ -135,10 +140,9 @@ struct Running {
 
 impl Running {
     /// Ends with what the client is told at last; with nothing if it is gone.
-    async fn run(&mut self, mut asks: Streaming<proto::Asks>) -> Result<(), Option<Status>> {
+    async fn run(&mut self, mut asks: Inbound) -> Result<(), Option<Status>> {
         let bounds = self.inner.bounds.clone();
         let mut draining = self.inner.draining.subscribe();
-        let mut asked = true;
         let mut idle = Instant::now() + bounds.idle;
         self.greet()?;
         loop {
@@ -150,7 +154,7 @@ impl Running {
             }
             let drain = *draining.borrow_and_update();
             let busy = !self.waiting.is_empty() || !self.flight.is_empty();
-            if !busy && !asked {
+            if !busy && asks.is_over() {
                 return Ok(());
             }
             if !busy && drain {
@@ -159,14 +163,11 @@ impl Running {
             let room = self.waiting.is_empty() && self.flight.len() < bounds.asks;
             let out = self.out.clone();
             tokio::select! {
-                message = asks.message(), if asked && room && !drain => {
+                came = poll_fn(|context| asks.poll(context, &mut self.waiting)),
+                    if !asks.is_over() && room && !drain => {
                     idle = Instant::now() + bounds.idle;
-                    match message {
-                        Ok(Some(message)) => self.take(message)?,
-                        Ok(None) => asked = false,
-                        // The connection is gone, or what came is no message.
-                        Err(status) => return Err(Some(status)),
-                    }
+                    // The connection is gone, or what came is no message.
+                    came.map_err(Some)?;
                 }
                 () = poll_fn(|context| self.flight.poll(context, &mut self.answers)),
                     if !self.flight.is_empty() => {
@@ -192,19 +193,6 @@ impl Running {
             .map_err(|error| to_status(&error))?;
         self.answers
             .push(answered(0, reply::What::Greeting(greeting)));
-        Ok(())
-    }
-
-    fn take(&mut self, message: proto::Asks) -> Result<(), Option<Status>> {
-        let most = self.inner.bounds.asks;
-        if message.asks.len() > most {
-            let text = format!(
-                "{} asks in one message, {most} are the limit",
-                message.asks.len()
-            );
-            return Err(Some(to_status(&Error::invalid(text))));
-        }
-        self.waiting = message.asks.into();
         Ok(())
     }
 
