@@ -63,7 +63,7 @@ impl<I: Index> Journal<I> {
             }
             return Ok(new);
         }
-        let over = Over::for_writer(&tip);
+        let over = Over::of(&tip, None);
         if large {
             for (key, edit) in edits.iter() {
                 if changes(edit, over.find_in(&*base, key).wait()?.as_ref()) {

@@ -1,4 +1,5 @@
-//! What the base of a journal surely does not hold: who writes a key that is new need not look for it.
+//! What the base of a journal surely does not hold: who writes or asks for a key that is new need not look
+//! for it there.
 //!
 //! ```text
 //!   begun      keys of the deltas that are here ─┐
@@ -28,6 +29,9 @@ use crate::records::{Sink, source_of};
 const WORDS: usize = 4;
 /// Bits for each key.
 const KEY_BITS: u64 = 10;
+/// Where more than this part of all bits are set, too much passes: so many are by as many keys as there is
+/// room for.
+const SET_SHARE: u64 = 3;
 /// Most bytes of a sieve: larger maps have none.
 const BYTES_MAX: u64 = 8 << 20;
 /// A walk pays once so many keys were looked for in vain, as a share of those it meets.
@@ -50,8 +54,8 @@ type Blocks = Box<[Block]>;
 #[derive(Debug)]
 pub(super) struct Sieve {
     blocks: Blocks,
-    /// How many were taken in.
-    keys: AtomicU64,
+    /// How many bits are set: a key that comes again sets none.
+    set: AtomicU64,
     /// More keys than this let too much pass.
     most: u64,
     state: AtomicU8,
@@ -71,7 +75,7 @@ impl Sieve {
         let most = Self::most_of(keys);
         Self {
             blocks: Self::blocks(most),
-            keys: AtomicU64::new(0),
+            set: AtomicU64::new(0),
             most,
             state: AtomicU8::new(WALKING),
             hold: Mutex::default(),
@@ -83,7 +87,9 @@ impl Sieve {
         let fits = count > AT_ONCE_MAX && Self::bytes_for(Self::most_of(count)) <= BYTES_MAX;
         let mut sieve = fits.then(|| Self::new(count))?;
         keys.for_each(|key| put(&mut sieve.blocks, key));
-        sieve.keys = AtomicU64::new(count);
+        let words = sieve.blocks.iter_mut().flat_map(|block| &mut block.0);
+        let set = words.map(|word| u64::from(word.get_mut().count_ones()));
+        sieve.set = AtomicU64::new(set.sum());
         sieve.state = AtomicU8::new(WHOLE);
         Some(Arc::new(sieve))
     }
@@ -113,10 +119,16 @@ impl Sieve {
     pub(super) fn add(&self, key: &[u8]) {
         let hash = xxh3_64(key);
         if let Some(block) = self.blocks.get(block_of(&self.blocks, hash)) {
-            let words = block.0.iter().zip(bits(hash));
-            words.for_each(|(word, bit)| add(word, bit));
+            self.add_to(block, bits(hash));
         }
-        self.keys.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn add_to(&self, block: &Block, bits: [u64; WORDS]) {
+        let words = block.0.iter().zip(bits);
+        let set = words.map(|(word, bits)| add(word, bits)).sum();
+        if set > 0 {
+            self.set.fetch_add(set, Ordering::Relaxed);
+        }
     }
 
     /// Whether the base surely does not hold this key.
@@ -134,8 +146,9 @@ impl Sieve {
 
     /// Whether it is of no use, or no longer.
     pub(super) fn is_over(&self) -> bool {
+        let all = self.bytes() * 8;
         self.state.load(Ordering::Relaxed) == FAILED
-            || self.keys.load(Ordering::Relaxed) > self.most
+            || self.set.load(Ordering::Relaxed) > all / SET_SHARE
     }
 
     /// Takes in all keys of a base: on another thread, or at once if they are few. `None`: there is no thread
@@ -190,10 +203,8 @@ impl Sieve {
             }
         }
         for (block, mine) in self.blocks.iter().zip(mine) {
-            let words = block.0.iter().zip(mine.0);
-            words.for_each(|(word, bits)| add(word, bits.into_inner()));
+            self.add_to(block, mine.0.map(AtomicU64::into_inner));
         }
-        self.keys.fetch_add(met, Ordering::Relaxed);
         Ok(true)
     }
 }
@@ -208,10 +219,13 @@ fn put(blocks: &mut [Block], key: &[u8]) {
     }
 }
 
-fn add(word: &AtomicU64, bits: u64) {
-    if word.load(Ordering::Relaxed) & bits != bits {
-        word.fetch_or(bits, Ordering::Relaxed);
+/// Sets bits, and tells how many were not.
+fn add(word: &AtomicU64, bits: u64) -> u64 {
+    let mut before = word.load(Ordering::Relaxed);
+    if before & bits != bits {
+        before = word.fetch_or(bits, Ordering::Relaxed);
     }
+    u64::from((bits & !before).count_ones())
 }
 
 fn block_of(blocks: &[Block], hash: u64) -> usize {
@@ -253,6 +267,16 @@ mod tests {
         assert!(!sieve.is_over());
         keys(26_000..27_000).iter().for_each(|key| sieve.add(key));
         assert!(sieve.is_over());
+    }
+
+    #[test]
+    fn keys_that_come_again_take_no_room() {
+        let there = keys(0..20_000);
+        let sieve = Sieve::of(20_000, there.iter().map(|key| &key[..])).unwrap();
+        for _ in 0..3 {
+            keys(0..21_000).iter().for_each(|key| sieve.add(key));
+        }
+        assert!(!sieve.is_over());
     }
 
     #[test]

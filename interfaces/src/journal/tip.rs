@@ -42,7 +42,7 @@ pub(super) struct Tip {
     pub(super) lacks: Lacks,
 }
 
-/// What writers know of keys that are not there.
+/// What is known of keys that are not there.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lacks {
     /// So many were looked for in the base in vain.

@@ -31,7 +31,7 @@ pub(super) struct Over {
     pub(super) entries: u64,
     /// The upper one first.
     pub(super) lays: [Option<Lay>; 2],
-    /// What a writer asks before it looks into the base.
+    /// What is asked before the base is looked into.
     sieve: Option<Arc<Sieve>>,
 }
 
@@ -66,15 +66,7 @@ impl Over {
             from,
             entries: tip.entries,
             lays: tip.lays(),
-            sieve: None,
-        }
-    }
-
-    /// For who writes what comes next.
-    pub(super) fn for_writer(tip: &Tip) -> Self {
-        Self {
             sieve: tip.lacks.sieve.clone(),
-            ..Self::of(tip, None)
         }
     }
 
