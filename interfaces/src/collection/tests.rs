@@ -10,7 +10,7 @@ use super::*;
 use crate::block::Value;
 use crate::index::Direction;
 use crate::testing::{id, local, local_with, now};
-use crate::transactor::{Answers, Commit, Committed, Local, Pend, Pended, Stale, Status};
+use crate::transactor::{ActionRev, Answers, Commit, Committed, Local, Pend, Pended, Stale, Status};
 
 fn store() -> Arc<Local> {
     Arc::new(local())
@@ -130,8 +130,8 @@ impl Transactor for Faulty {
         self.below.cancel(action, blocks)
     }
 
-    fn status(&self, action: &ActionId, blocks: &[BlockId]) -> Op<BTreeMap<BlockId, Status>> {
-        self.below.status(action, blocks)
+    fn status(&self, by: &ActionRev, blocks: &[BlockId]) -> Op<BTreeMap<BlockId, Status>> {
+        self.below.status(by, blocks)
     }
 }
 
@@ -489,8 +489,8 @@ impl Transactor for Counted {
         self.0.cancel(action, blocks)
     }
 
-    fn status(&self, action: &ActionId, blocks: &[BlockId]) -> Op<BTreeMap<BlockId, Status>> {
-        self.0.status(action, blocks)
+    fn status(&self, by: &ActionRev, blocks: &[BlockId]) -> Op<BTreeMap<BlockId, Status>> {
+        self.0.status(by, blocks)
     }
 }
 

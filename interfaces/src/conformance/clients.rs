@@ -26,7 +26,7 @@ use crate::index::Direction;
 use crate::structure::tree::{Pairs, Tree as Blocks};
 use crate::transaction::{Actions, Schema, Session, TransactionError, World};
 use crate::transactor::{
-    ActionId, Answers, Commit, Committed, Context, Local, Options, Pend, Pended, Status, Transactor,
+    ActionId, ActionRev, Answers, Commit, Committed, Context, Local, Options, Pend, Pended, Status, Transactor,
 };
 
 const CLIENTS: usize = 3;
@@ -127,8 +127,8 @@ impl Transactor for Stepwise {
         self.0.cancel(action, blocks)
     }
 
-    fn status(&self, action: &ActionId, blocks: &[BlockId]) -> Op<BTreeMap<BlockId, Status>> {
-        self.0.status(action, blocks)
+    fn status(&self, by: &ActionRev, blocks: &[BlockId]) -> Op<BTreeMap<BlockId, Status>> {
+        self.0.status(by, blocks)
     }
 }
 

@@ -564,9 +564,8 @@ impl Session {
             let changing = parts.iter().filter(|it| !it.pend.transforms.is_empty());
             for part in changing {
                 let tail = std::slice::from_ref(&part.commit.tail);
-                let status = transactor.status(&proposal.id, tail).await?;
-                let committed = Status::Committed(part.commit.action.revision);
-                if status.get(&part.commit.tail) != Some(&committed) {
+                let status = transactor.status(&part.commit.action, tail).await?;
+                if status.get(&part.commit.tail) != Some(&Status::Committed) {
                     return Ok(false);
                 }
             }

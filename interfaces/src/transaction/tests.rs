@@ -12,7 +12,7 @@ use crate::block::{BlockId, Value};
 use crate::collection::{Collection, Replace, Retry, Tree};
 use crate::testing::{id, local, now};
 use crate::transactor::{
-    ActionId, Answers, Commit, Committed, Context, Local, Part, Pend, Pended, Stale, Status,
+    ActionId, ActionRev, Answers, Commit, Committed, Context, Local, Part, Pend, Pended, Stale, Status,
     Transacted, Transactor,
 };
 
@@ -449,8 +449,8 @@ impl Transactor for Apart {
         }
     }
 
-    fn status(&self, action: &ActionId, blocks: &[BlockId]) -> Op<BTreeMap<BlockId, Status>> {
-        self.below.status(action, blocks)
+    fn status(&self, by: &ActionRev, blocks: &[BlockId]) -> Op<BTreeMap<BlockId, Status>> {
+        self.below.status(by, blocks)
     }
 }
 

@@ -230,8 +230,8 @@ pub enum Transacted {
 pub enum Status {
     /// Its change is pending.
     Pending,
-    /// Its change made this revision.
-    Committed(Revision),
+    /// Its change made the revision.
+    Committed,
     /// It never was, or was cancelled.
     Unknown,
 }
@@ -256,6 +256,6 @@ pub trait Transactor: Send + Sync + 'static {
     /// Forgets what is pending, if anything is.
     fn cancel(&self, action: &ActionId, blocks: &[BlockId]) -> Op<()>;
 
-    /// What became of an action, block by block.
-    fn status(&self, action: &ActionId, blocks: &[BlockId]) -> Op<BTreeMap<BlockId, Status>>;
+    /// What became of an action that was to make this revision, block by block.
+    fn status(&self, by: &ActionRev, blocks: &[BlockId]) -> Op<BTreeMap<BlockId, Status>>;
 }

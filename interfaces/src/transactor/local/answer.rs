@@ -8,7 +8,7 @@ use super::Store;
 use super::keep::Keep;
 use super::rows::{Rows, Standing};
 use crate::block::BlockId;
-use crate::transactor::{ActionId, Answer, Answers, Context, Revision, Status};
+use crate::transactor::{ActionRev, Answer, Answers, Context, Revision, Status};
 
 impl Store {
     /// Blocks as a snapshot has them, and whether something is pending of them that the context says is
@@ -32,17 +32,21 @@ impl Store {
 
     pub(super) fn statuses(
         &self,
-        action: &ActionId,
+        by: &ActionRev,
         blocks: &[BlockId],
     ) -> Result<BTreeMap<BlockId, Status>> {
         let rows = self.rows()?;
         let status = |id: &BlockId| {
-            if let Some(revision) = rows.committed(id, action)? {
-                return Ok(Status::Committed(revision));
-            }
             let standing = rows.standing(id)?;
-            let pending = standing.of(action);
-            Ok(pending.map_or(Status::Unknown, |_| Status::Pending))
+            let made = match standing.is_made(by) {
+                Some(made) => made,
+                None => rows.is_made(id, by)?,
+            };
+            Ok(match standing.of(&by.action) {
+                _ if made => Status::Committed,
+                Some(_) => Status::Pending,
+                None => Status::Unknown,
+            })
         };
         blocks
             .iter()
@@ -57,7 +61,7 @@ impl Store {
 }
 
 fn is_due(standing: &Standing, context: &Context) -> bool {
-    let newer = |by: &&crate::transactor::ActionRev| by.revision > standing.revision();
+    let newer = |by: &&ActionRev| by.revision > standing.revision();
     let mut committed = context.committed.iter().filter(newer);
     !standing.pending.is_empty() && committed.any(|by| standing.of(&by.action).is_some())
 }
@@ -85,13 +89,14 @@ fn answer(
             )));
         }
     }
+    let past = rows.past(id, standing.folded());
     let by = match &standing.newest {
         Some((by, _)) if by.revision <= upto => Some(by.clone()),
-        Some(_) => rows.newest(id, upto)?.map(|made| made.by),
+        Some(_) => past.newest(upto)?.map(|made| made.by),
         None => None,
     };
     let mut block = match &by {
-        Some(by) => rows.as_of(id, by, keep)?,
+        Some(by) => past.as_of(by, keep)?,
         None => None,
     };
     if let Some(action) = context.and_then(|context| context.pending.as_ref()) {

@@ -13,7 +13,7 @@ use travertine_engine::contract::{Error, ErrorKind, Op, Result};
 
 use super::desk::Desk;
 use super::ranges::{Range, Ranges, read_range, write_range};
-use super::rows::{Made, STEPS_MAX, block_key, committed_key, revision_key};
+use super::rows::{Made, STEPS_MAX, block_key, revision_key};
 use super::{Local, Store, decide};
 use crate::block::{Block, BlockId, Transform, cbor};
 use crate::index::Direction;
@@ -178,11 +178,12 @@ impl Local {
             (to, end) => to.or(end),
         };
         // What made the block as it was at `from` comes first.
-        let first = rows.newest(id, from)?;
+        let past = rows.past(id, standing.folded());
+        let first = past.newest(from)?;
         let begin = first.as_ref().map_or(from, |made| made.by.revision);
         let last = to.map_or(Revision::MAX, |to| to.saturating_sub(1));
         let most = ARCHIVE_MAX + 1;
-        let mut made = rows.revisions(id, begin, last, Direction::Forward, most)?;
+        let mut made = past.revisions(begin, last, Direction::Forward, most)?;
         let more = made.len() == most;
         let to = match made.pop() {
             Some(next) if more => Some(next.by.revision),
@@ -196,7 +197,7 @@ impl Local {
         for (nth, made) in made.into_iter().enumerate() {
             let transform = made.transform()?;
             let block = match nth == 0 && transform.needs_base() {
-                true => rows.as_of(id, &made.by, &self.0.keep)?,
+                true => past.as_of(&made.by, &self.0.keep)?,
                 false => None,
             };
             revisions.push(Archived {
@@ -293,11 +294,11 @@ fn adopt(desk: &mut Desk<'_>, archive: &Archive) -> Result<()> {
         // All of it is here.
         return archive.fold(|_, _| Ok(()));
     }
-    let mut ranges = standing.ranges.unwrap_or_default();
-    let (mut newest, mut steps) = (standing.newest, STEPS_MAX);
+    let mut ranges = standing.ranges.clone().unwrap_or_default();
+    let (mut newest, mut steps) = (None, STEPS_MAX);
     archive.fold(|revision, block| {
         let by = &revision.by;
-        if let Some(here) = desk.rows(id)?.made(id, by.revision)? {
+        if let Some(here) = desk.past(id)?.made(by.revision)? {
             // What is here stays; what comes next may not rest on rows between others.
             steps = STEPS_MAX;
             return match here.by == *by {
@@ -315,72 +316,75 @@ fn adopt(desk: &mut Desk<'_>, archive: &Archive) -> Result<()> {
             0
         };
         let made = match block {
-            Some(_) => Made::new(by.clone(), steps, &revision.transform),
-            None => Made::new(by.clone(), 0, &Transform::delete()),
+            Some(_) => Made::new(by.clone(), steps, revision.transform.to_bytes()),
+            None => Made::new(by.clone(), 0, Transform::delete().to_bytes()),
         };
-        let kept = block.filter(|_| steps == 0 && based);
-        desk.write(id, &made, kept.map(|block| &**block))?;
-        let known = newest.as_ref().map_or(0, |(newest, _)| newest.revision);
-        if known < by.revision {
+        if let Some(block) = block.filter(|_| steps == 0 && based) {
+            desk.write_block(id, by.revision, block)?;
+        }
+        desk.write(id, &made);
+        if standing.revision() < by.revision {
             newest = Some((by.clone(), steps));
         }
         Ok(())
     })?;
     let range: Range = (archive.from, archive.to);
     ranges.add(range)?;
-    let standing = desk.change(id)?;
-    (standing.newest, standing.ranges) = (newest, Some(ranges));
+    if let Some((by, steps)) = newest {
+        if let Some(before) = standing.folded() {
+            desk.write(id, &before);
+        }
+        desk.change(id)?.unfold(by, steps);
+    }
+    desk.change(id)?.ranges = Some(ranges);
     Ok(())
 }
 
 fn forget(desk: &mut Desk<'_>, id: &BlockId, before: Revision) -> Result<()> {
     let standing = desk.standing(id)?.clone();
     let keep = desk.keep;
-    let rows = desk.rows(id)?;
-    let Some(floor) = rows.newest(id, before.min(standing.revision()))? else {
+    let past = desk.past(id)?;
+    let Some(floor) = past.newest(before.min(standing.revision()))? else {
         return Ok(());
     };
-    let block = rows.as_of(id, &floor.by, keep)?;
+    let block = past.as_of(&floor.by, keep)?;
     let mut gone = Vec::new();
     if let Some(last) = floor.by.revision.checked_sub(1) {
-        gone = rows.revisions(id, 0, last, Direction::Forward, ARCHIVE_MAX)?;
+        gone = past.revisions(0, last, Direction::Forward, ARCHIVE_MAX)?;
     }
     let left = gone.len() == ARCHIVE_MAX;
+    // What is left may rest on what goes.
+    let next = match gone.last().filter(|_| left) {
+        Some(last) => past.after(last.by.revision)?,
+        None => Some(floor.clone()),
+    };
     for made in &gone {
-        let by = &made.by;
-        for key in [
-            revision_key(id, by.revision),
-            block_key(id, by.revision),
-            committed_key(id, &by.action),
-        ] {
+        let revision = made.by.revision;
+        for key in [revision_key(id, revision), block_key(id, revision)] {
             desk.edits.push((key, None));
         }
     }
-    // What is left may rest on what goes.
-    let next = match gone.last().filter(|_| left) {
-        Some(last) => desk.rows(id)?.after(id, last.by.revision)?,
-        None => Some(floor.clone()),
-    };
     let Some(next) = next else {
         return Ok(());
     };
     if next.steps > 0 {
         let block = match next.by == floor.by {
             true => block,
-            false => desk.rows(id)?.as_of(id, &next.by, keep)?,
+            false => desk.past(id)?.as_of(&next.by, keep)?,
         };
-        let made = Made::new(next.by.clone(), 0, &next.transform()?);
-        desk.write(id, &made, block.as_deref())?;
+        if let Some(block) = block {
+            desk.write_block(id, next.by.revision, &block)?;
+        }
+        desk.write(id, &next.clone().rooted());
+        if next.by.revision == standing.revision() {
+            desk.change(id)?.unfold(next.by.clone(), 0);
+        }
     }
     let mut ranges = standing.ranges.unwrap_or(Ranges::of((0, None)));
     ranges.cut(match left {
         true => next.by.revision,
         false => before.max(floor.by.revision),
     });
-    let standing = desk.change(id)?;
-    standing.ranges = Some(ranges);
-    if let Some((_, steps)) = standing.newest.as_mut().filter(|(by, _)| *by == next.by) {
-        *steps = 0;
-    }
+    desk.change(id)?.ranges = Some(ranges);
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! What to do with a pend, a commit, a cancel: given all that is submitted, which rows change, and what
 //! is the answer.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use travertine_engine::contract::{Error, ErrorKind, Result};
 
 use super::TOLD_MAX;
@@ -25,7 +27,7 @@ pub(super) struct Time {
 
 pub(super) fn pend(desk: &mut Desk<'_>, pend: &Pend, time: Time) -> Result<Pended> {
     let mut found = Found::default();
-    found.look(desk, pend, time)?;
+    found.look(desk, pend, pend.revision, time)?;
     if let Some(stale) = found.stale(pend.policy) {
         return Ok(Pended::Stale(stale));
     }
@@ -38,17 +40,7 @@ pub(super) fn pend(desk: &mut Desk<'_>, pend: &Pend, time: Time) -> Result<Pende
         }
     }
     for id in pend.blocks() {
-        let waiting = waiting(pend, id, time.now);
-        let before = desk.standing(id)?.of(&pend.action);
-        if before.is_some_and(|before| !before.is_like(&waiting)) {
-            return Err(Error::invalid(format!(
-                "action {} has another change of block {id} pending: cancel it, or take a new id",
-                pend.action
-            )));
-        }
-        // The same again is pending from now on.
-        desk.forget(id, &pend.action)?;
-        desk.pend(id, waiting)?;
+        desk.pend(id, waiting(pend, id, time.now))?;
     }
     for (id, action) in found.dead {
         desk.forget(&id, &action)?;
@@ -76,31 +68,30 @@ pub(super) fn commit(desk: &mut Desk<'_>, commit: &Commit) -> Result<Committed> 
     let (mut found, mut absent, mut changes) = (Found::default(), Vec::new(), Vec::new());
     for id in blocks.iter().copied() {
         desk.check_newest(id)?;
-        let standing = desk.standing(id)?.clone();
-        let made = standing.revision() >= by.revision && desk.is_made(id, by)?;
+        let made = desk.is_made(id, by)?;
+        let standing = desk.standing(id)?;
+        let newest = standing.revision();
         let Some(mine) = standing.of(&by.action).filter(|_| !made) else {
             if !made && !done {
-                match standing.revision() >= by.revision {
-                    true => found
-                        .missed
-                        .add(desk, id, by.revision, standing.revision())?,
+                match newest >= by.revision {
+                    true => found.missed.add(desk, id, by.revision, newest)?,
                     false => absent.push(id.to_string()),
                 }
             }
             continue;
         };
         let read = mine.claim.read();
+        // What has moved on cannot go back.
+        if read.is_none() && newest < by.revision {
+            changes.push(Change::of(id, by, mine)?);
+        }
         if !done {
-            let first = read.map_or(by.revision, |read| read.saturating_add(1));
-            found.missed.add(desk, id, first, standing.revision())?;
             let others = standing.pending.iter().filter(|it| it.action != by.action);
             for other in others.filter(|it| bars(it.claim, read.is_some())) {
                 found.rival(id, other, Policy::Fail)?;
             }
-        }
-        // What has moved on cannot go back.
-        if read.is_none() && standing.revision() < by.revision {
-            changes.push((id.clone(), by.clone(), mine.transform()?));
+            let first = read.map_or(by.revision, |read| read.saturating_add(1));
+            found.missed.add(desk, id, first, newest)?;
         }
     }
     if let Some(stale) = found.stale(Policy::Fail) {
@@ -144,16 +135,17 @@ pub(super) fn transact(desk: &mut Desk<'_>, parts: &[Part], time: Time) -> Resul
     let (mut found, mut changes) = (Found::default(), Vec::new());
     for part in parts {
         let by = &part.commit.action;
-        let at = Pend {
-            revision: Some(by.revision),
-            ..part.pend.clone()
-        };
-        found.look(desk, &at, time)?;
-        for (id, transform) in at.transforms {
-            changes.push((id, by.clone(), transform));
+        found.look(desk, &part.pend, Some(by.revision), time)?;
+        for (id, transform) in part.pend.transforms.iter() {
+            changes.push(Change {
+                id,
+                by,
+                transform: Cow::Borrowed(transform),
+                bytes: transform.to_bytes(),
+            });
         }
     }
-    let distinct: BTreeSet<_> = changes.iter().map(|(id, ..)| id).collect();
+    let distinct: BTreeSet<_> = changes.iter().map(|change| change.id).collect();
     if distinct.len() < changes.len() {
         return Err(Error::invalid("a block is changed by one collection"));
     }
@@ -199,7 +191,7 @@ pub(super) fn promote(desk: &mut Desk<'_>, blocks: &[BlockId], context: &Context
                 continue;
             };
             if mine.claim.read().is_none() {
-                let change = (id.clone(), (*by).clone(), mine.transform()?);
+                let change = Change::of(id, by, mine)?;
                 if let Some(why) = land(desk, vec![change])? {
                     return Err(Error::corrupt(format!(
                         "action {} is committed and cannot be: {why}",
@@ -215,28 +207,46 @@ pub(super) fn promote(desk: &mut Desk<'_>, blocks: &[BlockId], context: &Context
     Ok(any)
 }
 
+/// A revision of a block that is to be made.
+struct Change<'c> {
+    id: &'c BlockId,
+    by: &'c ActionRev,
+    transform: Cow<'c, Transform>,
+    /// The transform as it is written.
+    bytes: Bytes,
+}
+
+impl<'c> Change<'c> {
+    /// What is pending.
+    fn of(id: &'c BlockId, by: &'c ActionRev, waiting: &Waiting) -> Result<Self> {
+        Ok(Self {
+            id,
+            by,
+            transform: Cow::Owned(waiting.transform()?),
+            bytes: waiting.transform.clone(),
+        })
+    }
+}
+
 /// Makes revisions, all or none: what is returned says why not.
-fn land(
-    desk: &mut Desk<'_>,
-    changes: Vec<(BlockId, ActionRev, Transform)>,
-) -> Result<Option<String>> {
+fn land(desk: &mut Desk<'_>, changes: Vec<Change<'_>>) -> Result<Option<String>> {
     let mut all = Vec::with_capacity(changes.len());
-    for (id, by, transform) in changes {
-        match make(desk, &id, &transform)? {
-            Ok((None, _)) => all.push((id, None, None, Made::new(by, 0, &Transform::delete()))),
-            Ok((block, steps)) => {
-                let kept = block
-                    .clone()
-                    .filter(|_| steps == 0 && transform.needs_base());
-                all.push((id, block, kept, Made::new(by, steps, &transform)));
-            }
+    for change in changes {
+        match make(desk, change.id, &change.transform)? {
+            Ok((block, steps)) => all.push((change, block, steps)),
             Err(why) => return Ok(Some(why)),
         }
     }
-    for (id, block, kept, made) in all {
-        desk.write(&id, &made, kept.as_deref())?;
-        desk.keep.put(&id, &made.by, block);
-        desk.change(&id)?.newest = Some((made.by, made.steps));
+    for (change, block, steps) in all {
+        let (id, by) = (change.id, change.by.clone());
+        desk.keep.put(id, &by, block.clone());
+        match block {
+            None => desk.land(id, Made::new(by, 0, Transform::delete().to_bytes()), None)?,
+            Some(block) => {
+                let kept = (steps == 0 && change.transform.needs_base()).then_some(&*block);
+                desk.land(id, Made::new(by, steps, change.bytes), kept)?;
+            }
+        }
     }
     Ok(None)
 }
@@ -293,21 +303,19 @@ struct Found {
 }
 
 impl Found {
-    /// Looks at all blocks of a pend.
-    fn look(&mut self, desk: &mut Desk<'_>, pend: &Pend, time: Time) -> Result<()> {
+    /// Looks at all blocks of a pend that is to make this revision.
+    fn look(
+        &mut self,
+        desk: &mut Desk<'_>,
+        pend: &Pend,
+        revision: Option<Revision>,
+        time: Time,
+    ) -> Result<()> {
         for id in pend.blocks() {
-            let standing = desk.standing(id)?.clone();
             desk.check_newest(id)?;
+            let standing = desk.standing(id)?;
             let newest = standing.revision();
             let transform = pend.transforms.of(id);
-            let binds = |it: &&Transform| pend.revision.is_some() || it.insert.is_some();
-            if newest > 0 && transform.filter(binds).is_some() {
-                let from = pend.revision.unwrap_or(newest);
-                self.missed.add(desk, id, from, newest)?;
-            }
-            if let Some(read) = pend.reads.get(id) {
-                self.missed.add(desk, id, read.saturating_add(1), newest)?;
-            }
             let others = standing.pending.iter();
             let others = others.filter(|it| it.action != pend.action);
             let mut alive = 0;
@@ -325,6 +333,14 @@ impl Found {
                 }
             }
             self.barred |= alive >= PENDING_MAX;
+            let binds = |it: &&Transform| revision.is_some() || it.insert.is_some();
+            if newest > 0 && transform.filter(binds).is_some() {
+                let from = revision.unwrap_or(newest);
+                self.missed.add(desk, id, from, newest)?;
+            }
+            if let Some(read) = pend.reads.get(id) {
+                self.missed.add(desk, id, read.saturating_add(1), newest)?;
+            }
         }
         Ok(())
     }
@@ -368,9 +384,8 @@ impl Missing {
             return Ok(());
         }
         let all = self.0.get_or_insert_default();
-        let between = desk
-            .rows(id)?
-            .revisions(id, from, to, Direction::Forward, TOLD_MAX)?;
+        let past = desk.past(id)?;
+        let between = past.revisions(from, to, Direction::Forward, TOLD_MAX)?;
         for made in between {
             let transform = made.transform()?;
             let (action, revision) = (made.by.action, made.by.revision);

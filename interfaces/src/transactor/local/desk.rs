@@ -1,17 +1,17 @@
 //! What decisions are made on: how blocks stand by all that is submitted, and the rows that change.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use travertine_engine::contract::{Error, Reference, Result};
 
 use super::keep::Keep;
+use super::past::Past;
 use super::rows::{
-    Made, Rows, STEPS_MAX, Standing, Waiting, block_key, committed_key, revision_key, standing_key,
+    Made, Rows, STEPS_MAX, Standing, Waiting, block_key, revision_key, standing_key,
 };
 use crate::block::{Block, BlockId};
-use crate::transactor::{ActionId, ActionRev};
-use crate::typed::key::to_bytes;
+use crate::transactor::{ActionId, ActionRev, Revision};
 
 /// Blocks of which it is remembered how they stand, twice: those of before go when this is full.
 const REMEMBERED: usize = 4096;
@@ -66,9 +66,10 @@ pub(super) struct Desk<'d> {
     rows: Option<Rows>,
     pub(super) keep: &'d Keep,
     standings: &'d mut Standings,
+    /// Rows of revisions; how blocks stand is written once, when all is decided.
     pub(super) edits: Vec<Row>,
-    /// Blocks of which this decision changes how they stand.
-    changed: BTreeSet<BlockId>,
+    /// Blocks of which this decision changes how they stand, and how those stood that earlier ones changed.
+    changed: BTreeMap<BlockId, Option<Standing>>,
     /// Blocks that earlier decisions changed, whose rows nobody can read yet.
     written: BTreeSet<BlockId>,
     /// Whether a decision wanted to read such rows.
@@ -98,7 +99,7 @@ impl<'d> Desk<'d> {
             keep,
             standings,
             edits: Vec::new(),
-            changed: BTreeSet::new(),
+            changed: BTreeMap::new(),
             written: BTreeSet::new(),
             blind: false,
         }
@@ -109,26 +110,35 @@ impl<'d> Desk<'d> {
         let edits = self.edits.len();
         let decided = decide(self);
         let changed = std::mem::take(&mut self.changed);
-        if let Ok(answer) = decided {
-            for id in &changed {
-                if let Some(standing) = self.standings.now.get(id) {
-                    let row = (standing_key(id), Some(standing.to_bytes()));
-                    self.edits.push(row);
-                }
+        let error = match decided {
+            Ok(answer) => {
+                self.written.extend(changed.into_keys());
+                return Decided::Answer(answer);
             }
-            self.written.extend(changed);
-            return Decided::Answer(answer);
-        }
+            Err(error) => error,
+        };
         self.edits.truncate(edits);
-        for id in &changed {
-            self.standings.now.remove(id);
+        for (id, before) in changed {
+            match before {
+                Some(before) => drop(self.standings.now.insert(id, before)),
+                None => drop(self.standings.now.remove(&id)),
+            }
         }
-        let torn = changed.iter().any(|id| self.written.contains(id));
-        match decided {
-            Err(_) if self.blind || torn => Decided::Later,
-            Err(error) => Decided::Failed(error),
-            Ok(answer) => Decided::Answer(answer),
+        match self.blind {
+            true => Decided::Later,
+            false => Decided::Failed(error),
         }
+    }
+
+    /// The rows that change by all that is decided.
+    pub(super) fn into_rows(mut self) -> Vec<Row> {
+        for id in &self.written {
+            if let Some(standing) = self.standings.now.get(id) {
+                self.edits
+                    .push((standing_key(id), Some(standing.to_bytes())));
+            }
+        }
+        self.edits
     }
 
     /// The rows of a block.
@@ -142,6 +152,12 @@ impl<'d> Desk<'d> {
         }
         let rows = self.rows.as_ref();
         rows.ok_or_else(|| Error::invalid("rows that were just opened are gone"))
+    }
+
+    /// The revisions of a block.
+    pub(super) fn past<'s>(&'s mut self, id: &'s BlockId) -> Result<Past<'s>> {
+        let folded = self.standing(id)?.folded();
+        Ok(self.rows(id)?.past(id, folded))
     }
 
     /// How a block stands.
@@ -162,28 +178,39 @@ impl<'d> Desk<'d> {
     /// How a block stands, to be changed.
     pub(super) fn change(&mut self, id: &BlockId) -> Result<&mut Standing> {
         self.standing(id)?;
-        self.changed.insert(id.clone());
         let standing = self.standings.now.get_mut(id);
-        standing.ok_or_else(|| Error::invalid("a block that was just put there is gone"))
+        let standing =
+            standing.ok_or_else(|| Error::invalid("a block that was just put there is gone"))?;
+        if !self.changed.contains_key(id) {
+            let before = self.written.contains(id).then(|| standing.clone());
+            self.changed.insert(id.clone(), before);
+        }
+        Ok(standing)
     }
 
     /// Whether a revision of a block was made by this action.
     pub(super) fn is_made(&mut self, id: &BlockId, by: &ActionRev) -> Result<bool> {
-        Ok(match &self.standing(id)?.newest {
-            Some((newest, _)) if newest.revision == by.revision => newest == by,
-            Some((newest, _)) if newest.revision > by.revision => {
-                self.rows(id)?.committed(id, &by.action)? == Some(by.revision)
-            }
-            _ => false,
-        })
+        match self.standing(id)?.is_made(by) {
+            Some(made) => Ok(made),
+            None => self.rows(id)?.is_made(id, by),
+        }
     }
 
-    /// One more that is pending.
+    /// One more that is pending; the same again is pending from now on. `Invalid`: it is another change
+    /// than the one that the action has pending.
     pub(super) fn pend(&mut self, id: &BlockId, waiting: Waiting) -> Result<()> {
         self.standings.bytes += waiting.weight();
         let pending = &mut self.change(id)?.pending;
-        let place = pending.partition_point(|other| other.action < waiting.action);
-        pending.insert(place, waiting);
+        match pending.binary_search_by(|other| other.action.cmp(&waiting.action)) {
+            Ok(place) if pending[place].is_like(&waiting) => pending[place] = waiting,
+            Ok(_) => {
+                return Err(Error::invalid(format!(
+                    "action {} has another change of block {id} pending: cancel it, or take a new id",
+                    waiting.action
+                )));
+            }
+            Err(place) => pending.insert(place, waiting),
+        }
         Ok(())
     }
 
@@ -196,16 +223,36 @@ impl<'d> Desk<'d> {
         Ok(())
     }
 
-    /// The rows of a revision, and the block as it made it, if that is kept.
-    pub(super) fn write(&mut self, id: &BlockId, made: &Made, kept: Option<&Block>) -> Result<()> {
-        let by = &made.by;
-        if let Some(block) = kept {
-            let row = (block_key(id, by.revision), Some(block.to_bytes()?.to_vec()));
-            self.edits.push(row);
+    /// A block has a new revision, and is kept as it made it, if that is given. The one before gets a row
+    /// of its own.
+    pub(super) fn land(&mut self, id: &BlockId, made: Made, kept: Option<&Block>) -> Result<()> {
+        if let Some(before) = self.standing(id)?.folded() {
+            self.write(id, &before);
         }
-        let row = (revision_key(id, by.revision), Some(made.to_bytes()));
+        if let Some(block) = kept {
+            self.write_block(id, made.by.revision, block)?;
+        }
+        if !made.folds() {
+            self.write(id, &made);
+        }
+        self.change(id)?.fold(made);
+        Ok(())
+    }
+
+    /// The row of a revision.
+    pub(super) fn write(&mut self, id: &BlockId, made: &Made) {
+        let row = (revision_key(id, made.by.revision), Some(made.to_bytes()));
         self.edits.push(row);
-        let row = (committed_key(id, &by.action), Some(to_bytes(&by.revision)));
+    }
+
+    /// The row of a block as a revision made it.
+    pub(super) fn write_block(
+        &mut self,
+        id: &BlockId,
+        revision: Revision,
+        block: &Block,
+    ) -> Result<()> {
+        let row = (block_key(id, revision), Some(block.to_bytes()?.to_vec()));
         self.edits.push(row);
         Ok(())
     }
@@ -229,7 +276,7 @@ impl<'d> Desk<'d> {
         if let Some(known) = keep.take(id, &by) {
             return Ok((known, steps));
         }
-        let block = self.rows(id)?.as_of(id, &by, keep)?;
+        let block = self.past(id)?.as_of(&by, keep)?;
         Ok((block, steps))
     }
 }

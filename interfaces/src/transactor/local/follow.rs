@@ -8,7 +8,7 @@ use travertine_engine::contract::Result;
 use travertine_engine::front::{Follow, Followed, Snapshot};
 
 use super::Local;
-use super::rows::{Made, revision_of};
+use super::rows::{Made, RowOf, Rows, Standing, row_of};
 use crate::block::BlockId;
 use crate::index::Index as _;
 use crate::records::Source;
@@ -116,15 +116,30 @@ impl Changes {
 
     fn compare(&self, before: &Reader, now: &Reader, sequence: u64) -> Result<Vec<Told>> {
         let (mut diff, mut all) = (before.diff(now), Vec::new());
+        let before = Rows(before.clone());
         while let Some(differs) = diff.next()? {
-            let Some((block, revision)) = revision_of(differs.key) else {
+            let Some(new) = differs.new else {
                 continue;
             };
-            // One that is written anew is no news.
-            let Some(new) = differs.new.filter(|_| differs.old.is_none()) else {
-                continue;
+            let new = now.value(new).wait()?;
+            let (block, made) = match row_of(differs.key) {
+                Some(RowOf::Revision(id, revision)) if differs.old.is_none() => {
+                    (id, Made::from_bytes(revision, &new)?)
+                }
+                Some(RowOf::Standing(id)) => match Standing::from_bytes(&new)?.folded() {
+                    Some(made) => (id, made),
+                    None => continue,
+                },
+                _ => continue,
             };
-            let made = Made::from_bytes(revision, &now.value(new).wait()?)?;
+            // What only went from one row to another is no news.
+            if before
+                .standing(&block)?
+                .folded()
+                .is_some_and(|it| it.by == made.by)
+            {
+                continue;
+            }
             all.push(Told::Changed(Changed {
                 block,
                 by: made.by,

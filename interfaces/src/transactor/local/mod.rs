@@ -11,6 +11,7 @@ mod decide;
 mod desk;
 mod follow;
 mod keep;
+mod past;
 mod ranges;
 mod rows;
 #[cfg(test)]
@@ -26,8 +27,8 @@ use travertine_engine::front::Engine;
 
 use crate::block::BlockId;
 use crate::transactor::{
-    ActionId, Answers, Commit, Committed, Context, Part, Pend, Pended, Status, Transacted,
-    Transactor,
+    ActionId, ActionRev, Answers, Commit, Committed, Context, Part, Pend, Pended, Status,
+    Transacted, Transactor,
 };
 use crate::{Map, Tree};
 
@@ -140,7 +141,7 @@ impl Transactor for Local {
             .call(move |desk| decide::cancel(desk, &action, &blocks))
     }
 
-    fn status(&self, action: &ActionId, blocks: &[BlockId]) -> Op<BTreeMap<BlockId, Status>> {
-        Op::ready(self.0.statuses(action, blocks))
+    fn status(&self, by: &ActionRev, blocks: &[BlockId]) -> Op<BTreeMap<BlockId, Status>> {
+        Op::ready(self.0.statuses(by, blocks))
     }
 }

@@ -2,39 +2,39 @@
 //!
 //! ```text
 //!   (id, 0, revision)   the block as this revision made it, so that nobody goes back further
-//!   (id, 1, action)     the revision that it made
-//!   (id, 2, revision)   [action, steps, transform]: what made this revision
-//!   (id, 3)             [[revision, action, steps] or [], [[from, to] …] or null, [pending …]]: how it stands
+//!   (id, 1, revision)   [action, steps, transform]: what made this revision
+//!   (id, 2)             [newest, [[from, to] …] or null, [pending …]]: how it stands
+//!   newest              [revision, action, steps, transform?], or [] if there is none
 //!   pending             [action, since, claim, transform], since in milliseconds of 1970
 //! ```
 //!
 //! Steps are the revisions back to one that needs no earlier one: an insert, a delete, or one whose block
 //! is kept. There are [`STEPS_MAX`] at most, so a block is found in as many steps whatever its age. How a
 //! block stands is one row, so that one look tells it, of a block that is not there as well.
-
-use std::ops::Bound;
-use std::sync::Arc;
+//!
+//! The newest revision is folded into how the block stands if its change is short, and gets a row of its
+//! own when another comes: so a block that was made and never changed is one row. A long change has its own
+//! row at once, since how a block stands is written anew with all that is pended.
 
 use bytes::Bytes;
 use travertine_engine::contract::{Error, Result};
 
-use super::keep::Keep;
 use super::ranges::Ranges;
 use crate::block::{Block, BlockId, Transform, cbor};
-use crate::index::Direction;
 use crate::reader::Reader;
 use crate::transactor::{ActionId, ActionRev, Revision};
-use crate::typed::key::{from_bytes, to_bytes};
+use crate::typed::key::{Key as _, from_bytes, to_bytes};
 
 /// Revisions after which a block is kept as it is.
 pub(super) const STEPS_MAX: u64 = 32;
 /// Most changes of one block that are pending at a time.
 pub(super) const PENDING_MAX: usize = 256;
+/// Longest change that is folded into how a block stands, in bytes.
+const FOLDED_MAX: usize = 512;
 
 const BLOCK: u8 = 0;
-const COMMITTED: u8 = 1;
-const REVISION: u8 = 2;
-const STANDING: u8 = 3;
+const REVISION: u8 = 1;
+const STANDING: u8 = 2;
 
 pub(super) fn block_key(id: &BlockId, revision: Revision) -> Vec<u8> {
     to_bytes(&(id.as_str(), BLOCK, revision))
@@ -42,10 +42,6 @@ pub(super) fn block_key(id: &BlockId, revision: Revision) -> Vec<u8> {
 
 pub(super) fn revision_key(id: &BlockId, revision: Revision) -> Vec<u8> {
     to_bytes(&(id.as_str(), REVISION, revision))
-}
-
-pub(super) fn committed_key(id: &BlockId, action: &ActionId) -> Vec<u8> {
-    to_bytes(&(id.as_str(), COMMITTED, action.as_str()))
 }
 
 pub(super) fn standing_key(id: &BlockId) -> Vec<u8> {
@@ -56,15 +52,26 @@ fn damaged(error: Error) -> Error {
     Error::corrupt(error.message())
 }
 
-/// The block and revision of a row that tells what made it.
-pub(super) fn revision_of(key: &[u8]) -> Option<(BlockId, Revision)> {
-    let (id, tag, revision) = from_bytes::<(String, u8, Revision)>(key).ok()?;
-    let id = BlockId::new(id).ok().filter(|_| tag == REVISION)?;
-    Some((id, revision))
+/// What a row is of.
+pub(super) enum RowOf {
+    /// What made a revision of a block.
+    Revision(BlockId, Revision),
+    /// How a block stands.
+    Standing(BlockId),
 }
 
-/// The revision in a key.
-fn revision(key: &[u8]) -> Result<Revision> {
+/// What the row with this key is of, unless it is a block that is kept.
+pub(super) fn row_of(mut key: &[u8]) -> Option<RowOf> {
+    let id = BlockId::new(String::take(&mut key).ok()?).ok()?;
+    match u8::take(&mut key).ok()? {
+        REVISION => Some(RowOf::Revision(id, from_bytes(key).ok()?)),
+        STANDING => Some(RowOf::Standing(id)),
+        _ => None,
+    }
+}
+
+/// The revision at the end of a key.
+pub(super) fn revision_in(key: &[u8]) -> Result<Revision> {
     let at = key.len().saturating_sub(size_of::<Revision>());
     from_bytes(&key[at..])
 }
@@ -101,7 +108,8 @@ pub(super) struct Waiting {
     pub(super) action: ActionId,
     pub(super) since: u64,
     pub(super) claim: Claim,
-    transform: Bytes,
+    /// What it changes, in bytes.
+    pub(super) transform: Bytes,
 }
 
 impl Waiting {
@@ -178,12 +186,22 @@ pub(super) struct Made {
 }
 
 impl Made {
-    pub(super) fn new(by: ActionRev, steps: u64, transform: &Transform) -> Self {
+    pub(super) fn new(by: ActionRev, steps: u64, transform: Bytes) -> Self {
         Self {
             by,
             steps,
-            transform: transform.to_bytes(),
+            transform,
         }
+    }
+
+    /// Whether it is folded into how the block stands, as long as it is the newest.
+    pub(super) fn folds(&self) -> bool {
+        self.transform.len() <= FOLDED_MAX
+    }
+
+    /// The same, where the block is kept as it made it.
+    pub(super) fn rooted(self) -> Self {
+        Self { steps: 0, ..self }
     }
 
     pub(super) fn transform(&self) -> Result<Transform> {
@@ -223,6 +241,8 @@ impl Made {
 pub(super) struct Standing {
     /// What made its newest revision, and how many steps back to one that needs no earlier one.
     pub(super) newest: Option<(ActionRev, u64)>,
+    /// The change that made it, in bytes, unless that has a row of its own.
+    change: Option<Bytes>,
     /// What is pending, by action.
     pub(super) pending: Vec<Waiting>,
     /// The revisions that are here; `None`: all that there are.
@@ -235,17 +255,48 @@ impl Standing {
         self.newest.as_ref().map_or(0, |(by, _)| by.revision)
     }
 
+    /// Whether this action made a revision. `None`: what made that has a row, which tells.
+    pub(super) fn is_made(&self, by: &ActionRev) -> Option<bool> {
+        match &self.newest {
+            Some((newest, _)) if newest.revision > by.revision => None,
+            newest => Some(newest.as_ref().is_some_and(|(newest, _)| newest == by)),
+        }
+    }
+
+    /// What made the newest revision, if it is folded.
+    pub(super) fn folded(&self) -> Option<Made> {
+        let ((by, steps), change) = (self.newest.clone()?, self.change.clone()?);
+        Some(Made::new(by, steps, change))
+    }
+
+    /// Has another newest revision, folded if its change is.
+    pub(super) fn fold(&mut self, newest: Made) {
+        self.change = newest.folds().then_some(newest.transform);
+        self.newest = Some((newest.by, newest.steps));
+    }
+
+    /// Has another newest revision, which has a row of its own.
+    pub(super) fn unfold(&mut self, newest: ActionRev, steps: u64) {
+        (self.newest, self.change) = (Some((newest, steps)), None);
+    }
+
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let pending = self.pending.iter().map(Waiting::weight).sum::<usize>();
-        let mut out = Vec::with_capacity(pending + 64);
+        let change = self.change.as_deref().unwrap_or_default();
+        let mut out = Vec::with_capacity(pending + change.len() + 64);
         cbor::head(&mut out, cbor::Major::List, 3);
         match &self.newest {
             None => cbor::head(&mut out, cbor::Major::List, 0),
             Some((by, steps)) => {
-                cbor::head(&mut out, cbor::Major::List, 3);
+                cbor::head(
+                    &mut out,
+                    cbor::Major::List,
+                    3 + u64::from(!change.is_empty()),
+                );
                 cbor::head(&mut out, cbor::Major::Unsigned, by.revision);
                 cbor::text(&mut out, by.action.as_str());
                 cbor::head(&mut out, cbor::Major::Unsigned, *steps);
+                out.extend_from_slice(change);
             }
         }
         match &self.ranges {
@@ -257,9 +308,9 @@ impl Standing {
         out
     }
 
-    fn from_bytes(bytes: &Bytes) -> Result<Self> {
+    pub(super) fn from_bytes(bytes: &Bytes) -> Result<Self> {
         let mut scan = cbor::Scan::new(bytes);
-        let (3, parts) = (scan.list()?, scan.list()?) else {
+        let (3, parts @ (0 | 3 | 4)) = (scan.list()?, scan.list()?) else {
             return Err(Error::corrupt("it is not told as such how a block stands"));
         };
         let newest = match parts {
@@ -271,6 +322,11 @@ impl Standing {
                 Some((ActionRev { action, revision }, steps))
             }
         };
+        // A copy: it stays in memory for longer than what is pending.
+        let change = match parts {
+            4 => Some(Bytes::copy_from_slice(scan.item()?)),
+            _ => None,
+        };
         let ranges = match scan.is_null()? {
             true => None,
             false => Some(Ranges::read(&mut scan)?),
@@ -280,6 +336,7 @@ impl Standing {
         scan.end()?;
         Ok(Self {
             newest,
+            change,
             pending,
             ranges,
         })
@@ -306,129 +363,22 @@ impl Rows {
         Ok(standing.unwrap_or_default())
     }
 
-    /// What made a revision of a block, if it has that.
+    /// What made a revision of a block, if that has a row.
     pub(super) fn made(&self, id: &BlockId, revision: Revision) -> Result<Option<Made>> {
         let row = self.0.get(&revision_key(id, revision)).wait()?;
         let made = row.map(|bytes| Made::from_bytes(revision, &bytes));
         made.transpose()
     }
 
-    /// What made the first revision of a block after this one.
-    pub(super) fn after(&self, id: &BlockId, revision: Revision) -> Result<Option<Made>> {
-        let from = revision.saturating_add(1);
-        let mut made = self.revisions(id, from, Revision::MAX, Direction::Forward, 1)?;
-        Ok(made.pop())
-    }
-
-    /// What made the newest revision of a block up to this one.
-    pub(super) fn newest(&self, id: &BlockId, upto: Revision) -> Result<Option<Made>> {
-        let mut made = self.revisions(id, 0, upto, Direction::Back, 1)?;
-        Ok(made.pop())
-    }
-
-    /// What made the revisions of a block between two, so many of them at most.
-    pub(super) fn revisions(
-        &self,
-        id: &BlockId,
-        from: Revision,
-        to: Revision,
-        direction: Direction,
-        most: usize,
-    ) -> Result<Vec<Made>> {
-        let mut found = Vec::new();
-        if from > to {
-            return Ok(found);
-        }
-        let (from, to) = (revision_key(id, from), revision_key(id, to));
-        self.walk(&from, &to, direction, |reader, key, value| {
-            let revision = revision(key)?;
-            found.push(Made::from_bytes(revision, &reader.value(value).wait()?)?);
-            Ok(found.len() < most)
-        })?;
-        Ok(found)
-    }
-
-    /// A block as a revision made it; what is known of it is not made again.
-    pub(super) fn as_of(
-        &self,
-        id: &BlockId,
-        by: &ActionRev,
-        keep: &Keep,
-    ) -> Result<Option<Arc<Block>>> {
-        if let Some(known) = keep.get(id, by) {
-            return Ok(known);
-        }
+    /// Whether this action made a revision of a block that is not the newest.
+    pub(super) fn is_made(&self, id: &BlockId, by: &ActionRev) -> Result<bool> {
         let made = self.made(id, by.revision)?;
-        let made = made.filter(|made| made.by == *by).ok_or_else(|| {
-            Error::corrupt(format!(
-                "revision {} of block {id} is not there",
-                by.revision
-            ))
-        })?;
-        let block = self.make(id, &made)?;
-        keep.put(id, by, block.clone());
-        Ok(block)
-    }
-
-    fn make(&self, id: &BlockId, made: &Made) -> Result<Option<Arc<Block>>> {
-        let mut back = Vec::new();
-        let (from, to) = (revision_key(id, 0), revision_key(id, made.by.revision));
-        // What was forgotten ends the way back earlier than the steps say.
-        self.walk(&from, &to, Direction::Back, |reader, key, value| {
-            let made = Made::from_bytes(revision(key)?, &reader.value(value).wait()?)?;
-            back.push(made);
-            let first = back.last().is_none_or(|made| made.steps == 0);
-            Ok(!first && back.len() as u64 <= STEPS_MAX)
-        })?;
-        let broken = || {
-            Error::corrupt(format!(
-                "block {id} cannot be made as of revision {}: what it was made from is not there",
-                made.by.revision
-            ))
-        };
-        let first = back.pop().filter(|first| first.steps == 0);
-        let first = first.ok_or_else(broken)?;
-        let transform = first.transform()?;
-        let mut block = match transform.needs_base() {
-            false => transform.apply(None)?,
-            true => {
-                let kept = self.kept(id, first.by.revision)?;
-                Some(Arc::new(kept.ok_or_else(broken)?))
-            }
-        };
-        for made in back.iter().rev() {
-            block = made.transform()?.apply(block)?;
-        }
-        Ok(block)
+        Ok(made.is_some_and(|made| made.by == *by))
     }
 
     /// A block that is kept as a revision made it.
     pub(super) fn kept(&self, id: &BlockId, revision: Revision) -> Result<Option<Block>> {
         let kept = self.0.get(&block_key(id, revision)).wait()?;
         kept.map(|bytes| Block::from_bytes(&bytes)).transpose()
-    }
-
-    /// The revision of a block that an action made.
-    pub(super) fn committed(&self, id: &BlockId, action: &ActionId) -> Result<Option<Revision>> {
-        let bytes = self.0.get(&committed_key(id, action)).wait()?;
-        bytes.map(|bytes| from_bytes(&bytes)).transpose()
-    }
-
-    /// Entries between two keys, both of them too, while the caller wants more.
-    fn walk(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        direction: Direction,
-        mut see: impl FnMut(&Reader<View>, &[u8], crate::Value<'_>) -> Result<bool>,
-    ) -> Result<()> {
-        let (from, to) = (Bound::Included(from), Bound::Included(to));
-        let mut range = self.0.range(from, to, direction);
-        while let Some(entry) = range.next()? {
-            if !see(&self.0, entry.key, entry.value)? {
-                break;
-            }
-        }
-        Ok(())
     }
 }

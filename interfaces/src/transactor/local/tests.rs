@@ -105,15 +105,15 @@ fn what_is_pended_and_committed_is_there() {
         (words(&before), &before.pending[..]),
         (None, &[action("a")][..])
     );
-    let status = |store: &Local| store.status(&action("a"), &[id("b")]).wait().unwrap()[&id("b")];
+    let status = |store: &Local| store.status(&by("a", 1), &[id("b")]).wait().unwrap()[&id("b")];
     assert_eq!(status(&store), Status::Pending);
     commit(&store, "a", 1, &["b"]);
     let after = get(&store, "b", None);
     assert_eq!(words(&after).unwrap(), "one");
     assert_eq!((after.latest, after.revision), (Some(by("a", 1)), Some(1)));
     assert!(after.pending.is_empty());
-    assert_eq!(status(&store), Status::Committed(1));
-    let other = store.status(&action("z"), &[id("b")]).wait().unwrap();
+    assert_eq!(status(&store), Status::Committed);
+    let other = store.status(&by("z", 1), &[id("b")]).wait().unwrap();
     assert_eq!(other[&id("b")], Status::Unknown);
 }
 

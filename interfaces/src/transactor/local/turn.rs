@@ -195,7 +195,7 @@ impl Store {
             }
             decided.extend(calls.pop_front());
         }
-        let edits = desk.edits;
+        let edits = desk.into_rows();
         let (root, mut committed) = self.write(&session, &edits)?;
         standings.rest_on_next(root);
         if decided.len() > 1 && !committed.is_ready() {
