@@ -10,7 +10,9 @@ use super::*;
 use crate::block::Value;
 use crate::index::Direction;
 use crate::testing::{id, local, local_with, now};
-use crate::transactor::{ActionRev, Answers, Commit, Committed, Local, Pend, Pended, Stale, Status};
+use crate::transactor::{
+    ActionRev, Answers, Commit, Committed, Local, Pend, Pended, Stale, Status,
+};
 
 fn store() -> Arc<Local> {
     Arc::new(local())

@@ -26,7 +26,8 @@ use crate::index::Direction;
 use crate::structure::tree::{Pairs, Tree as Blocks};
 use crate::transaction::{Actions, Schema, Session, TransactionError, World};
 use crate::transactor::{
-    ActionId, ActionRev, Answers, Commit, Committed, Context, Local, Options, Pend, Pended, Status, Transactor,
+    ActionId, ActionRev, Answers, Commit, Committed, Context, Local, Options, Pend, Pended, Status,
+    Transactor,
 };
 
 const CLIENTS: usize = 3;

@@ -53,7 +53,8 @@ pub trait Key: AsKey + Sized + Send + 'static {
 
 /// The bytes of a key.
 pub fn to_bytes(key: &(impl AsKey + ?Sized)) -> Vec<u8> {
-    let mut bytes = Vec::new();
+    // Most keys fit: their parts come one by one, and each that does not costs another allocation.
+    let mut bytes = Vec::with_capacity(64);
     key.append_to(&mut bytes);
     bytes
 }

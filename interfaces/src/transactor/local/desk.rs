@@ -1,5 +1,6 @@
 //! What decisions are made on: how blocks stand by all that is submitted, and the rows that change.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -60,20 +61,40 @@ impl Standings {
     }
 }
 
-/// Where decisions are made, one after the other, that are written in one commit.
-pub(super) struct Desk<'d> {
+/// Rows as they were before all decisions.
+struct Sight<'d> {
     open: &'d dyn Fn() -> Result<Rows>,
     rows: Option<Rows>,
+    /// Blocks that earlier decisions changed, whose rows nobody can read yet.
+    written: BTreeSet<BlockId>,
+    /// Whether a decision wanted to read such rows.
+    blind: bool,
+}
+
+impl Sight<'_> {
+    /// The rows of a block.
+    fn rows(&mut self, id: &BlockId) -> Result<&Rows> {
+        if self.written.contains(id) {
+            self.blind = true;
+            return Err(Error::unavailable("the rows are not written yet"));
+        }
+        let rows = match self.rows.take() {
+            Some(rows) => rows,
+            None => (self.open)()?,
+        };
+        Ok(self.rows.insert(rows))
+    }
+}
+
+/// Where decisions are made, one after the other, that are written in one commit.
+pub(super) struct Desk<'d> {
+    sight: Sight<'d>,
     pub(super) keep: &'d Keep,
     standings: &'d mut Standings,
     /// Rows of revisions; how blocks stand is written once, when all is decided.
     pub(super) edits: Vec<Row>,
     /// Blocks of which this decision changes how they stand, and how those stood that earlier ones changed.
     changed: BTreeMap<BlockId, Option<Standing>>,
-    /// Blocks that earlier decisions changed, whose rows nobody can read yet.
-    written: BTreeSet<BlockId>,
-    /// Whether a decision wanted to read such rows.
-    blind: bool,
 }
 
 /// What came of a decision.
@@ -94,14 +115,16 @@ impl<'d> Desk<'d> {
     ) -> Self {
         standings.make_room();
         Self {
-            open,
-            rows: None,
+            sight: Sight {
+                open,
+                rows: None,
+                written: BTreeSet::new(),
+                blind: false,
+            },
             keep,
             standings,
             edits: Vec::new(),
             changed: BTreeMap::new(),
-            written: BTreeSet::new(),
-            blind: false,
         }
     }
 
@@ -112,7 +135,7 @@ impl<'d> Desk<'d> {
         let changed = std::mem::take(&mut self.changed);
         let error = match decided {
             Ok(answer) => {
-                self.written.extend(changed.into_keys());
+                self.sight.written.extend(changed.into_keys());
                 return Decided::Answer(answer);
             }
             Err(error) => error,
@@ -124,7 +147,7 @@ impl<'d> Desk<'d> {
                 None => drop(self.standings.now.remove(&id)),
             }
         }
-        match self.blind {
+        match self.sight.blind {
             true => Decided::Later,
             false => Decided::Failed(error),
         }
@@ -132,7 +155,7 @@ impl<'d> Desk<'d> {
 
     /// The rows that change by all that is decided.
     pub(super) fn into_rows(mut self) -> Vec<Row> {
-        for id in &self.written {
+        for id in &self.sight.written {
             if let Some(standing) = self.standings.now.get(id) {
                 self.edits
                     .push((standing_key(id), Some(standing.to_bytes())));
@@ -141,58 +164,50 @@ impl<'d> Desk<'d> {
         self.edits
     }
 
-    /// The rows of a block.
-    pub(super) fn rows(&mut self, id: &BlockId) -> Result<&Rows> {
-        if self.written.contains(id) {
-            self.blind = true;
-            return Err(Error::unavailable("the rows are not written yet"));
-        }
-        if self.rows.is_none() {
-            self.rows = Some((self.open)()?);
-        }
-        let rows = self.rows.as_ref();
-        rows.ok_or_else(|| Error::invalid("rows that were just opened are gone"))
-    }
-
     /// The revisions of a block.
     pub(super) fn past<'s>(&'s mut self, id: &'s BlockId) -> Result<Past<'s>> {
         let folded = self.standing(id)?.folded();
-        Ok(self.rows(id)?.past(id, folded))
+        Ok(self.sight.rows(id)?.past(id, folded))
     }
 
     /// How a block stands.
     pub(super) fn standing(&mut self, id: &BlockId) -> Result<&Standing> {
-        if !self.standings.now.contains_key(id) {
-            let standing = match self.standings.before.remove(id) {
-                Some(standing) => standing,
-                None => self.rows(id)?.standing(id)?,
-            };
-            let pending = standing.pending.iter().map(Waiting::weight);
-            self.standings.bytes += pending.sum::<usize>();
-            self.standings.now.insert(id.clone(), standing);
+        self.found(id).map(|standing| &*standing)
+    }
+
+    fn found(&mut self, id: &BlockId) -> Result<&mut Standing> {
+        let known = &mut *self.standings;
+        match known.now.entry(id.clone()) {
+            Entry::Occupied(place) => Ok(place.into_mut()),
+            Entry::Vacant(place) => {
+                let standing = match known.before.remove(id) {
+                    Some(standing) => standing,
+                    None => self.sight.rows(id)?.standing(id)?,
+                };
+                let pending = standing.pending.iter().map(Waiting::weight);
+                known.bytes += pending.sum::<usize>();
+                Ok(place.insert(standing))
+            }
         }
-        let standing = self.standings.now.get(id);
-        standing.ok_or_else(|| Error::invalid("a block that was just put there is gone"))
     }
 
     /// How a block stands, to be changed.
     pub(super) fn change(&mut self, id: &BlockId) -> Result<&mut Standing> {
-        self.standing(id)?;
-        let standing = self.standings.now.get_mut(id);
-        let standing =
-            standing.ok_or_else(|| Error::invalid("a block that was just put there is gone"))?;
         if !self.changed.contains_key(id) {
-            let before = self.written.contains(id).then(|| standing.clone());
+            let before = match self.sight.written.contains(id) {
+                true => Some(self.standing(id)?.clone()),
+                false => None,
+            };
             self.changed.insert(id.clone(), before);
         }
-        Ok(standing)
+        self.found(id)
     }
 
     /// Whether a revision of a block was made by this action.
     pub(super) fn is_made(&mut self, id: &BlockId, by: &ActionRev) -> Result<bool> {
         match self.standing(id)?.is_made(by) {
             Some(made) => Ok(made),
-            None => self.rows(id)?.is_made(id, by),
+            None => self.sight.rows(id)?.is_made(id, by),
         }
     }
 

@@ -788,6 +788,119 @@ fn each_revision_is_told_once_to_who_follows() {
     assert!(again.wait(std::time::Duration::ZERO).unwrap().is_none());
 }
 
+fn a_block_that_was_made_and_never_changed_is_one_row() {
+    let store = local();
+    for name in ["a", "b", "c"] {
+        pend(&store, name, Some(1), &[insert(name, &["1"])]);
+        commit(&store, name, 1, &[name]);
+    }
+    let reader = store.0.map.reader(&store.engine().snapshot()).wait();
+    assert_eq!(reader.unwrap().count(), 3);
+}
+
+/// Every third change is a long one.
+fn mixed(store: &Local, count: u64) {
+    let long = "x".repeat(2_000);
+    for revision in 1..=count {
+        let name = format!("a{revision}");
+        let word = match revision % 3 {
+            0 => &long,
+            _ => &name,
+        };
+        let change = match revision {
+            1 => insert("b", &[word]),
+            _ => update("b", word),
+        };
+        pend(store, &name, Some(revision), &[change]);
+        commit(store, &name, revision, &["b"]);
+    }
+}
+
+fn long_changes_and_short_ones_read_back_alike() {
+    for count in [33, 34, 35] {
+        let (store, late) = (local(), local());
+        mixed(&store, count);
+        let mut past = Vec::new();
+        for revision in 1..=count {
+            let here = fresh(&store);
+            past.push(words(&as_of(&here, revision).unwrap()).unwrap());
+            let made = [(id("b"), Status::Committed)].into();
+            let name = format!("a{revision}");
+            let status = here.status(&by(&name, revision), &[id("b")]).wait();
+            assert_eq!(status.unwrap(), made);
+            let status = here.status(&by("other", revision), &[id("b")]).wait();
+            assert_eq!(status.unwrap()[&id("b")], Status::Unknown);
+        }
+        let last = |upto| past.iter().nth(upto as usize - 1).cloned();
+        // In two parts, the newest of which has the folded revision; then what is old goes.
+        for (from, to) in [(1, Some(20)), (20, Some(count)), (count, None)] {
+            let part = store.archive(&id("b"), from, to).unwrap().unwrap();
+            late.adopt(part).wait().unwrap();
+        }
+        for store in [&store, &late] {
+            store.forget(&id("b"), count - 1).wait().unwrap();
+            store.forget(&id("b"), count).wait().unwrap();
+            let store = fresh(store);
+            assert_eq!(words(&get(&store, "b", None)), last(count));
+            let gone = as_of(&store, count - 1).unwrap_err();
+            assert_eq!(gone.kind(), ErrorKind::Unavailable);
+            pend(&store, "next", Some(count + 1), &[update("b", "next")]);
+            commit(&store, "next", count + 1, &["b"]);
+            let store = fresh(&store);
+            assert_eq!(words(&as_of(&store, count).unwrap()), last(count));
+            let next = words(&get(&store, "b", None));
+            assert_eq!(next, last(count).map(|before| format!("next {before}")));
+        }
+    }
+}
+
+fn who_is_refused_in_a_batch_takes_nothing_of_the_others_along() {
+    let store = local();
+    pend(&store, "a", Some(1), &[insert("b", &["1"])]);
+    // All three are decided together where that is possible.
+    let another = pending("x", Some(1), &[insert("c", &["another"])]);
+    let calls = [
+        store.pend(pending("x", Some(1), &[insert("c", &["x"])])),
+        store.pend(another),
+        store.pend(pending("d", Some(1), &[insert("d", &["d"])])),
+    ];
+    let [first, other, last] = calls.map(Op::wait);
+    assert_eq!(first.unwrap(), Pended::Done(Vec::new()));
+    assert_eq!(other.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(last.unwrap(), Pended::Done(Vec::new()));
+    for (name, block) in [("x", "c"), ("d", "d")] {
+        commit(&store, name, 1, &[block]);
+        assert_eq!(words(&get(&fresh(&store), block, None)).unwrap(), name);
+    }
+}
+
+fn revisions_that_came_in_one_commit_are_told_each() {
+    let store = local();
+    pend(&store, "a1", Some(1), &[insert("b", &["1"])]);
+    commit(&store, "a1", 1, &["b"]);
+    let mut changes = store.follow(1);
+    let calls = [2, 3, 4].map(|revision| {
+        let name = format!("a{revision}");
+        let part = Part {
+            collection: id("b"),
+            pend: pending(&name, Some(revision), &[update("b", &name)]),
+            commit: committing(&name, revision, &["b"]),
+        };
+        store.transact(vec![part]).unwrap()
+    });
+    for call in calls {
+        assert_eq!(call.wait().unwrap(), Transacted::Done);
+    }
+    let session = store.engine().session().unwrap();
+    drop(session.commit(&[], Some(Level::Disk)).wait());
+    store.engine().prove().unwrap();
+    let mut all = Vec::new();
+    while let Some(Told::Changed(change)) = changes.wait(std::time::Duration::ZERO).unwrap() {
+        all.push(change.by);
+    }
+    assert_eq!(all, [by("a1", 1), by("a2", 2), by("a3", 3), by("a4", 4)]);
+}
+
 fn ids_of_any_letters_keep_their_blocks_apart() {
     let store = local();
     let long = "x".repeat(200);
@@ -898,6 +1011,10 @@ crate::testing::on_stacks! {
     what_is_no_archive_is_told_and_changes_nothing
     what_is_not_here_is_restored_or_said_to_be_unknown
     each_revision_is_told_once_to_who_follows
+    a_block_that_was_made_and_never_changed_is_one_row
+    long_changes_and_short_ones_read_back_alike
+    who_is_refused_in_a_batch_takes_nothing_of_the_others_along
+    revisions_that_came_in_one_commit_are_told_each
     ids_of_any_letters_keep_their_blocks_apart
     what_is_held_bars_others_for_as_long_as_it_takes
     a_commit_that_rests_on_what_changed_since_is_stale
