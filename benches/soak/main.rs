@@ -7,7 +7,7 @@
 //!                   acknowledged may be lost, no snapshot may read other than it was
 //!   overwrite       steady random overwrites of so many times the data: disk use, throughput, latency
 //!   amplification   batches of random keys into a large tree: bytes written for each byte given
-//!   large           more rows than there is memory for, loaded in no order and read back
+//!   large           more rows than there is memory for, loaded and read back
 //! ```
 //!
 //! A figure that misses what `--most-…` asks for, and anything lost or wrong, ends it with exit code 1.
@@ -44,7 +44,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
         soak reclaim --stack examples/stacks/solo.toml --minutes 5 --kills 40\n  \
         soak overwrite --rows 1000000 --times 10 --report overwrite.html\n  \
         soak amplification --rows 10000000\n  \
-        soak large --rows 100000000 --cache '1 GiB'\n\n\
+        soak large --rows 100000000 --cache '1 GiB' --in-order\n\n\
         A run works in a directory of its own, which goes again at the end, unless --keep names one.\n\
         TRAVERTINE_LOG=info tells what is reclaimed as well, on standard error."
 )]

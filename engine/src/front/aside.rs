@@ -13,12 +13,16 @@
 //! takes over keeps no space for long, and one that came to nothing is done again; a helper whose hold is
 //! gone stores no more. A helper keeps no engine open.
 //!
+//! Commits that come meanwhile are flushed with all that lies before them: so a helper stores a little and
+//! no more while some are on their way, or each would wait for megabytes that nobody is in a hurry for.
+//!
 //! It waits for its turn to write, and whoever has the turn may wait for a driver: so the work is done on a
 //! thread of its own, for any number of engines that share a few drivers.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use crate::contract::{Error, NewRecord, Op, Record, Reference, Result};
 
@@ -29,6 +33,12 @@ use super::snapshot::{Beside, Read, Write};
 
 /// Most works of one engine at a time.
 const ASIDE_MAX: usize = 2;
+
+/// Bytes that a helper stores while a round of commits is on its way, about.
+const BESIDE_MAX: u64 = 256 << 10;
+
+/// The longest that a helper waits for a round.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What is done beside.
 pub type Aside = Box<dyn FnOnce(&Helper) + Send>;
@@ -49,9 +59,30 @@ impl Hold {
 pub struct Helper {
     shared: Weak<Shared>,
     hold: Weak<Guard>,
+    /// How many rounds had landed when it stored last, and what it stored since.
+    rounds: AtomicU64,
+    stored: AtomicU64,
 }
 
 impl Helper {
+    /// Waits for the round that is on its way, if much was stored beside it.
+    fn give_way(&self, shared: &Shared, bytes: u64) {
+        let landed = || shared.figures.rounds.load(Ordering::Relaxed);
+        let rounds = landed();
+        if self.rounds.swap(rounds, Ordering::Relaxed) != rounds {
+            self.stored.store(0, Ordering::Relaxed);
+        }
+        if self.stored.fetch_add(bytes, Ordering::Relaxed) + bytes < BESIDE_MAX {
+            return;
+        }
+        self.stored.store(0, Ordering::Relaxed);
+        let waiting = shared.landing.wait();
+        let seen = waiting.seen();
+        if shared.lock().flying && landed() == rounds {
+            waiting.on(seen, PATIENCE);
+        }
+    }
+
     fn shared(&self) -> Result<Arc<Shared>> {
         let gone = || Error::closed("the engine was closed");
         self.shared.upgrade().ok_or_else(gone)
@@ -75,7 +106,9 @@ impl Write for Helper {
                 "nobody holds any more what is stored aside: a reclaim has begun since, or nobody waits",
             ));
         }
-        shared.store(record, hint)
+        let stored = shared.store(record, hint)?;
+        self.give_way(&shared, stored.length.into());
+        Ok(stored)
     }
 
     fn reader(&self) -> Arc<dyn Read + Send + Sync> {
@@ -119,6 +152,8 @@ impl Shared {
         let helper = Helper {
             shared: Arc::downgrade(self),
             hold: Arc::downgrade(&pin),
+            rounds: AtomicU64::default(),
+            stored: AtomicU64::default(),
         };
         let work = Arc::new(Mutex::new(Some(work)));
         let theirs = work.clone();

@@ -13,8 +13,9 @@
 //!
 //! What may lie there is a share of what stays. To leave some of it costs room and saves writing, for a part that
 //! is half full is written once for each byte that it gives back, and later it would be emptier: a reclaim frees
-//! [the worst parts](super::worst), where the floors tell of them. Elsewhere it frees all that is worth it, and
-//! the whole share may be written from one to the next.
+//! [the worst parts](super::worst), where the floors tell of them. Elsewhere it frees all that is worth it. Where
+//! less than three quarters is left, the next reclaim begins half way to the share: of what was written lately
+//! much may be nearly empty.
 //!
 //! Where the last reclaim looked up to is known from its decision, whoever made it, so a process that
 //! lives for a short time gives back as much as one that lives long.
@@ -48,9 +49,10 @@ pub struct Automatic {
     /// that there is wake it earlier. At least a millisecond.
     pub every: Duration,
     /// How much garbage may lie below, as a share of what stays: 0.4 is a good value, less takes less room
-    /// and writes more, and 0 is none, and a look every time. Reclaim once there may be as much, and leave
-    /// three quarters of it. Less than a mebibyte is not enough otherwise. What was never looked at is looked
-    /// at once. Where writers fill an eighth as much again before it is done, they are held back.
+    /// and writes more, and 0 is none, and a look every time. Reclaim half way from what was left to as much,
+    /// and leave three quarters of it at most. Less than a mebibyte is not enough otherwise. What was never
+    /// looked at is looked at once. Where writers fill an eighth as much again before it is done, they are
+    /// held back.
     pub garbage: f64,
     /// Most bytes that the mark reads in a second, unless it would hold writers back.
     pub rate: u64,
@@ -291,7 +293,8 @@ impl Last {
         }
         let may = (share * self.stays as f64) as u64;
         let least = may - (may as f64 * SPARE) as u64;
-        may.saturating_sub(self.garbage).max(least).max(WRITTEN_MIN)
+        let half = may.saturating_sub(self.garbage) / 2;
+        half.max(least).max(WRITTEN_MIN)
     }
 }
 
@@ -476,8 +479,9 @@ mod tests {
             last.enough(share)
         };
         assert_eq!(left(1_000 << 20, 0, 0.0), 0);
-        assert_eq!(left(1_000 << 20, 0, 0.5), 500 << 20);
-        assert_eq!(left(1_000 << 20, 300 << 20, 0.5), 200 << 20);
+        assert_eq!(left(1_000 << 20, 0, 0.5), 250 << 20);
+        assert_eq!(left(1_000 << 20, 200 << 20, 0.5), 150 << 20);
+        assert_eq!(left(1_000 << 20, 300 << 20, 0.5), 125 << 20);
         // What cannot be freed brings on no reclaim after another.
         assert_eq!(left(1_000 << 20, 900 << 20, 0.5), 125 << 20);
         // Nor does what a reclaim itself writes.

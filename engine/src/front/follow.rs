@@ -192,7 +192,7 @@ impl Landing {
     }
 
     /// From now on whoever rings is heard.
-    fn wait(&self) -> Waiting<'_> {
+    pub(super) fn wait(&self) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         Waiting(self)
     }
@@ -202,15 +202,16 @@ impl Landing {
     }
 }
 
-struct Waiting<'a>(&'a Landing);
+/// Who is heard of by whoever rings.
+pub(super) struct Waiting<'a>(&'a Landing);
 
 impl Waiting<'_> {
-    fn seen(&self) -> u64 {
+    pub(super) fn seen(&self) -> u64 {
         *self.0.lock()
     }
 
     /// Waits until more was seen than that, but no longer than this.
-    fn on(&self, seen: u64, time: Duration) {
+    pub(super) fn on(&self, seen: u64, time: Duration) {
         let wait = self
             .0
             .changed

@@ -113,24 +113,27 @@ impl Medium for FileMedium {
 
     fn open(&self, name: &str, write: bool) -> Result<Arc<dyn MediumFile>> {
         let path = self.path(name);
-        // A FIFO or a device in the place of a file would block or do worse.
-        match std::fs::metadata(&path) {
-            Ok(found) if !found.is_file() => {
-                return Err(Error::invalid(format!(
-                    "{} is not a regular file",
-                    path.display()
-                )));
-            }
-            Err(source) if source.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::invalid(format!("there is no {}", path.display())));
-            }
-            _ => {}
-        }
         let mut options = OpenOptions::new();
         options.read(true).write(write);
-        let file = open_quietly(&mut options, OFlags::empty(), &path)
-            .map_err(|source| self.failed("opening", name, source))?;
-        Ok(self.opened(file, path))
+        // A FIFO in the place of a file would block: it is opened so that it does not, and refused.
+        let opened = open_quietly(&mut options, OFlags::NONBLOCK, &path);
+        let found = match &opened {
+            Ok(file) => file.metadata(),
+            Err(_) => std::fs::metadata(&path),
+        };
+        match (opened, found) {
+            (_, Ok(found)) if !found.is_file() => Err(Error::invalid(format!(
+                "{} is not a regular file",
+                path.display()
+            ))),
+            (Err(source), _) if source.kind() == io::ErrorKind::NotFound => {
+                Err(Error::invalid(format!("there is no {}", path.display())))
+            }
+            (opened, _) => {
+                let file = opened.map_err(|source| self.failed("opening", name, source))?;
+                Ok(self.opened(file, path))
+            }
+        }
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
@@ -152,12 +155,26 @@ impl Medium for FileMedium {
     }
 
     fn lock(&self) -> Result<()> {
-        self.make_directory()?;
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
+        options.read(true).write(true);
         // It is written to: a link in its place must not lead to a file of somebody else.
-        let file = open_quietly(&mut options, OFlags::NOFOLLOW, &self.path(LOCK))
-            .map_err(|source| self.failed("opening", LOCK, source))?;
+        let mut open = |create| {
+            options.create(create).truncate(false);
+            open_quietly(&mut options, OFlags::NOFOLLOW, &self.path(LOCK))
+        };
+        let file = match open(false) {
+            Err(source)
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                self.make_directory()?;
+                open(true)
+            }
+            opened => opened,
+        };
+        let file = file.map_err(|source| self.failed("opening", LOCK, source))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -229,9 +246,6 @@ impl FileMedium {
     /// Makes the directory and every missing parent, each name durable in its own parent; also the
     /// newest that is there, whose maker may have died before it was. Once there was a lock, all are.
     fn make_directory(&self) -> Result<()> {
-        if self.path(LOCK).exists() {
-            return Ok(());
-        }
         let mut missing = Vec::new();
         let mut path = self.directory.as_path();
         while !path.as_os_str().is_empty() && !path.exists() {
@@ -534,6 +548,25 @@ mod tests {
             medium.open("b", false).unwrap_err().kind(),
             ErrorKind::Invalid
         );
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_in_the_place_of_one_and_blocks_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("identity");
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        std::fs::create_dir(directory.path().join("writer")).unwrap();
+        let medium = FileMedium::new(directory.path(), 4096);
+        for (name, write) in [
+            ("identity", false),
+            ("identity", true),
+            ("writer", false),
+            ("writer", true),
+        ] {
+            let error = medium.open(name, write).unwrap_err();
+            assert!(error.to_string().contains("not a regular file"), "{error}");
+        }
     }
 
     #[test]
