@@ -12,8 +12,8 @@ use crate::block::{BlockId, Value};
 use crate::collection::{Collection, Replace, Retry, Tree};
 use crate::testing::{id, local, now};
 use crate::transactor::{
-    ActionId, ActionRev, Answers, Commit, Committed, Context, Local, Part, Pend, Pended, Stale, Status,
-    Transacted, Transactor,
+    ActionId, ActionRev, Answers, Commit, Committed, Context, Local, Part, Pend, Pended, Stale,
+    Status, Transacted, Transactor,
 };
 
 const PLAIN: &str = "actions@1.0.0";
