@@ -13,8 +13,9 @@
 //! takes over keeps no space for long, and one that came to nothing is done again; a helper whose hold is
 //! gone stores no more. A helper keeps no engine open.
 //!
-//! Commits that come meanwhile are flushed with all that lies before them: so a helper stores a little and
-//! no more while some are on their way, or each would wait for megabytes that nobody is in a hurry for.
+//! Commits that come meanwhile are flushed with all that lies before them, and each would wait for megabytes
+//! that nobody is in a hurry for: so a helper pauses for a round that is on its way, though never for long,
+//! and for none once somebody waits for the work.
 //!
 //! It waits for its turn to write, and whoever has the turn may wait for a driver: so the work is done on a
 //! thread of its own, for any number of engines that share a few drivers.
@@ -37,7 +38,7 @@ const ASIDE_MAX: usize = 2;
 /// Bytes that a helper stores while a round of commits is on its way, about.
 const BESIDE_MAX: u64 = 256 << 10;
 
-/// The longest that a helper waits for a round.
+/// The longest that a helper waits for a round, each time.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What is done beside.
@@ -45,13 +46,21 @@ pub type Aside = Box<dyn FnOnce(&Helper) + Send>;
 
 /// Holds what a helper stored, until a reclaim takes it away.
 #[derive(Debug)]
-pub struct Hold(pub(super) Arc<Guard>);
+pub struct Hold {
+    pub(super) pin: Arc<Guard>,
+    work: Arc<Work>,
+}
 
 impl Hold {
+    /// Somebody waits for the work: it gives way to nobody any more.
+    pub fn hurry(&self) {
+        self.work.hurry();
+    }
+
     /// Whether what was stored may still be taken over, as far as is known by now.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        self.0.is_held()
+        self.pin.is_held()
     }
 }
 
@@ -59,20 +68,23 @@ impl Hold {
 pub struct Helper {
     shared: Weak<Shared>,
     hold: Weak<Guard>,
+    work: Arc<Work>,
     /// How many rounds had landed when it stored last, and what it stored since.
     rounds: AtomicU64,
     stored: AtomicU64,
 }
 
 impl Helper {
-    /// Waits for the round that is on its way, if much was stored beside it.
+    /// Waits for the round that is on its way, if much was stored beside it and nobody waits for the work.
     fn give_way(&self, shared: &Shared, bytes: u64) {
         let landed = || shared.figures.rounds.load(Ordering::Relaxed);
         let rounds = landed();
         if self.rounds.swap(rounds, Ordering::Relaxed) != rounds {
             self.stored.store(0, Ordering::Relaxed);
         }
-        if self.stored.fetch_add(bytes, Ordering::Relaxed) + bytes < BESIDE_MAX {
+        if self.stored.fetch_add(bytes, Ordering::Relaxed) + bytes < BESIDE_MAX
+            || self.work.is_awaited()
+        {
             return;
         }
         self.stored.store(0, Ordering::Relaxed);
@@ -141,7 +153,7 @@ impl Shared {
             since: self.env.clock.unix_us(),
             view: state.newest.clone(),
             began: Some(state.ends()),
-            weak: Some(made),
+            weak: Some(made.clone()),
         };
         // Under the lock of the state, as a session is pinned.
         let pin = self.pins.hold(held, None);
@@ -149,9 +161,14 @@ impl Shared {
         let Some(pin) = pin.map(Arc::new) else {
             return Err(work);
         };
+        let hold = Hold {
+            pin,
+            work: made.clone(),
+        };
         let helper = Helper {
             shared: Arc::downgrade(self),
-            hold: Arc::downgrade(&pin),
+            hold: Arc::downgrade(&hold.pin),
+            work: made,
             rounds: AtomicU64::default(),
             stored: AtomicU64::default(),
         };
@@ -164,9 +181,9 @@ impl Shared {
             }
         });
         match self.env.drivers.thread("travertine-aside", body) {
-            Ok(()) => Ok(Hold(pin)),
+            Ok(()) => Ok(hold),
             // Nobody has begun it.
-            Err(_) => take(&work).map_or(Ok(Hold(pin)), Err),
+            Err(_) => take(&work).map_or(Ok(hold), Err),
         }
     }
 }

@@ -13,9 +13,9 @@
 //!
 //! What may lie there is a share of what stays. To leave some of it costs room and saves writing, for a part that
 //! is half full is written once for each byte that it gives back, and later it would be emptier: a reclaim frees
-//! [the worst parts](super::worst), where the floors tell of them. Elsewhere it frees all that is worth it. Where
-//! less than three quarters is left, the next reclaim begins half way to the share: of what was written lately
-//! much may be nearly empty.
+//! [the worst parts](super::worst), where the floors tell of them, and the next begins half way from what was left
+//! to the share, though not before a quarter of it was written: much of that may be nearly empty. Elsewhere it
+//! frees all that is worth it, and the whole share may be written from one to the next.
 //!
 //! Where the last reclaim looked up to is known from its decision, whoever made it, so a process that
 //! lives for a short time gives back as much as one that lives long.
@@ -49,8 +49,8 @@ pub struct Automatic {
     /// that there is wake it earlier. At least a millisecond.
     pub every: Duration,
     /// How much garbage may lie below, as a share of what stays: 0.4 is a good value, less takes less room
-    /// and writes more, and 0 is none, and a look every time. Reclaim half way from what was left to as much,
-    /// and leave three quarters of it at most. Less than a mebibyte is not enough otherwise. What was never
+    /// and writes more, and 0 is none, and a look every time. Reclaim before there is more, and leave three
+    /// quarters of it at most. Less than a mebibyte is not enough otherwise. What was never
     /// looked at is looked at once. Where writers fill an eighth as much again before it is done, they are
     /// held back.
     pub garbage: f64,
@@ -252,6 +252,8 @@ struct Last {
     /// Of what lay there after it, what stays, and what is garbage.
     stays: u64,
     garbage: u64,
+    /// Whether the next one may choose what to free.
+    choice: bool,
 }
 
 impl Last {
@@ -265,6 +267,7 @@ impl Last {
             looked,
             stays,
             garbage: left - stays,
+            choice,
         }
     }
 
@@ -275,7 +278,8 @@ impl Last {
         let left = lying(&status).saturating_sub(shared.written().saturating_sub(looked));
         // What is too young to be looked at may be held for long. Where everything was offered, what is
         // left is not worth it.
-        let stays = match worst::is_choice(&status) {
+        let choice = worst::is_choice(&status);
+        let stays = match choice {
             true => left.min(report.alive + report.young),
             false => left,
         };
@@ -283,18 +287,20 @@ impl Last {
             looked,
             stays,
             garbage: left - stays,
+            choice,
         }
     }
 
-    /// So many bytes since then are enough. 0: any are.
-    fn enough(&self, share: f64) -> u64 {
+    /// So many bytes since then are enough, and so many are all that may come. 0: any are.
+    fn enough(&self, share: f64) -> (u64, u64) {
         if share == 0.0 {
-            return 0;
+            return (0, 0);
         }
         let may = (share * self.stays as f64) as u64;
-        let least = may - (may as f64 * SPARE) as u64;
-        let half = may.saturating_sub(self.garbage) / 2;
-        half.max(least).max(WRITTEN_MIN)
+        let least = (may - (may as f64 * SPARE) as u64).max(WRITTEN_MIN);
+        let all = may.saturating_sub(self.garbage);
+        let enough = all / if self.choice { 2 } else { 1 };
+        (enough.max(least), all.max(least))
     }
 }
 
@@ -321,7 +327,7 @@ impl<'a> Looks<'a> {
                 }
             },
         };
-        let (before, enough) = (last.looked, last.enough(share));
+        let (before, (enough, all)) = (last.looked, last.enough(share));
         if engine.0.written().saturating_sub(before) < enough.max(1) {
             alarm.arm(before, enough, &engine.0);
             return ControlFlow::Continue(());
@@ -329,7 +335,7 @@ impl<'a> Looks<'a> {
         if enough > 0 {
             let now = engine.0.env.clock.monotonic_ns();
             let more = ((share * last.stays as f64) as u64 / 8).max(WRITTEN_MIN / 4);
-            alarm.brake.set(before + enough + more, more, now);
+            alarm.brake.set(before + all + more, more, now);
         }
         let options = Reclaiming {
             rate: Some(self.automatic.rate),
@@ -347,7 +353,7 @@ impl<'a> Looks<'a> {
             Ok(report) => {
                 let last = *self.last.insert(Last::told(&report, &engine.0));
                 self.rest = self.automatic.every;
-                alarm.arm(last.looked, last.enough(share), &engine.0);
+                alarm.arm(last.looked, last.enough(share).0, &engine.0);
                 tracing::info!(
                     commits = report.commits,
                     alive = report.alive,
@@ -475,17 +481,19 @@ mod tests {
                 looked,
                 stays,
                 garbage,
+                choice: true,
             };
             last.enough(share)
         };
-        assert_eq!(left(1_000 << 20, 0, 0.0), 0);
-        assert_eq!(left(1_000 << 20, 0, 0.5), 250 << 20);
-        assert_eq!(left(1_000 << 20, 200 << 20, 0.5), 150 << 20);
-        assert_eq!(left(1_000 << 20, 300 << 20, 0.5), 125 << 20);
+        let mib = |(enough, all): (u64, u64)| (enough >> 20, all >> 20);
+        assert_eq!(left(1_000 << 20, 0, 0.0), (0, 0));
+        assert_eq!(mib(left(1_000 << 20, 0, 0.5)), (250, 500));
+        assert_eq!(mib(left(1_000 << 20, 200 << 20, 0.5)), (150, 300));
+        assert_eq!(mib(left(1_000 << 20, 300 << 20, 0.5)), (125, 200));
         // What cannot be freed brings on no reclaim after another.
-        assert_eq!(left(1_000 << 20, 900 << 20, 0.5), 125 << 20);
+        assert_eq!(mib(left(1_000 << 20, 900 << 20, 0.5)), (125, 125));
         // Nor does what a reclaim itself writes.
-        assert_eq!(left(1_000, 0, 0.3), WRITTEN_MIN);
+        assert_eq!(left(1_000, 0, 0.3), (WRITTEN_MIN, WRITTEN_MIN));
         let alarm = Alarm::default();
         alarm.look(|| panic!("nobody asked"));
         alarm.due.store(100, Ordering::Relaxed);

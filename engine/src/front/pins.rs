@@ -86,10 +86,20 @@ pub(super) struct Work(AtomicU8);
 const ENDED: u8 = 1;
 /// A session has taken over what came of it, or a reclaim has waited for that in vain.
 const TAKEN: u8 = 2;
+/// Somebody waits for it.
+const AWAITED: u8 = 4;
 
 impl Work {
     pub(super) fn end(&self) {
         self.0.fetch_or(ENDED, Ordering::AcqRel);
+    }
+
+    pub(super) fn hurry(&self) {
+        self.0.fetch_or(AWAITED, Ordering::AcqRel);
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        self.0.load(Ordering::Acquire) & AWAITED > 0
     }
 
     fn take_over(&self) {

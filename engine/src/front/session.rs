@@ -112,7 +112,7 @@ impl Write for Session {
     }
 
     fn cover(&self, hold: &Hold) -> bool {
-        self.base.pin().cover(&hold.0)
+        self.base.pin().cover(&hold.pin)
     }
 }
 

@@ -115,8 +115,8 @@ impl Medium for FileMedium {
         let path = self.path(name);
         let mut options = OpenOptions::new();
         options.read(true).write(write);
-        // A FIFO in the place of a file would block: it is opened so that it does not, and refused.
-        let opened = open_quietly(&mut options, OFlags::NONBLOCK, &path);
+        // A FIFO or a device in the place of a file would block: it is opened so that it does not, and refused.
+        let opened = open_quietly(&mut options, OFlags::NONBLOCK | OFlags::NOCTTY, &path);
         let found = match &opened {
             Ok(file) => file.metadata(),
             Err(_) => std::fs::metadata(&path),
@@ -131,6 +131,10 @@ impl Medium for FileMedium {
             }
             (opened, _) => {
                 let file = opened.map_err(|source| self.failed("opening", name, source))?;
+                // Of a file it may keep a ring from waiting for the device.
+                rustix::fs::fcntl_getfl(&file)
+                    .and_then(|flags| rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK))
+                    .map_err(|source| self.failed("opening", name, source.into()))?;
                 Ok(self.opened(file, path))
             }
         }
@@ -157,7 +161,8 @@ impl Medium for FileMedium {
     fn lock(&self) -> Result<()> {
         let mut options = OpenOptions::new();
         options.read(true).write(true);
-        // It is written to: a link in its place must not lead to a file of somebody else.
+        // It is written to: a link in its place must not lead to a file of somebody else. Where there is one the
+        // directory was made, and its name is durable.
         let mut open = |create| {
             options.create(create).truncate(false);
             open_quietly(&mut options, OFlags::NOFOLLOW, &self.path(LOCK))
@@ -244,7 +249,7 @@ impl Drop for FileMedium {
 
 impl FileMedium {
     /// Makes the directory and every missing parent, each name durable in its own parent; also the
-    /// newest that is there, whose maker may have died before it was. Once there was a lock, all are.
+    /// newest that is there, whose maker may have died before it was.
     fn make_directory(&self) -> Result<()> {
         let mut missing = Vec::new();
         let mut path = self.directory.as_path();

@@ -56,7 +56,7 @@ pub(super) struct Sieve {
     blocks: Blocks,
     /// How many bits are set: a key that comes again sets none.
     set: AtomicU64,
-    /// More keys than this let too much pass.
+    /// So many keys there is room for.
     most: u64,
     state: AtomicU8,
     /// While somebody else walks: what is read there stays.

@@ -85,6 +85,9 @@ impl Sweep {
         if !self.hold.is_held() {
             return Outcome::Nothing;
         }
+        if wait {
+            self.hold.hurry();
+        }
         let mut state = self.shared.lock();
         while wait && matches!(*state, State::UnderWay) {
             let waited = self.shared.ended.wait(state);

@@ -33,7 +33,6 @@ use crate::convert;
 use crate::proto::engine_client::EngineClient;
 use crate::proto::{self, ask, reply};
 use crate::traces;
-use crate::wire::ask_weight;
 use crate::wire::error::{from_proto, from_status};
 
 /// Most asks of one message.
@@ -252,7 +251,7 @@ impl Session {
     }
 
     async fn ask(&self, what: ask::What) -> Result<Asked<reply::What>> {
-        let size = u32::try_from(ask_weight(&what).min(BYTES_MAX)).unwrap_or(u32::MAX);
+        let size = u32::try_from(size(&what).min(BYTES_MAX)).unwrap_or(u32::MAX);
         let ended = |_| Error::closed("the session ended");
         let bytes = self.bytes.clone().acquire_many_owned(size).await;
         let place = self.places.clone().acquire_owned().await;
@@ -363,6 +362,19 @@ async fn next(replies: &mut Streaming<proto::Replies>) -> Result<VecDeque<proto:
     }
 }
 
+/// About the bytes that an ask takes.
+fn size(what: &ask::What) -> usize {
+    let record = |record: &proto::StoreRequest| record.body.len() + 40 * record.references.len();
+    64 + match what {
+        ask::What::Store(told) => record(told),
+        ask::What::Commit(told) => {
+            let changes = told.changes.iter().map(|change| change.name.len() + 64);
+            told.store.iter().map(record).sum::<usize>() + changes.sum::<usize>()
+        }
+        _ => 0,
+    }
+}
+
 /// What is asked, as many in a message as wait.
 struct Outbound {
     queue: mpsc::UnboundedReceiver<proto::Ask>,
@@ -383,7 +395,7 @@ impl Stream for Outbound {
             };
             match ask {
                 Poll::Ready(Some(ask)) => {
-                    let size = ask.what.as_ref().map_or(0, ask_weight);
+                    let size = ask.what.as_ref().map_or(0, size);
                     if !message.asks.is_empty() && bytes + size > ASKS_BYTES {
                         self.held = Some(ask);
                         return Poll::Ready(Some(message));

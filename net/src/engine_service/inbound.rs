@@ -4,16 +4,19 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use prost::Message;
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 use travertine_engine::contract::Error;
 
 use crate::proto;
+use crate::wire::FLUSH;
 use crate::wire::error::to_status;
-use crate::wire::{FLUSH, ask_weight};
 
 /// No further message is taken in once so many asks wait, or [`FLUSH`] bytes of them.
 const TOGETHER: usize = 256;
+/// What a message takes beside what is in it: those with nothing in them come to an end too.
+const MESSAGE: usize = 64;
 
 pub(super) struct Inbound {
     asks: Streaming<proto::Asks>,
@@ -52,27 +55,32 @@ impl Inbound {
                 Poll::Ready(message) => message.transpose(),
             };
             match message.and_then(|message| message.map(|it| self.check(it)).transpose()) {
-                Ok(Some(asks)) => {
-                    let asked = asks.iter().filter_map(|ask| ask.what.as_ref());
-                    bytes += asked.map(ask_weight).sum::<usize>();
-                    waiting.extend(asks);
+                Ok(Some(message)) => {
+                    bytes += MESSAGE + message.encoded_len();
+                    waiting.extend(message.asks);
                 }
                 ended => self.over = Some(ended.err()),
             }
         }
         match &mut self.over {
             _ if !waiting.is_empty() => Poll::Ready(Ok(())),
-            None => Poll::Pending,
+            None => {
+                if bytes >= FLUSH {
+                    // More may be there: what else goes on in the session comes first.
+                    context.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
             Some(why) => Poll::Ready(why.take().map_or(Ok(()), Err)),
         }
     }
 
-    fn check(&self, message: proto::Asks) -> Result<Vec<proto::Ask>, Status> {
+    fn check(&self, message: proto::Asks) -> Result<proto::Asks, Status> {
         let (came, most) = (message.asks.len(), self.most);
         if came > most {
             let text = format!("{came} asks in one message, {most} are the limit");
             return Err(to_status(&Error::invalid(text)));
         }
-        Ok(message.asks)
+        Ok(message)
     }
 }

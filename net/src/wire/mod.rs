@@ -15,7 +15,6 @@ use prost::Message;
 use travertine_engine::contract::limits::BATCH_MAX;
 
 use crate::proto::call::Verb;
-use crate::proto::{StoreRequest, ask};
 
 /// The oldest version of the protocol that is spoken here.
 pub const OLDEST: u32 = 1;
@@ -46,17 +45,4 @@ pub(crate) fn weight(verb: &Verb) -> usize {
         _ => 0,
     };
     bytes + 64
-}
-
-/// About what something that is asked of an engine takes, in memory and on the wire.
-pub(crate) fn ask_weight(what: &ask::What) -> usize {
-    let record = |record: &StoreRequest| record.body.len() + 40 * record.references.len();
-    64 + match what {
-        ask::What::Store(told) => record(told),
-        ask::What::Commit(told) => {
-            let changes = told.changes.iter().map(|change| change.name.len() + 64);
-            told.store.iter().map(record).sum::<usize>() + changes.sum::<usize>()
-        }
-        _ => 0,
-    }
 }

@@ -271,7 +271,9 @@ impl Standing {
 
     /// Has another newest revision, folded if its change is.
     pub(super) fn fold(&mut self, newest: Made) {
-        self.change = newest.folds().then_some(newest.transform);
+        // A copy: it stays in memory for longer than the row that it may be a part of.
+        let copy = || Bytes::copy_from_slice(&newest.transform);
+        self.change = newest.folds().then(copy);
         self.newest = Some((newest.by, newest.steps));
     }
 
