@@ -22,6 +22,11 @@
 //! ```
 //!
 //! An LSM writes blindly and pays for a count with a walk: that is its lead in the first row.
+//!
+//! Opening takes 45 µs again and again, and about 200 where nothing of it is in the processor's caches, as after
+//! a close that merged: 15 % the plan of the stack, 45 % system calls that find and lock four files and list the
+//! directory, 15 % the map of the newest segment, the rest the records that are read. LMDB opens two files and
+//! reads two pages.
 
 use std::path::Path;
 
