@@ -13,9 +13,10 @@
 //!
 //! What may lie there is a share of what stays. To leave some of it costs room and saves writing, for a part that
 //! is half full is written once for each byte that it gives back, and later it would be emptier: a reclaim frees
-//! [the worst parts](super::worst), where the floors tell of them, and the next begins half way from what was left
-//! to the share, though not before a quarter of it was written: much of that may be nearly empty. Elsewhere it
-//! frees all that is worth it, and the whole share may be written from one to the next.
+//! [the worst parts](super::worst), where the floors tell of them. If those were half of what had been written
+//! since the last time, the next reclaim begins half way from what was left to the share, though not before a
+//! quarter of it was written: as much may be nearly empty again. Elsewhere it frees all that is worth it, and the
+//! whole share may be written from one to the next.
 //!
 //! Where the last reclaim looked up to is known from its decision, whoever made it, so a process that
 //! lives for a short time gives back as much as one that lives long.
@@ -252,8 +253,9 @@ struct Last {
     /// Of what lay there after it, what stays, and what is garbage.
     stays: u64,
     garbage: u64,
-    /// Whether the next one may choose what to free.
-    choice: bool,
+    /// Whether it freed half of what was written since the one before, and chose what: then as much may be
+    /// had for little again.
+    plenty: bool,
 }
 
 impl Last {
@@ -267,12 +269,12 @@ impl Last {
             looked,
             stays,
             garbage: left - stays,
-            choice,
+            plenty: false,
         }
     }
 
-    /// After a reclaim that is over just now.
-    fn told(report: &Report, shared: &Shared) -> Self {
+    /// After a reclaim that is over just now, and one before it that looked so far.
+    fn told(report: &Report, shared: &Shared, before: u64) -> Self {
         let looked = report.alive + report.dead + report.young;
         let status = shared.store.status();
         let left = lying(&status).saturating_sub(shared.written().saturating_sub(looked));
@@ -287,7 +289,7 @@ impl Last {
             looked,
             stays,
             garbage: left - stays,
-            choice,
+            plenty: choice && report.freed.bytes >= looked.saturating_sub(before) / 2,
         }
     }
 
@@ -299,7 +301,7 @@ impl Last {
         let may = (share * self.stays as f64) as u64;
         let least = (may - (may as f64 * SPARE) as u64).max(WRITTEN_MIN);
         let all = may.saturating_sub(self.garbage);
-        let enough = all / if self.choice { 2 } else { 1 };
+        let enough = all / if self.plenty { 2 } else { 1 };
         (enough.max(least), all.max(least))
     }
 }
@@ -351,7 +353,7 @@ impl<'a> Looks<'a> {
         };
         match engine.reclaim_unasked(&self.automatic.retention, &options, &mut go_on) {
             Ok(report) => {
-                let last = *self.last.insert(Last::told(&report, &engine.0));
+                let last = *self.last.insert(Last::told(&report, &engine.0, before));
                 self.rest = self.automatic.every;
                 alarm.arm(last.looked, last.enough(share).0, &engine.0);
                 tracing::info!(
@@ -481,7 +483,7 @@ mod tests {
                 looked,
                 stays,
                 garbage,
-                choice: true,
+                plenty: true,
             };
             last.enough(share)
         };
