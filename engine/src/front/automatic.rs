@@ -492,6 +492,14 @@ mod tests {
         assert_eq!(mib(left(1_000 << 20, 0, 0.5)), (250, 500));
         assert_eq!(mib(left(1_000 << 20, 200 << 20, 0.5)), (150, 300));
         assert_eq!(mib(left(1_000 << 20, 300 << 20, 0.5)), (125, 200));
+        // Where little was found there is no hurry.
+        let last = Last {
+            looked: 0,
+            stays: 1_000 << 20,
+            garbage: 0,
+            plenty: false,
+        };
+        assert_eq!(mib(last.enough(0.5)), (500, 500));
         // What cannot be freed brings on no reclaim after another.
         assert_eq!(mib(left(1_000 << 20, 900 << 20, 0.5)), (125, 125));
         // Nor does what a reclaim itself writes.
