@@ -51,9 +51,8 @@ pub struct Automatic {
     pub every: Duration,
     /// How much garbage may lie below, as a share of what stays: 0.4 is a good value, less takes less room
     /// and writes more, and 0 is none, and a look every time. Reclaim before there is more, and leave three
-    /// quarters of it at most. Less than a mebibyte is not enough otherwise. What was never
-    /// looked at is looked at once. Where writers fill an eighth as much again before it is done, they are
-    /// held back.
+    /// quarters of it at most. Less than a mebibyte is not enough otherwise. What was never looked at is
+    /// looked at once. Where writers fill an eighth as much again before it is done, they are held back.
     pub garbage: f64,
     /// Most bytes that the mark reads in a second, unless it would hold writers back.
     pub rate: u64,

@@ -122,22 +122,25 @@ impl Changes {
                 continue;
             };
             let new = now.value(new).wait()?;
-            let (block, made) = match row_of(differs.key) {
+            let (block, made, stood) = match row_of(differs.key) {
                 Some(RowOf::Revision(id, revision)) if differs.old.is_none() => {
-                    (id, Made::from_bytes(revision, &new)?)
+                    let stood = before.standing(&id)?;
+                    (id, Made::from_bytes(revision, &new)?, stood)
                 }
-                Some(RowOf::Standing(id)) => match Standing::from_bytes(&new)?.folded() {
-                    Some(made) => (id, made),
-                    None => continue,
-                },
+                Some(RowOf::Standing(id)) => {
+                    let Some(made) = Standing::from_bytes(&new)?.folded() else {
+                        continue;
+                    };
+                    let stood = match differs.old {
+                        Some(old) => Standing::from_bytes(&before.0.value(old).wait()?)?,
+                        None => Standing::default(),
+                    };
+                    (id, made, stood)
+                }
                 _ => continue,
             };
             // What only went from one row to another is no news.
-            if before
-                .standing(&block)?
-                .folded()
-                .is_some_and(|it| it.by == made.by)
-            {
+            if stood.folded().is_some_and(|it| it.by == made.by) {
                 continue;
             }
             all.push(Told::Changed(Changed {
