@@ -31,7 +31,8 @@ impl<V: View> Reader<V> {
         &self.view
     }
 
-    /// The value at `key`. A short one is a slice of the record it lies in, not a copy.
+    /// The value at `key`. A short one is a slice of the bytes it lies in, not a copy: who keeps it keeps those,
+    /// a record or at most 128 KiB of deltas.
     pub fn get(&self, key: &[u8]) -> Op<Option<Bytes>> {
         match self.view.find(key).try_ready() {
             Ok(Ok(None)) => Op::ok(None),

@@ -23,10 +23,11 @@
 //!
 //! An LSM writes blindly and pays for a count with a walk: that is its lead in the first row.
 //!
-//! Opening takes 45 µs again and again, and about 200 where nothing of it is in the processor's caches, as after
-//! a close that merged: 15 % the plan of the stack, 45 % system calls that find and lock four files and list the
-//! directory, 15 % the map of the newest segment, the rest the records that are read. LMDB opens two files and
-//! reads two pages.
+//! Opening takes 45 µs again and again. After a close that merged and beside engines that compact it takes 0.3 to
+//! 0.4 ms, for little of it is in the processor's caches: 60 to 100 µs the plan of the stack, 100 to 180 the
+//! directory (four files that are found and locked, the newest segment mapped), 60 to 90 the records that are read.
+//! LMDB opens two files and reads two pages. It took 1.5 ms while every small delta was an allocation of its own: the
+//! close let go of them all, and the first who then asked for a kibibyte waited for `malloc` to sort 10,000 of them.
 
 use std::path::Path;
 

@@ -1,16 +1,15 @@
 //! Time, randomness and drivers, handed in, so that a run can be replayed.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::fmt::Debug;
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::error::{Error, Result};
 use super::memory::{Memory, SystemMemory};
 use super::oid::Oid;
 use super::op::{Op, Pending, Promise};
+use super::pool::Pool;
 use super::record::Reference;
 use super::trace;
 
@@ -249,133 +248,6 @@ impl<T: Send + 'static> Pending<T> for Offloaded<T> {
     }
 }
 
-/// A few threads that take jobs in turn; started at the first job, ended when the pool is dropped.
-#[derive(Debug)]
-pub struct Pool {
-    shared: Arc<PoolShared>,
-    most: usize,
-}
-
-#[derive(Debug)]
-struct PoolShared {
-    queue: Mutex<PoolQueue>,
-    more: Condvar,
-}
-
-#[derive(Default)]
-struct PoolQueue {
-    jobs: VecDeque<Job>,
-    threads: usize,
-    idle: usize,
-    closed: bool,
-}
-
-impl Debug for PoolQueue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} jobs, {} threads", self.jobs.len(), self.threads)
-    }
-}
-
-impl Pool {
-    /// A pool of at most this many threads.
-    #[must_use]
-    pub fn new(most: usize) -> Self {
-        let shared = PoolShared {
-            queue: Mutex::default(),
-            more: Condvar::new(),
-        };
-        Self {
-            shared: Arc::new(shared),
-            most: most.max(1),
-        }
-    }
-}
-
-impl Drivers for Pool {
-    fn run(&self, job: Job) {
-        let mut queue = self
-            .shared
-            .queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        queue.jobs.push_back(job);
-        if queue.idle > 0 {
-            self.shared.more.notify_one();
-        }
-        // Who is called and not awake yet still counts as idle: one of them for each job.
-        if queue.jobs.len() > queue.idle && queue.threads < self.most {
-            queue.threads += 1;
-            drop(queue);
-            let shared = self.shared.clone();
-            if self
-                .thread("travertine-driver", Box::new(move || drive(&shared)))
-                .is_err()
-            {
-                // No thread to be had: the jobs still run, on whoever brings or awaits them.
-                let mut queue = self
-                    .shared
-                    .queue
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                queue.threads -= 1;
-                let job = if queue.threads == 0 {
-                    queue.jobs.pop_back()
-                } else {
-                    None
-                };
-                drop(queue);
-                if let Some(job) = job {
-                    job();
-                }
-            }
-        }
-    }
-
-    fn inline(&self) -> bool {
-        false
-    }
-
-    fn thread(&self, name: &str, body: Job) -> Result<()> {
-        std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(body)
-            .map(drop)
-            .map_err(|source| Error::io(format!("starting the thread {name}"), source))
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        self.shared
-            .queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .closed = true;
-        self.shared.more.notify_all();
-    }
-}
-
-fn drive(shared: &PoolShared) {
-    let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-    loop {
-        if let Some(job) = queue.jobs.pop_front() {
-            drop(queue);
-            // A job that panics takes its own answer with it, not the thread that others wait for.
-            let _ = std::panic::catch_unwind(AssertUnwindSafe(job));
-            queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        } else if queue.closed {
-            return;
-        } else {
-            queue.idle += 1;
-            queue = shared
-                .more
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
-            queue.idle -= 1;
-        }
-    }
-}
-
 mod system {
     //! The one file that may ask the operating system for time and chance.
     #![expect(
@@ -487,35 +359,5 @@ mod tests {
             assert_eq!(op.wait().unwrap(), n);
         }
         assert_eq!(done.load(std::sync::atomic::Ordering::Relaxed), 200);
-    }
-
-    #[test]
-    fn a_job_does_not_queue_behind_one_that_waits_for_it_while_there_are_threads() {
-        let pool = Pool::new(2);
-        for _ in 0..50 {
-            let (say, heard) = std::sync::mpsc::channel();
-            let (done, ended) = std::sync::mpsc::channel();
-            let wait = Duration::from_secs(120);
-            pool.run(Box::new(move || {
-                let _ = done.send(heard.recv_timeout(wait).is_ok());
-            }));
-            pool.run(Box::new(move || {
-                let _ = say.send(());
-            }));
-            assert_eq!(ended.recv(), Ok(true));
-        }
-    }
-
-    #[test]
-    fn a_job_that_panics_leaves_the_threads_to_others() {
-        let pool = Pool::new(1);
-        pool.run(Box::new(|| {
-            panic!("a job that panics, as this test wants it to")
-        }));
-        let (done, ended) = std::sync::mpsc::channel();
-        pool.run(Box::new(move || {
-            let _ = done.send(());
-        }));
-        assert_eq!(ended.recv_timeout(Duration::from_secs(120)), Ok(()));
     }
 }

@@ -14,6 +14,7 @@ pub mod memory;
 pub mod near;
 pub mod oid;
 pub mod op;
+pub mod pool;
 pub mod record;
 pub mod store;
 pub mod trace;

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::contract::env::waiting;
 use crate::contract::{
     Epoch, Error, ErrorKind, Freed, Level, Oid, Position, Reclaim, Reference, Result, RootMarker,
     Stream,
@@ -450,7 +451,7 @@ impl Shared {
                 alive: Arc::default(),
                 left: None,
             };
-            self.store.reclaim(nothing).wait()?;
+            waiting(|| self.store.reclaim(nothing)).wait()?;
         }
         Ok(())
     }
@@ -687,7 +688,7 @@ impl Freeing<'_> {
                 alive,
                 left: None,
             };
-            match self.shared.store.reclaim(decision).wait() {
+            match waiting(|| self.shared.store.reclaim(decision)).wait() {
                 Ok(freed) => {
                     report.freed.bytes += freed.bytes;
                     report.freed.kept += freed.kept;

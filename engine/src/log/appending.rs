@@ -173,7 +173,9 @@ impl Shared {
         if self.medium.level() < Level::Disk {
             return;
         }
-        self.behind.push(sealed);
+        if !self.behind.push(sealed) {
+            return;
+        }
         // The log itself is not kept alive by it: a handle that is dropped gives its lock back.
         let (behind, medium) = (self.behind.clone(), self.medium.clone());
         let work = move || behind.work(&*medium);

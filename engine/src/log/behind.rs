@@ -41,6 +41,8 @@ pub(super) struct Behind {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Sealed>,
+    /// A driver is on its way, or at it. One that never comes is not called again: then who commits syncs.
+    called: bool,
     names_synced: u64,
     done: Vec<Sealed>,
     failed: Option<Error>,
@@ -61,8 +63,13 @@ impl Behind {
         }
     }
 
-    pub(super) fn push(&self, sealed: impl IntoIterator<Item = Sealed>) {
-        self.state().waiting.extend(sealed);
+    /// Whether a driver is to be called that [works](Behind::work): one is enough, and others would only
+    /// stand in a row for the turn.
+    #[must_use]
+    pub(super) fn push(&self, sealed: impl IntoIterator<Item = Sealed>) -> bool {
+        let mut state = self.state();
+        state.waiting.extend(sealed);
+        !std::mem::replace(&mut state.called, true)
     }
 
     /// Syncs all that waits, oldest first. What a driver runs.
@@ -74,6 +81,7 @@ impl Behind {
                 return;
             }
             let Some(sealed) = state.waiting.pop_front() else {
+                state.called = false;
                 return;
             };
             let names_synced = state.names_synced;

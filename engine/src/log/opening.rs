@@ -10,7 +10,7 @@ use super::segment::{Files, Segment};
 use super::writer::Writing;
 use super::{IDENTITY, LOCK, Log, Shared, WRITER, recovery};
 use crate::contract::{Env, Error, ErrorKind, Extent, Position, Result};
-use crate::medium::{Medium, MediumFile, SMALL_MAX, read_small, replace_small};
+use crate::medium::{Medium, MediumFile, read_small, read_whole, replace_small};
 
 impl Log {
     pub(super) fn open_inner(
@@ -76,7 +76,7 @@ impl Log {
     ) -> Result<Self> {
         let at = |error: Error| error.at(IDENTITY);
         let said = match identity {
-            Some(file) => Some(file.read_at(0, SMALL_MAX).map_err(at)?),
+            Some(file) => Some(read_whole(&*file).map_err(at)?),
             // Before the lock was ours somebody else may have made the log, written it and gone.
             None if medium.list()?.iter().any(|name| name == IDENTITY) => {
                 Some(read_small(&*medium, IDENTITY)?)

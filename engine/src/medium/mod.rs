@@ -34,7 +34,7 @@ pub fn no_depth() -> Option<String> {
 
 pub(crate) use handles::Slot;
 pub use handles::{HANDLES, Handles};
-pub use small::{SMALL_MAX, read_small, replace_small};
+pub use small::{read_small, read_whole, replace_small};
 
 /// A directory of files, or something that behaves as one.
 pub trait Medium: Send + Sync + Debug {

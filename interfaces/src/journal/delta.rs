@@ -16,6 +16,7 @@ use travertine_engine::contract::{Error, NewRecord, Record, Reference, Result, m
 use travertine_engine::front::Hint;
 
 use super::FORMAT;
+use super::shelf::Shelf;
 use crate::edits::Edit;
 use crate::index::{Apart, Found, KEY_MAX, Value};
 use crate::records::{JOURNAL_DELTA, Sink};
@@ -147,6 +148,12 @@ impl Delta {
             body: record.body_bytes(),
             apart: record.references().collect(),
         })
+    }
+
+    /// The same, with its bytes on a shelf.
+    pub(super) fn put_on(mut self, shelf: &mut Shelf) -> Self {
+        self.body = shelf.put(self.body);
+        self
     }
 
     /// How many edits it has.

@@ -43,6 +43,7 @@ mod load;
 mod overlay;
 mod root;
 mod seat;
+mod shelf;
 mod sieve;
 mod slots;
 mod sweep;

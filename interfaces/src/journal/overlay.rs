@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::delta::Delta;
+use super::shelf::Shelf;
 use super::slots::{SLOTS, Slots};
 use super::table::{Newest, Table};
 use super::tree::{Item, Place, Tree};
@@ -40,6 +41,7 @@ struct State {
     /// Items that came since the tree was asked for.
     more: Vec<Item>,
     next: u32,
+    shelf: Shelf,
     /// Bytes in memory, without the table.
     bytes: u64,
 }
@@ -98,6 +100,7 @@ impl Generation {
             more: items,
             next,
             bytes,
+            shelf: Shelf::default(),
         };
         let reach = Reach {
             upto: next,
@@ -118,14 +121,14 @@ impl Generation {
         dead.extend(others);
         state.next += 1;
         state.bytes += cost(&delta);
-        self.slots.set(slot, delta);
+        self.slots.set(slot, delta.put_on(&mut state.shelf));
         let added = self.slots.get(slot).into_iter();
         for (delta, at) in added.flat_map(|delta| delta.places().map(move |at| (delta, at))) {
             let item = Item::new(delta.key(at), slot, at);
             state.more.push(item);
             note(&mut state.newest, item, &self.slots);
         }
-        let bytes = state.bytes + state.newest.bytes();
+        let bytes = state.bytes + state.newest.bytes() + state.shelf.spare();
         self.bytes.store(bytes, Ordering::Relaxed);
         Ok(Reach {
             upto: slot + 1,

@@ -907,7 +907,7 @@ fn work_aside_stores_no_more_once_a_reclaim_has_given_its_hold_up() {
 #[test]
 fn work_aside_needs_no_driver() {
     let env = Env {
-        drivers: Arc::new(crate::contract::env::Pool::new(1)),
+        drivers: Arc::new(crate::contract::pool::Pool::new(1)),
         ..Env::system()
     };
     let (leave, left) = std::sync::mpsc::channel::<()>();

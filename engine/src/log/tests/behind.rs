@@ -3,7 +3,8 @@
 use super::*;
 use crate::conformance::env::SimEnv;
 use crate::conformance::sim::{Fault, Plan, SimDisk};
-use crate::contract::ErrorKind;
+use crate::contract::env::Job;
+use crate::contract::{Drivers, ErrorKind};
 
 fn begin(disk: &SimDisk) -> Bones {
     let env = SimEnv::new(1);
@@ -57,4 +58,58 @@ fn bytes_lost_behind_the_writers_back_end_the_writing() {
     };
     let error = bones.log.commit(commit).wait().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+}
+
+/// Drivers that do their jobs when they are told to.
+#[derive(Debug, Default)]
+struct Told(Jobs);
+
+#[derive(Default)]
+struct Jobs(Mutex<Vec<Job>>);
+
+impl fmt::Debug for Jobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("jobs")
+    }
+}
+
+impl Told {
+    fn take(&self) -> Vec<Job> {
+        std::mem::take(&mut self.0.0.lock().unwrap())
+    }
+}
+
+impl Drivers for Told {
+    fn run(&self, job: Job) {
+        self.0.0.lock().unwrap().push(job);
+    }
+    fn inline(&self) -> bool {
+        false
+    }
+    fn thread(&self, _name: &str, _body: Job) -> Result<()> {
+        Err(Error::unavailable("nobody is there"))
+    }
+}
+
+#[test]
+fn one_driver_syncs_all_segments_that_end_before_it_is_done() {
+    let disk = SimDisk::new(1, Plan::calm());
+    let drivers = Arc::new(Told::default());
+    let env = Env {
+        drivers: drivers.clone(),
+        ..SimEnv::new(1).env().clone()
+    };
+    let log = Log::open("file", Arc::new(disk.medium()), &env, options()).unwrap();
+    let mut bones = Bones::begin(log);
+    for rounds in [5, 3] {
+        let before = disk.tally().syncs;
+        for _ in 0..rounds {
+            roll(&mut bones).unwrap();
+        }
+        let mut called = drivers.take();
+        assert_eq!(called.len(), 1);
+        assert_eq!(disk.tally().syncs, before);
+        called.pop().unwrap()();
+        assert_eq!(disk.tally().syncs, before + rounds);
+    }
 }

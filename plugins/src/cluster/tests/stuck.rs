@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, MutexGuard};
 use std::time::Duration;
 use travertine_engine::conformance::kit::{Twist, Twisted};
-use travertine_engine::contract::env::Pool;
+use travertine_engine::contract::pool::Pool;
 use travertine_engine::contract::{
     Batch, Clock, Commit, Epoch, Error, ErrorKind, Freed, Level, Oid, Op, Reclaim, Record,
     StreamState, Tail, Vector,
