@@ -1,8 +1,9 @@
 //! A simulated environment: a clock that only moves when told, chance from a seed, and drivers that
 //! run every job on the caller's own thread. What happens in it is decided by its seed alone.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::rng::SeededRandom;
@@ -97,5 +98,38 @@ impl Drivers for Inline {
         Err(Error::unsupported(format!(
             "a simulated environment starts no thread, {name} neither"
         )))
+    }
+}
+
+/// Drivers that do a job when they are told to, and never by themselves: what is waited for is done by who waits.
+#[derive(Default)]
+pub struct OnCall(Mutex<Vec<Job>>);
+
+impl OnCall {
+    /// The jobs that were brought since the last call.
+    #[must_use]
+    pub fn take(&self) -> Vec<Job> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for OnCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnCall")
+    }
+}
+
+impl Drivers for OnCall {
+    fn run(&self, job: Job) {
+        let jobs = self.0.lock();
+        jobs.unwrap_or_else(PoisonError::into_inner).push(job);
+    }
+
+    fn inline(&self) -> bool {
+        false
+    }
+
+    fn thread(&self, name: &str, _body: Job) -> Result<()> {
+        Err(Error::unavailable(format!("nobody is there to be {name}")))
     }
 }

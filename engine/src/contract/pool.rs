@@ -146,15 +146,16 @@ mod tests {
 
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(120);
+
     #[test]
     fn a_job_does_not_queue_behind_one_that_waits_for_it_while_there_are_threads() {
         let pool = Pool::new(2);
         for _ in 0..50 {
             let (say, heard) = mpsc::channel();
             let (done, ended) = mpsc::channel();
-            let wait = Duration::from_secs(120);
             pool.run(Box::new(move || {
-                let _ = done.send(heard.recv_timeout(wait).is_ok());
+                let _ = done.send(heard.recv_timeout(LONG).is_ok());
             }));
             pool.run(Box::new(move || {
                 let _ = say.send(());
@@ -173,10 +174,8 @@ mod tests {
         pool.run(Box::new(move || {
             let _ = done.send(());
         }));
-        assert_eq!(ended.recv_timeout(Duration::from_secs(120)), Ok(()));
+        assert_eq!(ended.recv_timeout(LONG), Ok(()));
     }
-
-    const LONG: Duration = Duration::from_secs(120);
 
     /// Waits for a state of a pool.
     fn until(pool: &Pool, what: impl Fn(&Queue) -> bool) {

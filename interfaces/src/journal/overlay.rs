@@ -95,12 +95,11 @@ impl Generation {
         let all = bytes + newest.bytes();
         generation.bytes.store(all, Ordering::Relaxed);
         *generation.lock() = State {
-            tree: Tree::default(),
             newest,
             more: items,
             next,
             bytes,
-            shelf: Shelf::default(),
+            ..State::default()
         };
         let reach = Reach {
             upto: next,

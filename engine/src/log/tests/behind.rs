@@ -1,10 +1,9 @@
 //! Segments that are synced while writing goes on.
 
 use super::*;
-use crate::conformance::env::SimEnv;
+use crate::conformance::env::{OnCall, SimEnv};
 use crate::conformance::sim::{Fault, Plan, SimDisk};
-use crate::contract::env::Job;
-use crate::contract::{Drivers, ErrorKind};
+use crate::contract::ErrorKind;
 
 fn begin(disk: &SimDisk) -> Bones {
     let env = SimEnv::new(1);
@@ -60,41 +59,10 @@ fn bytes_lost_behind_the_writers_back_end_the_writing() {
     assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
 }
 
-/// Drivers that do their jobs when they are told to.
-#[derive(Debug, Default)]
-struct Told(Jobs);
-
-#[derive(Default)]
-struct Jobs(Mutex<Vec<Job>>);
-
-impl fmt::Debug for Jobs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("jobs")
-    }
-}
-
-impl Told {
-    fn take(&self) -> Vec<Job> {
-        std::mem::take(&mut self.0.0.lock().unwrap())
-    }
-}
-
-impl Drivers for Told {
-    fn run(&self, job: Job) {
-        self.0.0.lock().unwrap().push(job);
-    }
-    fn inline(&self) -> bool {
-        false
-    }
-    fn thread(&self, _name: &str, _body: Job) -> Result<()> {
-        Err(Error::unavailable("nobody is there"))
-    }
-}
-
 #[test]
 fn one_driver_syncs_all_segments_that_end_before_it_is_done() {
     let disk = SimDisk::new(1, Plan::calm());
-    let drivers = Arc::new(Told::default());
+    let drivers = Arc::new(OnCall::default());
     let env = Env {
         drivers: drivers.clone(),
         ..SimEnv::new(1).env().clone()

@@ -2,9 +2,8 @@
 //! to the medium, as another thread or process might.
 
 use super::*;
+use crate::conformance::env::OnCall;
 use crate::conformance::sim::{Plan, SimDisk};
-use crate::contract::Drivers;
-use crate::contract::env::Job;
 use crate::medium::MediumFile;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -157,22 +156,6 @@ impl MediumFile for ToldFile {
     }
 }
 
-/// Drivers that never get to anything: what is waited for is done by who waits.
-#[derive(Debug)]
-struct Idle;
-
-impl Drivers for Idle {
-    fn run(&self, job: Job) {
-        drop(job);
-    }
-    fn inline(&self) -> bool {
-        false
-    }
-    fn thread(&self, _name: &str, _body: Job) -> Result<()> {
-        Err(Error::unavailable("nobody is there"))
-    }
-}
-
 fn disk() -> (SimDisk, Told) {
     let disk = SimDisk::new(1, Plan::calm());
     let told = Told::on(disk.medium());
@@ -188,7 +171,7 @@ fn what_is_stored_while_a_sync_runs_is_synced_by_the_next_one() {
     let (disk, told) = disk();
     // Nothing is synced by anybody but who asks for it.
     let env = Env {
-        drivers: Arc::new(Idle),
+        drivers: Arc::new(OnCall::default()),
         ..Env::system()
     };
     let log = Log::open("file", Arc::new(told.clone()), &env, options()).unwrap();

@@ -68,6 +68,18 @@ fn commit(store: &Local, name: &str, revision: Revision, blocks: &[&str]) {
     assert_eq!(done.unwrap(), Committed::Done);
 }
 
+/// Pends, and commits what was pended.
+fn land(store: &Local, name: &str, revision: Revision, all: &[(BlockId, Transform)]) {
+    pend(store, name, Some(revision), all);
+    let commit = Commit {
+        action: by(name, revision),
+        blocks: all.iter().map(|(block, _)| block.clone()).collect(),
+        tail: all[0].0.clone(),
+        header: None,
+    };
+    assert_eq!(store.commit(commit).wait().unwrap(), Committed::Done);
+}
+
 fn get(store: &Local, name: &str, context: Option<&Context>) -> Answer {
     let mut answers = store.get(&[id(name), id(name)], context).wait().unwrap();
     assert_eq!(answers.len(), 1, "each once");
@@ -93,17 +105,15 @@ fn upto(revision: Revision) -> Context {
 }
 
 fn long(store: &Local, count: u64) {
-    pend(store, "a1", Some(1), &[insert("b", &["1"])]);
-    commit(store, "a1", 1, &["b"]);
+    land(store, "a1", 1, &[insert("b", &["1"])]);
     for revision in 2..=count {
         let name = format!("a{revision}");
-        pend(
+        land(
             store,
             &name,
-            Some(revision),
+            revision,
             &[update("b", &revision.to_string())],
         );
-        commit(store, &name, revision, &["b"]);
     }
 }
 

@@ -6,10 +6,9 @@ use std::sync::atomic::AtomicBool;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use travertine_engine::conformance::env::SimEnv;
-use travertine_engine::contract::env::Job;
+use travertine_engine::conformance::env::{OnCall, SimEnv};
 use travertine_engine::contract::op::block_on;
-use travertine_engine::contract::{Drivers, Error, ErrorKind, Promise, Result};
+use travertine_engine::contract::{Error, ErrorKind, Promise, Result};
 
 use super::*;
 
@@ -240,26 +239,10 @@ fn a_panic_below_leaves_nobody_waiting() {
     assert_eq!(writer.read(oid).unwrap().body(), b"wanted");
 }
 
-/// Drivers that never come.
-#[derive(Debug)]
-struct Busy;
-
-impl Drivers for Busy {
-    fn run(&self, _job: Job) {}
-
-    fn inline(&self) -> bool {
-        false
-    }
-
-    fn thread(&self, _name: &str, _body: Job) -> Result<()> {
-        Err(Error::unsupported("none"))
-    }
-}
-
 #[test]
 fn where_every_driver_is_busy_who_waits_does_the_work() {
     let mut env = Env::system();
-    env.drivers = Arc::new(Busy);
+    env.drivers = Arc::new(OnCall::default());
     let (mut writer, below) = over_a_model(&env);
     let (oid, record) = writer.put_one(b"wanted");
     let again = record.clone();

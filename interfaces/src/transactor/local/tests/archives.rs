@@ -28,8 +28,7 @@ fn what_is_forgotten_is_unavailable_and_the_rest_stays_as_it_was() {
         }
     }
     // It goes on from there, and what is kept is the floor, every 32nd, and the newest.
-    pend(&store, "next", Some(101), &[update("b", "next")]);
-    commit(&store, "next", 101, &["b"]);
+    land(&store, "next", 101, &[update("b", "next")]);
     assert!(
         words(&get(&store, "b", None))
             .unwrap()
@@ -64,14 +63,12 @@ fn an_archive_brings_a_block_to_another_store() {
     }
     // A commit goes on behind it, in both alike.
     for store in [&late, &whole] {
-        pend(store, "next", Some(101), &[update("b", "next")]);
-        commit(store, "next", 101, &["b"]);
+        land(store, "next", 101, &[update("b", "next")]);
     }
     assert_eq!(get(&late, "b", None), get(&whole, "b", None));
     // Another history is refused.
     let other = local();
-    pend(&other, "x", Some(100), &[insert("b", &["x"])]);
-    commit(&other, "x", 100, &["b"]);
+    land(&other, "x", 100, &[insert("b", &["x"])]);
     let archive = other.archive(&id("b"), 100, None).unwrap().unwrap();
     let fresh = local();
     fresh
@@ -94,8 +91,7 @@ fn revisions_far_apart_are_carried_in_any_order() {
             0 => insert("b", &["1"]),
             _ => update("b", &name),
         };
-        pend(&whole, &name, Some(revision), &[change]);
-        commit(&whole, &name, revision, &["b"]);
+        land(&whole, &name, revision, &[change]);
     }
     for order in [[60, 50, 1], [1, 50, 60], [50, 60, 1], [50, 1, 60]] {
         let late = local();
@@ -218,8 +214,7 @@ fn mixed(store: &Local, count: u64) {
             1 => insert("b", &[word]),
             _ => update("b", word),
         };
-        pend(store, &name, Some(revision), &[change]);
-        commit(store, &name, revision, &["b"]);
+        land(store, &name, revision, &[change]);
     }
 }
 
@@ -255,8 +250,7 @@ fn long_changes_and_short_ones_read_back_alike() {
             assert_eq!(words(&get(&store, "b", None)), last);
             let gone = as_of(&store, count - 1).unwrap_err();
             assert_eq!(gone.kind(), ErrorKind::Unavailable);
-            pend(&store, "next", Some(count + 1), &[update("b", "next")]);
-            commit(&store, "next", count + 1, &["b"]);
+            land(&store, "next", count + 1, &[update("b", "next")]);
             let store = fresh(&store);
             assert_eq!(words(&as_of(&store, count).unwrap()), last);
             let next = words(&get(&store, "b", None));

@@ -52,19 +52,16 @@ fn what_is_cancelled_never_was() {
     store.cancel(&action("a"), &all).wait().unwrap();
     store.cancel(&action("a"), &all).wait().unwrap();
     assert_eq!(get(&store, "b", None), Answer::default());
-    pend(&store, "a", Some(1), &[insert("b", &["two"])]);
-    commit(&store, "a", 1, &["b"]);
+    land(&store, "a", 1, &[insert("b", &["two"])]);
     assert_eq!(words(&get(&store, "b", None)).unwrap(), "two");
 }
 
 fn the_past_is_read_between_its_revisions() {
     let store = local();
-    pend(&store, "a1", Some(1), &[insert("b", &["one"])]);
-    commit(&store, "a1", 1, &["b"]);
+    land(&store, "a1", 1, &[insert("b", &["one"])]);
     for revision in [5, 9] {
         let name = format!("a{revision}");
-        pend(&store, &name, Some(revision), &[update("b", &name)]);
-        commit(&store, &name, revision, &["b"]);
+        land(&store, &name, revision, &[update("b", &name)]);
     }
     let at = |revision| {
         let answer = get(&store, "b", Some(&upto(revision)));
@@ -95,15 +92,12 @@ fn an_update_of_nothing_is_refused_and_leaves_nothing() {
 
 fn a_block_that_was_deleted_is_absent_and_its_past_is_not() {
     let store = local();
-    pend(&store, "a", Some(1), &[insert("b", &["one"])]);
-    commit(&store, "a", 1, &["b"]);
-    pend(&store, "z", Some(2), &[(id("b"), Transform::delete())]);
-    commit(&store, "z", 2, &["b"]);
+    land(&store, "a", 1, &[insert("b", &["one"])]);
+    land(&store, "z", 2, &[(id("b"), Transform::delete())]);
     let gone = get(&store, "b", None);
     assert_eq!((words(&gone), gone.revision), (None, Some(2)));
     assert_eq!(words(&get(&store, "b", Some(&upto(1)))).unwrap(), "one");
-    pend(&store, "y", Some(3), &[insert("b", &["new"])]);
-    commit(&store, "y", 3, &["b"]);
+    land(&store, "y", 3, &[insert("b", &["new"])]);
     assert_eq!(words(&get(&store, "b", None)).unwrap(), "new");
 }
 
@@ -159,8 +153,7 @@ fn pend_beside(store: &Local, name: &str, revision: Revision, all: &[(BlockId, T
 
 fn every_revision_of_a_block_reads_back_as_it_was() {
     let store = local();
-    pend(&store, "a0", Some(1), &[insert("b", &[])]);
-    commit(&store, "a0", 1, &["b"]);
+    land(&store, "a0", 1, &[insert("b", &[])]);
     let mut past = BTreeMap::from([(1, String::new())]);
     for step in 1..200 {
         // A collection's revisions: this block has every third.
@@ -171,8 +164,7 @@ fn every_revision_of_a_block_reads_back_as_it_was() {
             0 => insert("b", &["again"]),
             _ => update("b", &name),
         };
-        pend(&store, &name, Some(revision), &[change]);
-        commit(&store, &name, revision, &["b"]);
+        land(&store, &name, revision, &[change]);
         let now = words(&get(&store, "b", None));
         past.insert(revision, now.unwrap_or("gone".to_owned()));
     }
@@ -191,8 +183,7 @@ fn an_update_that_ends_in_a_delete_is_a_delete_at_any_step() {
         long(&store, count);
         let mut gone = update("b", "last");
         gone.1.delete = true;
-        pend(&store, "gone", Some(count + 1), &[gone]);
-        commit(&store, "gone", count + 1, &["b"]);
+        land(&store, "gone", count + 1, &[gone]);
         let store = fresh(&store);
         assert_eq!(get(&store, "b", None).block, None);
         assert!(words(&as_of(&store, count).unwrap()).is_some());
@@ -203,17 +194,10 @@ fn each_revision_is_told_once_to_who_follows() {
     let store = local();
     let mut all = Vec::new();
     let mut changes = store.follow(1);
-    pend(
-        &store,
-        "a1",
-        Some(1),
-        &[insert("b", &["1"]), insert("c", &["1"])],
-    );
-    commit(&store, "a1", 1, &["b", "c"]);
+    land(&store, "a1", 1, &[insert("b", &["1"]), insert("c", &["1"])]);
     // The same again is no change.
     commit(&store, "a1", 1, &["b", "c"]);
-    pend(&store, "a2", Some(2), &[update("b", "2")]);
-    commit(&store, "a2", 2, &["b"]);
+    land(&store, "a2", 2, &[update("b", "2")]);
     pend(&store, "gone", Some(3), &[update("b", "3")]);
     store.cancel(&action("gone"), &[id("b")]).wait().unwrap();
     // A stack in memory reaches no more than that, and needs no more.
@@ -245,8 +229,7 @@ fn each_revision_is_told_once_to_who_follows() {
 fn a_block_that_was_made_and_never_changed_is_one_row() {
     let store = local();
     for name in ["a", "b", "c"] {
-        pend(&store, name, Some(1), &[insert(name, &["1"])]);
-        commit(&store, name, 1, &[name]);
+        land(&store, name, 1, &[insert(name, &["1"])]);
     }
     let reader = store.0.map.reader(&store.engine().snapshot()).wait();
     assert_eq!(reader.unwrap().count(), 3);
@@ -254,8 +237,7 @@ fn a_block_that_was_made_and_never_changed_is_one_row() {
 
 fn revisions_that_came_in_one_commit_are_told_each() {
     let store = local();
-    pend(&store, "a1", Some(1), &[insert("b", &["1"])]);
-    commit(&store, "a1", 1, &["b"]);
+    land(&store, "a1", 1, &[insert("b", &["1"])]);
     let mut changes = store.follow(1);
     let calls = [2, 3, 4].map(|revision| {
         let name = format!("a{revision}");
@@ -284,8 +266,7 @@ fn ids_of_any_letters_keep_their_blocks_apart() {
     let long = "x".repeat(200);
     let names = ["a:b", "a/b", "a.b", "..", "a", "a\0", "a\0b", "é", &long];
     for name in names {
-        pend(&store, name, Some(1), &[insert(name, &[name])]);
-        commit(&store, name, 1, &[name]);
+        land(&store, name, 1, &[insert(name, &[name])]);
     }
     for name in names {
         let answer = get(&store, name, None);

@@ -40,12 +40,10 @@ fn whoever_finds_others_pending_goes_on_or_is_told() {
 
 fn who_is_behind_is_told_what_was_committed_since_and_nothing_of_what_is_pending() {
     let store = local();
-    pend(&store, "a1", Some(1), &[insert("b", &["one"])]);
-    commit(&store, "a1", 1, &["b"]);
+    land(&store, "a1", 1, &[insert("b", &["one"])]);
     for revision in 2..=3 {
         let name = format!("a{revision}");
-        pend(&store, &name, Some(revision), &[update("b", &name)]);
-        commit(&store, &name, revision, &["b"]);
+        land(&store, &name, revision, &[update("b", &name)]);
     }
     pend(&store, "rival", Some(4), &[update("b", "rival")]);
     let stale = store
@@ -94,13 +92,7 @@ fn of_two_that_commit_at_one_revision_one_lands() {
 
 fn commits_of_the_same_blocks_from_many_threads_are_one_order() {
     let store = local();
-    pend(
-        &store,
-        "first",
-        Some(1),
-        &[insert("a", &[]), insert("b", &[])],
-    );
-    commit(&store, "first", 1, &["a", "b"]);
+    land(&store, "first", 1, &[insert("a", &[]), insert("b", &[])]);
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let store = &store;
@@ -182,8 +174,7 @@ fn two_stores_on_one_map_agree() {
 
 fn what_cannot_be_done_is_not_held() {
     let store = local();
-    pend(&store, "a", Some(1), &[insert("b", &["1"])]);
-    commit(&store, "a", 1, &["b"]);
+    land(&store, "a", 1, &[insert("b", &["1"])]);
     let mut bad = Transform::default();
     bad.updates.push(Operation::splice("nothing", 0, 1, []));
     for (name, change) in [("b", bad), ("nix", update("nix", "x").1)] {
@@ -197,13 +188,7 @@ fn what_cannot_be_done_is_not_held() {
 
 fn a_commit_that_was_done_is_done_whatever_happened_since() {
     let store = local();
-    pend(
-        &store,
-        "a",
-        Some(1),
-        &[insert("b", &["1"]), insert("c", &["1"])],
-    );
-    commit(&store, "a", 1, &["b", "c"]);
+    land(&store, "a", 1, &[insert("b", &["1"]), insert("c", &["1"])]);
     let mut reader = pending("reader", Some(2), &[update("b", "x")]);
     reader.reads.insert(id("c"), 1);
     store.pend(reader.clone()).wait().unwrap();
@@ -222,13 +207,12 @@ fn a_commit_that_was_done_is_done_whatever_happened_since() {
     };
     assert_eq!(transact(), Transacted::Done);
     for (name, revision) in [("later", 4), ("more", 5)] {
-        pend(
+        land(
             &store,
             name,
-            Some(revision),
+            revision,
             &[update("b", name), update("c", name)],
         );
-        commit(&store, name, revision, &["b", "c"]);
     }
     assert_eq!(store.commit(done).wait().unwrap(), Committed::Done);
     assert_eq!(transact(), Transacted::Done);
@@ -267,13 +251,7 @@ fn what_is_held_bars_others_for_as_long_as_it_takes() {
         ..Options::default()
     };
     let store = Local::new(local().engine().clone(), sim.env(), name, options);
-    pend(
-        &store,
-        "a",
-        Some(1),
-        &[insert("b", &["1"]), insert("c", &["1"])],
-    );
-    commit(&store, "a", 1, &["b", "c"]);
+    land(&store, "a", 1, &[insert("b", &["1"]), insert("c", &["1"])]);
     let mut held = pending("held", Some(2), &[update("b", "held")]);
     held.held = true;
     held.reads.insert(id("c"), 1);
@@ -313,18 +291,11 @@ fn what_is_held_bars_others_for_as_long_as_it_takes() {
 
 fn a_commit_that_rests_on_what_changed_since_is_stale() {
     let store = local();
-    pend(
-        &store,
-        "a",
-        Some(1),
-        &[insert("b", &["1"]), insert("c", &["1"])],
-    );
-    commit(&store, "a", 1, &["b", "c"]);
+    land(&store, "a", 1, &[insert("b", &["1"]), insert("c", &["1"])]);
     let mut reader = pending("reader", Some(2), &[update("b", "x")]);
     reader.reads.insert(id("c"), 1);
     assert_eq!(store.pend(reader).wait().unwrap(), Pended::Done(Vec::new()));
-    pend(&store, "writer", Some(2), &[update("c", "y")]);
-    commit(&store, "writer", 2, &["c"]);
+    land(&store, "writer", 2, &[update("c", "y")]);
     match store
         .commit(committing("reader", 2, &["b", "c"]))
         .wait()
